@@ -1,0 +1,1 @@
+"""modelshelf: download a model once, serve it from every pod."""

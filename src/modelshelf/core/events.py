@@ -1,0 +1,221 @@
+"""What happens, as frozen values: the library speaks through these and never prints.
+
+Whoever calls passes a `Listener`; a progress bar, JSON lines and counters are three of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `to_json` gives its name under `event` and its fields beside it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as one JSON object, `{"event": "file-done", "path": …}`."""
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
+        return {"event": name, **dataclasses.asdict(self)}
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener of those who do not care."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Files of a repository that were not chosen: how many, how many bytes, and why."""
+
+    reason: str
+    files: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """A pull knows what it will do.
+
+    Attributes:
+        snapshot: The id it will publish.
+        files: How many files it has.
+        bytes: Bytes of all of them.
+        fetch: Bytes to fetch from the source.
+        here: Bytes that are on this shelf, or in a folder it may adopt from, already.
+        left_out: What the repository has besides, and why it was not chosen.
+        free_after: Bytes that the filesystem will have left.
+    """
+
+    repo_id: str
+    revision: str
+    snapshot: str
+    files: int
+    bytes: int
+    fetch: int
+    here: int
+    left_out: tuple[LeftOut, ...]
+    free_after: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Progressed(Event):
+    """Bytes are on their way; sent a few times a second.
+
+    Attributes:
+        done: Bytes hashed and written, of those that were there before too.
+        total: Bytes of the snapshot.
+        fetched: Bytes received from the source by this pull.
+        connections: Connections in use.
+    """
+
+    done: int
+    total: int
+    fetched: int
+    connections: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Retrying(Event):
+    """A request failed and will be repeated after `wait` seconds."""
+
+    path: str
+    reason: str
+    wait: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileDone(Event):
+    """A file is whole, verified and on the disk; `how` is fetched, linked, copied or adopted."""
+
+    path: str
+    size: int
+    how: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """Somebody else is pulling the same snapshot, and this pull waits for theirs."""
+
+    snapshot: str
+    holder: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Published(Event):
+    """A snapshot is on the shelf.
+
+    Attributes:
+        fetched: Bytes received from the source for it by this pull (0 if it was there).
+        seconds: How long the pull took.
+        how: `pulled` by this pull, `waited` for another's, or `present` before.
+    """
+
+    repo_id: str
+    snapshot: str
+    path: str
+    bytes: int
+    fetched: int
+    seconds: float
+    how: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hashed(Event):
+    """`verify` has read this many bytes of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Damaged(Event):
+    """`verify` found a file that is not what was published: `problem` says how."""
+
+    repo_id: str
+    snapshot: str
+    path: str
+    problem: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verified(Event):
+    """`verify` has read a snapshot whole; `damaged` counts its bad files."""
+
+    repo_id: str
+    snapshot: str
+    files: int
+    bytes: int
+    damaged: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GateWaiting(Event):
+    """A gate waits, and why."""
+
+    snapshot: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GateOpen(Event):
+    """The model is whole here; an engine may start."""
+
+    snapshot: str
+    path: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReplicaStarting(Event):
+    """An engine process was started; its output goes to the file `log`."""
+
+    replica: int
+    pid: int
+    port: int
+    log: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReplicaReady(Event):
+    """A replica answers on its port, `seconds` after it was started."""
+
+    replica: int
+    port: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReplicaDied(Event):
+    """A replica ended by itself and is started again after `wait` seconds."""
+
+    replica: int
+    exit_code: int
+    wait: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Serving(Event):
+    """Everything is ready: the base URL of the OpenAI-compatible API, and the model's name there."""
+
+    url: str
+    model: str
+    replicas: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Draining(Event):
+    """Stopping: requests in flight are finished first, for `seconds` at most."""
+
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MirrorListening(Event):
+    """The mirror answers on this base URL: the value for `HF_ENDPOINT`."""
+
+    url: str
