@@ -1,0 +1,233 @@
+"""Replies, and what can be made wrong with them. Pure: `wire` carries out what stands here."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from typing import Any, Literal
+
+from hub.content import Content
+
+Kind = Literal[
+    "flip",
+    "reset",
+    "short",
+    "stall",
+    "long",
+    "long-chunked",
+    "long-close",
+    "slow",
+    "ignore-range",
+    "need-range",
+    "status",
+    "redirect",
+    "wrong-start",
+    "wrong-total",
+    "wrong-length",
+    "headers",
+    "refuse",
+]
+Ending = Literal["keep", "close", "reset", "stall"]
+Framing = Literal["length", "chunked", "close"]
+
+# These change a body, so they pass by any reply that has none (redirects, refusals).
+_BODY = ("flip", "reset", "short", "stall", "long", "long-chunked", "long-close", "slow")
+_RANGE = ("ignore-range", "wrong-start", "wrong-total")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes over the wire: a stretch of content, and how to spoil it.
+
+    Attributes:
+        status: HTTP status.
+        headers: Sent as they are, lies included; the sender adds framing only.
+        content: Where the body comes from; None for an empty one.
+        start: First byte of the body in `content`.
+        stop: One past its last.
+        shift: Added to the Content-Length that is stated.
+        extra: Bytes that follow although nobody asked for them.
+        framing: How the body's end is told.
+        cut: Body bytes after which `ending` happens; None for after the last.
+        ending: What then becomes of the connection.
+        flips: Offsets in the content whose byte is sent wrong.
+        delay: Seconds before the first byte.
+        rate: Bytes a second; 0 for as fast as it goes.
+    """
+
+    status: int
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    content: Content | None = None
+    start: int = 0
+    stop: int = 0
+    shift: int = 0
+    extra: int = 0
+    framing: Framing = "length"
+    cut: int | None = None
+    ending: Ending = "keep"
+    flips: tuple[int, ...] = ()
+    delay: float = 0.0
+    rate: float = 0.0
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body that was asked for."""
+        return self.stop - self.start
+
+
+@dataclasses.dataclass(slots=True)
+class Fault:
+    """One kind of misbehaviour, on the requests that it matches.
+
+    The kinds, and the fields each reads:
+
+    - `flip`: the byte at offset `at` of the file is sent wrong, in replies that hold it.
+    - `reset`, `short`, `stall`: after `after` bytes of the body the connection is reset (RST),
+      closed, or goes quiet until `hub.release()` or the client leaves. Replies with no more than
+      `after` bytes are left alone.
+    - `long`: `extra` bytes too many, counted in Content-Length; `long-chunked`, `long-close`: the
+      same without a Content-Length.
+    - `slow`: `delay` seconds before the first byte, then `rate` bytes a second on a connection.
+    - `ignore-range`: 200 and the whole file. `need-range`: `status` (403) to a GET without Range.
+    - `status`: `status` instead of an answer, with `retry_after` and `error_code` as headers.
+    - `redirect`: `status` (302) to `location`, as written; empty for the URL asked for: a loop.
+    - `wrong-start`, `wrong-total`, `wrong-length`: Content-Range or Content-Length off by `by`.
+    - `headers`: `headers` replace the reply's own; an empty value removes one.
+    - `refuse`: a connection is reset as soon as it is accepted, whatever `path` says.
+
+    Attributes:
+        path: A glob. With a leading slash it is matched with the URL's path, otherwise with a
+            file's name in its repository (also behind a signed URL).
+        times: How many requests suffer; None for all.
+        method: `GET`, `HEAD` or `*`.
+        on: `hub`, `host` (the file host) or `*`.
+        hits: How often it struck so far.
+    """
+
+    kind: Kind
+    path: str = "*"
+    times: int | None = None
+    method: str = "GET"
+    on: str = "*"
+    at: int = 0
+    after: int = 0
+    extra: int = 1000
+    by: int = 1
+    delay: float = 0.0
+    rate: float = 0.0
+    status: int = 0
+    retry_after: str | int | None = None
+    error_code: str = ""
+    location: str = ""
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    hits: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """The parts of a request that decide whether a fault matches.
+
+    Attributes:
+        method: HTTP method.
+        target: Path and query as sent.
+        path: The URL's path, unquoted.
+        file: The file asked for, by its name in the repository; None for anything else.
+        origin: `hub` or `host`.
+        ranged: Whether a Range was sent.
+    """
+
+    method: str
+    target: str
+    path: str
+    file: str | None
+    origin: str
+    ranged: bool
+
+
+def strikes(fault: Fault, asked: Asked, reply: Reply) -> bool:
+    """Whether a fault is to spoil this reply."""
+    if fault.kind == "refuse" or (fault.times is not None and fault.hits >= fault.times):
+        return False
+    if fault.method not in ("*", asked.method) or fault.on not in ("*", asked.origin):
+        return False
+    subject = asked.path if fault.path.startswith("/") else asked.file
+    if subject is None or not fnmatch.fnmatchcase(subject, fault.path):
+        return False
+    return _fits(fault, asked, reply)
+
+
+def _fits(fault: Fault, asked: Asked, reply: Reply) -> bool:
+    if fault.kind == "need-range":
+        return not asked.ranged
+    if fault.kind in _RANGE:
+        return reply.status == 206
+    if fault.kind == "flip":
+        return reply.content is not None and reply.start <= fault.at < reply.stop
+    if fault.kind in ("reset", "short", "stall"):
+        return reply.content is not None and fault.after < reply.length
+    return fault.kind not in _BODY or reply.content is not None
+
+
+def spoil(fault: Fault, asked: Asked, reply: Reply) -> Reply:
+    """The reply with one fault in it."""
+    changes = _changes(fault, reply)
+    return dataclasses.replace(reply, **changes) if changes else _otherwise(fault, asked, reply)
+
+
+def _changes(fault: Fault, reply: Reply) -> dict[str, Any]:
+    """The fields of a reply that a fault changes; none where it needs another reply."""
+    stop: Ending = "close" if fault.by > 0 else "keep"
+    table: dict[str, dict[str, Any]] = {
+        "flip": {"flips": (*reply.flips, fault.at)},
+        "reset": {"cut": fault.after, "ending": "reset"},
+        "short": {"cut": fault.after, "ending": "close"},
+        "stall": {"cut": fault.after, "ending": "stall"},
+        "long": {"extra": fault.extra, "shift": fault.extra},
+        "long-chunked": {"extra": fault.extra, "framing": "chunked"},
+        "long-close": {"extra": fault.extra, "framing": "close"},
+        "slow": {"delay": fault.delay, "rate": fault.rate},
+        "wrong-length": {"shift": fault.by, "ending": stop},
+    }
+    return table.get(fault.kind, {})
+
+
+def _otherwise(fault: Fault, asked: Asked, reply: Reply) -> Reply:
+    match fault.kind:
+        case "status":
+            return _refusal(fault, fault.status or 500)
+        case "need-range":
+            return _refusal(fault, fault.status or 403)
+        case "redirect":
+            kept = {k: v for k, v in reply.headers.items() if k.startswith("X-")}
+            location = fault.location or asked.target
+            return Reply(fault.status or 302, kept | {"Location": location})
+        case "headers":
+            headers = {k: v for k, v in (reply.headers | fault.headers).items() if v}
+            return dataclasses.replace(reply, headers=headers)
+        case "ignore-range" if reply.content is not None:
+            headers = {k: v for k, v in reply.headers.items() if k != "Content-Range"}
+            whole = reply.content.size
+            return dataclasses.replace(reply, status=200, headers=headers, start=0, stop=whole)
+        case _:
+            return _misstate_range(fault, reply)
+
+
+def _misstate_range(fault: Fault, reply: Reply) -> Reply:
+    total = reply.content.size if reply.content is not None else 0
+    first, last = reply.start, reply.stop - 1
+    if fault.kind == "wrong-start":
+        first, last = first + fault.by, last + fault.by
+    else:
+        total += fault.by
+    headers = reply.headers | {"Content-Range": f"bytes {first}-{last}/{total}"}
+    return dataclasses.replace(reply, headers=headers)
+
+
+def _refusal(fault: Fault, status: int) -> Reply:
+    headers: dict[str, str] = {}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(fault.retry_after)
+    if fault.error_code:
+        headers["X-Error-Code"] = fault.error_code
+        headers["X-Error-Message"] = f"refused on request: {fault.error_code}"
+    return Reply(status, headers | fault.headers)
