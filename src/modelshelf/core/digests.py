@@ -13,7 +13,7 @@ BLOCK = 256 * 1024
 
 
 class Digest:
-    """sha256 of a file's bytes, and its git blob id where the source states only that.
+    r"""sha256 of a file's bytes, and its git blob id where the source states only that.
 
     The git blob id is the sha1 of `blob SIZE\\0` and the content (git-hash-object).
     """
@@ -48,15 +48,15 @@ class Digest:
         return ""
 
 
-def hash_prefix(fd: int, digest: Digest, length: int) -> None:
-    """Feed the first `length` bytes of an open file to a digest.
+def hash_prefix(fd: int, digest: Digest, length: int, start: int = 0) -> None:
+    """Feed the bytes from `start` to `length` of an open file to a digest.
 
     Raises:
         IntegrityError: The file is shorter than that.
         OSError: It cannot be read.
     """
     buffer = memoryview(bytearray(BLOCK))
-    offset = 0
+    offset = start
     while offset < length:
         count = os.preadv(fd, [buffer[: min(BLOCK, length - offset)]], offset)
         if count == 0:

@@ -200,7 +200,7 @@ class ReplicaDied(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Serving(Event):
-    """Everything is ready: the base URL of the OpenAI-compatible API, and the model's name there."""
+    """Everything is ready: base URL of the OpenAI-compatible API, and the model's name there."""
 
     url: str
     model: str

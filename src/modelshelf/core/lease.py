@@ -15,14 +15,25 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from modelshelf.core.files import explained, make_folders, names, read_json, write_json
 from modelshelf.core.layout import lease_file
 from modelshelf.core.model import canonical_json
 from modelshelf.core.process import Process
 
-BEAT = 5.0  # seconds between two heartbeats
-STALE = 30.0  # seconds without one after which a lease counts for nothing
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Patience:
+    """How hearts beat.
+
+    Attributes:
+        beat: Seconds between two heartbeats.
+        stale: Seconds without one after which a lease counts for nothing.
+    """
+
+    beat: float = 5.0
+    stale: float = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,15 +72,19 @@ class Watch:
 
     Args:
         path: The lease's file.
-        stale: Seconds without a change after which it is stale.
+        patience: How long it counts without a change.
         clock: A monotonic clock, in seconds.
     """
 
     def __init__(
-        self, path: str, *, stale: float = STALE, clock: Callable[[], float] = time.monotonic
+        self,
+        path: str,
+        patience: Patience | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
-        self._stale = stale
+        self._stale = (patience or Patience()).stale
         self._clock = clock
         self._seen: Holder | None = None
         self._since = clock()
@@ -104,14 +119,16 @@ class Lease:
         self._thread.start()
 
     @classmethod
-    def take(cls, shelf: str, key: str, purpose: str, *, beat: float = BEAT) -> Lease | None:
+    def take(
+        cls, shelf: str, key: str, purpose: str, patience: Patience | None = None
+    ) -> Lease | None:
         """Take a lease that nobody holds.
 
         Args:
             shelf: The shelf's folder.
             key: What the lease is for.
             purpose: `pull` or `read`, for people.
-            beat: Seconds between two heartbeats.
+            patience: How often its heart beats.
 
         Returns:
             The lease, or None if its file is there: ask a `Watch` whether it is live.
@@ -129,7 +146,7 @@ class Lease:
                 return None
             with open(fd, "wb") as file:
                 file.write(canonical_json(dataclasses.asdict(holder)))
-        return cls(path, holder, beat)
+        return cls(path, holder, (patience or Patience()).beat)
 
     def _run(self) -> None:
         while not self._done.wait(self._beat):
@@ -153,7 +170,7 @@ class Lease:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -190,7 +207,7 @@ def live_holders(shelf: str, prefix: str) -> Iterator[Holder]:
         if not name.startswith(start) or not name.endswith(".json"):
             continue
         holder = read_holder(path)
-        if holder and not holder.process.provably_gone() and _age(path) < STALE:
+        if holder and not holder.process.provably_gone() and _age(path) < Patience().stale:
             yield holder
 
 

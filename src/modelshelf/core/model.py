@@ -55,7 +55,7 @@ class ModelRef:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class File:
-    """One file of a snapshot.
+    r"""One file of a snapshot.
 
     Attributes:
         path: Where it lies in the snapshot, with forward slashes.

@@ -50,7 +50,7 @@ class Shelf:
 
     Example:
         >>> shelf = Shelf.create(tmp / "shelf")
-        >>> [snapshot.repo_id for snapshot in shelf.list()]
+        >>> [snapshot.repo_id for snapshot in shelf.snapshots()]
         []
     """
 
@@ -92,7 +92,7 @@ class Shelf:
                 _write_marker(marker)
         return cls(path)
 
-    def list(self, repo_id: str | None = None) -> list[Snapshot]:
+    def snapshots(self, repo_id: str | None = None) -> list[Snapshot]:
         """The published snapshots of the shelf or of one model, newest first.
 
         A folder without a readable `.snapshot.json` is not there.
@@ -125,7 +125,7 @@ class Shelf:
             NotOnShelfError: Nothing on the shelf is meant.
         """
         ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
-        snapshots = self.list(ref.repo_id)
+        snapshots = self.snapshots(ref.repo_id)
         if not snapshots:
             raise NotOnShelfError(
                 f"{ref.repo_id} is not on the shelf {self.path}",

@@ -1,0 +1,150 @@
+"""What to ask for next: ranges of one file, and how many connections. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Bytes `start` up to but not including `end` of a file."""
+
+    start: int
+    end: int
+
+
+class Window:
+    """The ranges of one file that nobody has asked for yet.
+
+    Ranges are given out lowest first, so the one that the file needs next is always on its way.
+
+    Args:
+        size: Bytes of the file.
+        done: Bytes at its beginning that are there already.
+        chunk: Bytes of one range.
+    """
+
+    def __init__(self, size: int, done: int, chunk: int) -> None:
+        self._size = size
+        self._chunk = chunk
+        self._next = done
+        self._released: list[Range] = []
+        self._whole = False
+        self.active = 0
+
+    def claim(self) -> Range | None:
+        """The next range to ask for; None if there is none at the moment."""
+        if self._whole and self.active:
+            return None
+        if self._released:
+            claimed = heapq.heappop(self._released)
+        elif self._next < self._size:
+            end = self._size if self._whole else min(self._next + self._chunk, self._size)
+            claimed = Range(self._next, end)
+            self._next = end
+        else:
+            return None
+        self.active += 1
+        return claimed
+
+    def finish(self) -> None:
+        """A claimed range has arrived."""
+        self.active -= 1
+
+    def release(self, left: Range) -> None:
+        """What is left of a claimed range will not arrive: somebody else may claim it."""
+        self.active -= 1
+        if left.start < left.end and not self._whole:
+            heapq.heappush(self._released, left)
+
+    def take_whole(self, done: int) -> None:
+        """The server ignores ranges: from now on one reader takes all from `done` to the end."""
+        self._whole = True
+        self._released.clear()
+        self._next = done
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file must be read in one piece."""
+        return self._whole
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """How connections grow.
+
+    Attributes:
+        least: Connections at the start.
+        most: Connections at the most.
+        gain: A doubling must raise the throughput by this factor to be kept.
+        settle: Seconds after a change that are not measured.
+        measure: Seconds that are.
+        again: Seconds after which a refused doubling is tried again.
+    """
+
+    least: int = 4
+    most: int = 32
+    gain: float = 1.15
+    settle: float = 0.2
+    measure: float = 0.4
+    again: float = 30.0
+
+
+class Ramp:
+    """Doubles the connections while that raises the throughput, and takes back what did not help.
+
+    Slow start for connections instead of packets: a link that limits each connection wants many,
+    a busy processor or a server that throttles wants few.
+    """
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._before = 0.0
+        self._previous = limits.least
+        self._changed = now
+        self._mark: tuple[float, int] | None = None
+        self._resting = False
+        self.connections = limits.least
+
+    def tick(self, now: float, received: int) -> int:
+        """How many connections there should be.
+
+        Args:
+            now: A monotonic clock, in seconds.
+            received: Bytes received so far.
+        """
+        if self._resting:
+            if now - self._changed >= self._limits.again:
+                self._resting, self._before = False, 0.0
+                self._change(self.connections, now)
+            return self.connections
+        if now - self._changed < self._limits.settle:
+            return self.connections
+        if self._mark is None:
+            self._mark = (now, received)
+            return self.connections
+        began, start = self._mark
+        if now - began >= self._limits.measure:
+            self._judge((received - start) / (now - began), now)
+        return self.connections
+
+    def _judge(self, rate: float, now: float) -> None:
+        if rate < self._before * self._limits.gain:
+            self._resting = True
+            self._change(self._previous, now)
+        elif self.connections < self._limits.most:
+            self._before, self._previous = rate, self.connections
+            self._change(min(self.connections * 2, self._limits.most), now)
+        else:
+            self._resting = True
+            self._change(self.connections, now)
+
+    def back_off(self, now: float) -> None:
+        """The server asked for less: halve the connections and rest."""
+        if now - self._changed >= self._limits.settle:
+            self._resting = True
+            self._change(max(1, self.connections // 2), now)
+
+    def _change(self, connections: int, now: float) -> None:
+        self.connections, self._changed, self._mark = connections, now, None
