@@ -86,7 +86,12 @@ class Pattern:
 
 
 def safetensors(size: int, seed: int = 0) -> Pattern:
-    """A well-formed safetensors file of exactly `size` bytes (at least 256), holding one tensor.
+    """A well-formed safetensors file of exactly `size` bytes (at least 256), holding one tensor."""
+    return Pattern(size, seed, safetensors_head(size))
+
+
+def safetensors_head(size: int, tensor: str = "weight") -> bytes:
+    """What a safetensors file of `size` bytes begins with, if all that follows is one tensor.
 
     Format: eight bytes of little-endian header length, the header in JSON padded with spaces, the
     data (https://huggingface.co/docs/safetensors).
@@ -95,9 +100,9 @@ def safetensors(size: int, seed: int = 0) -> Pattern:
     count = size - 8 - width
     if count < 0:
         raise ValueError(f"a safetensors file of {size} bytes is too small to be made here")
-    table = {"weight": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}
+    table = {tensor: {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}
     header = json.dumps(table, separators=(",", ":")).encode().ljust(width)
-    return Pattern(size, seed, len(header).to_bytes(8, "little") + header)
+    return len(header).to_bytes(8, "little") + header
 
 
 def content_of(value: bytes | Content) -> Content:

@@ -1,0 +1,23 @@
+"""`python -m bench.serve [GB]`: serve the benchmark's model until Ctrl-C, for tuning by hand."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from bench.fixture import serve
+from bench.memory import scratch
+
+
+def main() -> None:
+    """Serve, print the ports, wait."""
+    with scratch() as folder, serve(folder, int(float((sys.argv[1:] or ["3.2"])[0]) * 1e9)) as hub:
+        for name in ("plain", "slow", "tls"):
+            print(f"{name}: HF_ENDPOINT={getattr(hub, name)}")
+        print(f"models: {hub.four.repo_id} and {hub.one.repo_id}; SSL_CERT_FILE={hub.authority}")
+        sys.stdout.flush()
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()
