@@ -200,12 +200,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     def _send_body(self, request: Request, reply: Reply) -> None:
         began = time.monotonic()
         for block in _cut(_bytes_of(reply), reply):
-            if reply.framing == "chunked":
-                self.connection.sendall(b"%x\r\n" % len(block))
-            self.connection.sendall(block)
-            if reply.framing == "chunked":
-                self.connection.sendall(b"\r\n")
-            request.sent += len(block)
+            self._send_block(request, block, chunked=reply.framing == "chunked")
             if reply.rate:
                 ahead = request.sent / reply.rate - (time.monotonic() - began)
                 self.server.released.wait(max(ahead, 0))
@@ -215,6 +210,19 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self._stall(request, reply)
         if reply.framing == "chunked":
             self.connection.sendall(b"0\r\n\r\n")
+
+    def _send_block(self, request: Request, block: memoryview, *, chunked: bool) -> None:
+        # Counted first: the client may have it, and its test look, before this thread goes on.
+        request.sent += len(block)
+        try:
+            if chunked:
+                self.connection.sendall(b"%x\r\n" % len(block))
+            self.connection.sendall(block)
+            if chunked:
+                self.connection.sendall(b"\r\n")
+        except OSError:
+            request.sent -= len(block)
+            raise
 
     def _reset(self) -> None:
         """Make the close that follows an RST."""
@@ -228,8 +236,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
                 raise ConnectionAbortedError
         rest = dataclasses.replace(reply, start=reply.start + request.sent, cut=None)
         for block in _bytes_of(rest):
-            self.connection.sendall(block)
-            request.sent += len(block)
+            self._send_block(request, block, chunked=reply.framing == "chunked")
 
 
 def _client_left(connection: socket.socket) -> bool:
