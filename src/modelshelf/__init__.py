@@ -1,1 +1,105 @@
-"""modelshelf: download a model once, serve it from every pod."""
+"""modelshelf: download a model once, serve it from every pod.
+
+`pull` brings a model to a `Shelf`, whole and verified; `serve` answers from it. Names are imported
+when they are first used, so that `import modelshelf` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelshelf.api import pull
+    from modelshelf.core.errors import (
+        BusyError,
+        Error,
+        IntegrityError,
+        NoSpaceError,
+        NotAShelfError,
+        NotAuthorisedError,
+        NotFoundError,
+        NotOnShelfError,
+        NotWritableError,
+        RefusedError,
+        ShelfError,
+        SourceError,
+        TargetError,
+        TimedOutError,
+        UsageError,
+    )
+    from modelshelf.core.events import Event, Listener
+    from modelshelf.core.model import File, ModelRef, Snapshot
+    from modelshelf.core.shelf import Shelf
+    from modelshelf.core.verify import Fault, verify
+    from modelshelf.core.version import __version__
+    from modelshelf.targets.local import Server, serve
+
+_HOMES = {
+    "modelshelf.api": ("pull",),
+    "modelshelf.core.errors": (
+        "BusyError",
+        "Error",
+        "IntegrityError",
+        "NoSpaceError",
+        "NotAShelfError",
+        "NotAuthorisedError",
+        "NotFoundError",
+        "NotOnShelfError",
+        "NotWritableError",
+        "RefusedError",
+        "ShelfError",
+        "SourceError",
+        "TargetError",
+        "TimedOutError",
+        "UsageError",
+    ),
+    "modelshelf.core.events": ("Event", "Listener"),
+    "modelshelf.core.model": ("File", "ModelRef", "Snapshot"),
+    "modelshelf.core.shelf": ("Shelf",),
+    "modelshelf.core.verify": ("Fault", "verify"),
+    "modelshelf.core.version": ("__version__",),
+    "modelshelf.targets.local": ("Server", "serve"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BusyError",
+    "Error",
+    "Event",
+    "Fault",
+    "File",
+    "IntegrityError",
+    "Listener",
+    "ModelRef",
+    "NoSpaceError",
+    "NotAShelfError",
+    "NotAuthorisedError",
+    "NotFoundError",
+    "NotOnShelfError",
+    "NotWritableError",
+    "RefusedError",
+    "Server",
+    "Shelf",
+    "ShelfError",
+    "Snapshot",
+    "SourceError",
+    "TargetError",
+    "TimedOutError",
+    "UsageError",
+    "__version__",
+    "pull",
+    "serve",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever was asked for
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'modelshelf' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,12 +20,14 @@ from modelshelf.core.errors import (
     NotAuthorisedError,
     NotFoundError,
     SourceError,
+    UsageError,
 )
 from modelshelf.core.meter import Meter
 from modelshelf.core.model import File, Snapshot
 from modelshelf.core.ranges import Range, Window
 from modelshelf.core.retries import RETRIED, retry_after
 
+_HUB_SOURCE = re.compile(r"hf://([\w.-]+/[\w.-]+)")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 # What file hosts answer when a signed URL has expired.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
@@ -85,11 +87,16 @@ def hub_origin(endpoint: str, snapshot: Snapshot, token: str | None) -> Origin:
 
     Args:
         endpoint: The Hub's base URL.
-        snapshot: Of which model and commit.
+        snapshot: Its `source` names the repository, which may be called otherwise on the shelf.
         token: The Hub's token; None for none.
+
+    Raises:
+        UsageError: The snapshot is not from a Hub.
     """
-    base = f"{endpoint.rstrip('/')}/{snapshot.repo_id}/resolve/{snapshot.commit}"
-    return Origin(base, token)
+    match = _HUB_SOURCE.match(snapshot.source)
+    if match is None:
+        raise UsageError(f"{snapshot.source} is not on a Hub, so nothing can be fetched from there")
+    return Origin(f"{endpoint.rstrip('/')}/{match[1]}/resolve/{snapshot.commit}", token)
 
 
 class FailedTryError(Exception):

@@ -1,0 +1,52 @@
+"""`modelshelf ls`: what is on the shelf."""
+
+from __future__ import annotations
+
+from modelshelf.cli import words
+from modelshelf.cli.verb import Run, verb
+from modelshelf.core.model import Snapshot
+from modelshelf.core.shelf import Shelf
+
+
+@verb
+def ls(run: Run) -> None:
+    """List the models on the shelf, newest first."""
+    shelf = Shelf(run.shelf)
+    snapshots = shelf.snapshots()
+    tags = {repo_id: shelf.tags(repo_id) for repo_id in {s.repo_id for s in snapshots}}
+    run.output.document([summary(s, tags[s.repo_id]) for s in snapshots])
+    run.output.table(
+        ("MODEL", "SNAPSHOT", "SIZE>", "FILES>", "PULLED", "TAGS"),
+        [
+            (
+                s.repo_id,
+                words.short(s.id),
+                words.size(s.size),
+                str(len(s.files)),
+                words.when(s.created),
+                ", ".join(tags_of(s, tags[s.repo_id])),
+            )
+            for s in snapshots
+        ],
+    )
+    if not snapshots:
+        run.output.note(f"the shelf {shelf.path} is empty: modelshelf pull hf://org/name")
+
+
+def tags_of(snapshot: Snapshot, tags: dict[str, str]) -> list[str]:
+    """The tags that point at a snapshot, sorted."""
+    return sorted(tag for tag, snapshot_id in tags.items() if snapshot_id == snapshot.id)
+
+
+def summary(snapshot: Snapshot, tags: dict[str, str]) -> dict[str, object]:
+    """A snapshot for programs: what `.snapshot.json` holds but the files, and where it lies."""
+    record = snapshot.to_json()
+    del record["files"]
+    return {
+        "id": snapshot.id,
+        **record,
+        "path": snapshot.path,
+        "bytes": snapshot.size,
+        "files": len(snapshot.files),
+        "tags": tags_of(snapshot, tags),
+    }

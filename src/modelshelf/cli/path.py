@@ -1,0 +1,15 @@
+"""`modelshelf path`: the folder of a model, for other programs."""
+
+from __future__ import annotations
+
+from modelshelf.cli.show import ModelArgument
+from modelshelf.cli.verb import Run, verb
+from modelshelf.core.shelf import Shelf
+
+
+@verb
+def path(run: Run, model: ModelArgument) -> None:
+    """Print the folder of a model: vllm serve $(modelshelf path org/name)."""
+    snapshot = Shelf(run.shelf).find(model)
+    run.output.document({"id": snapshot.id, "path": snapshot.path})
+    run.output.data(snapshot.path or "")

@@ -1,0 +1,53 @@
+"""`modelshelf show`: one model's snapshots, tags and files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from modelshelf.cli import words
+from modelshelf.cli.ls import summary, tags_of
+from modelshelf.cli.verb import Run, verb
+from modelshelf.core.model import ModelRef
+from modelshelf.core.shelf import Shelf
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="org/name, org/name@tag or org/name@id")
+]
+
+
+@verb
+def show(run: Run, model: ModelArgument) -> None:
+    """Show a snapshot: where it came from, its files, and the model's other snapshots."""
+    shelf = Shelf(run.shelf)
+    snapshot = shelf.find(model)
+    tags = shelf.tags(snapshot.repo_id)
+    run.output.document(
+        {
+            **summary(snapshot, tags),
+            "files": [file.to_json() for file in snapshot.files],
+            "tags": tags,
+            "snapshots": [s.id for s in shelf.snapshots(snapshot.repo_id)],
+        }
+    )
+    lines = {
+        "model": snapshot.repo_id,
+        "snapshot": snapshot.id,
+        "source": f"{snapshot.source}, revision {snapshot.revision}",
+        "pulled": f"{words.when(snapshot.created)} by {snapshot.tool}",
+        "path": snapshot.path or "",
+        "tags": ", ".join(tags_of(snapshot, tags)) or "none",
+    }
+    for name, value in lines.items():
+        run.output.data(f"{name:<10}{value}")
+    run.output.data("")
+    run.output.table(
+        ("FILE", "SIZE>", "SHA256"),
+        [(f.path, words.size(f.size), (f.sha256 or "")[:16]) for f in snapshot.files],
+    )
+    if ModelRef.parse(model).at is None:
+        others = [s for s in shelf.snapshots(snapshot.repo_id) if s.id != snapshot.id]
+        for other in others:
+            tagged = ", ".join(tags_of(other, tags))
+            run.output.data(f"also here: {other.id} {words.when(other.created)} {tagged}".rstrip())

@@ -1,0 +1,36 @@
+"""`modelshelf verify`: read everything again, and compare."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from modelshelf.cli.verb import Run, verb
+from modelshelf.core.errors import IntegrityError
+from modelshelf.core.shelf import Shelf
+from modelshelf.core.verify import verify as verify_snapshots
+
+
+@verb
+def verify(
+    run: Run,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="All snapshots by default.")
+    ] = None,
+) -> None:
+    """Hash every byte again and name the files that are not what was published."""
+    shelf = Shelf(run.shelf)
+    snapshots = [shelf.find(model) for model in models] if models else shelf.snapshots()
+    with run.output.progress("verifying") as listener:
+        faults = verify_snapshots(snapshots, listener=listener)
+    if faults:
+        first = faults[0]
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise IntegrityError(
+            f"{first.file.path} of {first.snapshot.repo_id} is damaged{more}: {first.problem}",
+            hint=f"modelshelf rm {first.snapshot.repo_id}@{first.snapshot.id[:12]}, then pull it "
+            "again",
+        )
+    if not snapshots:
+        run.output.note("nothing to verify: the shelf is empty")
