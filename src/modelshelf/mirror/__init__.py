@@ -1,0 +1,1 @@
+"""A shelf as a Hub: read-only, over the protocol that huggingface_hub and its kin speak."""
