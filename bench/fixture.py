@@ -94,10 +94,10 @@ def serve(folder: str, size: int) -> Iterator[Hub]:
     """Make both models of `size` bytes of weights in a folder and serve them until the end."""
     block = os.path.join(folder, "block")
     _random_file(block, size // 4)
-    with open(block, "rb") as source, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        # The longest first, so that both threads end together.
-        one = pool.submit(_model, folder, "o/one", source.fileno(), size, 1)
-        four = pool.submit(_model, folder, "o/four", source.fileno(), size, 4)
+    # In processes of their own, since a child's peak memory counts its parent's at the start.
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        four = pool.submit(_model, folder, "o/four", block, size, 4)
+        one = pool.submit(_model, folder, "o/one", block, size, 1)
         models = four.result(), one.result()
     os.unlink(block)
     certificate = make_certificate(folder)
@@ -122,7 +122,7 @@ def _random_file(path: str, size: int) -> None:
         file.writelines(os.urandom(min(_SLICE, size - at)) for at in range(0, size, _SLICE))
 
 
-def _model(folder: str, repo_id: str, block: int, size: int, parts: int) -> Model:
+def _model(folder: str, repo_id: str, block: str, size: int, parts: int) -> Model:
     home = os.path.join(folder, repo_id.replace("/", "-"))
     os.mkdir(home)
     names = [f"model-{n + 1:05}-of-{parts:05}.safetensors" for n in range(parts)]
@@ -142,16 +142,16 @@ def _model(folder: str, repo_id: str, block: int, size: int, parts: int) -> Mode
     return Model(repo_id, hashlib.sha256(state).hexdigest()[:40], files)
 
 
-def _weights(path: str, block: int, size: int, part: int) -> None:
+def _weights(path: str, block: str, size: int, part: int) -> None:
     """A safetensors file whose data is the random block, begun elsewhere for each part."""
-    with open(path, "wb", buffering=0) as file:
+    with open(block, "rb", buffering=0) as source, open(path, "wb", buffering=0) as file:
         head = safetensors_head(size, f"part{part}.weight")
         file.write(head)
         left, at = size - len(head), part * 1_000_003
-        length = os.fstat(block).st_size
+        length = os.stat(block).st_size
         while left:
             inside = at % length
-            data = os.pread(block, min(_SLICE, length - inside, left), inside)
+            data = os.pread(source.fileno(), min(_SLICE, length - inside, left), inside)
             file.write(data)
             left -= len(data)
             at += len(data)

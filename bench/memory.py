@@ -14,15 +14,31 @@ TMPFS = "/dev/shm"
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[str]:
-    """A folder on the tmpfs; Ctrl-C, SIGTERM and SIGHUP remove it too."""
+def scratch(need: int) -> Iterator[str]:
+    """A folder on the tmpfs with room for `need` bytes; Ctrl-C, SIGTERM and SIGHUP remove it too.
+
+    Where memory is short the program ends, naming what it needs.
+    """
+    room = min(shutil.disk_usage(TMPFS).free, _available())
+    # A GiB for the programs themselves.
+    if room < need + 2**30:
+        sys.exit(f"{need / 1e9:.1f} GB in {TMPFS} and 1 GB more are needed, {room / 1e9:.1f} free")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
-    folder = tempfile.mkdtemp(prefix="modelshelf-bench-", dir=TMPFS)
+    folder = tempfile.mkdtemp(prefix=f"modelshelf-bench-{os.getpid()}-", dir=TMPFS)
     try:
         yield folder
     finally:
+        # An impatient second Ctrl-C would leave gigabytes of memory behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         remove(folder)
+
+
+def _available() -> int:
+    """Bytes of memory that could be used without swapping."""
+    with open("/proc/meminfo", encoding="utf-8") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["MemAvailable"].split()[0]) * 1024
 
 
 def remove(folder: str) -> None:

@@ -11,12 +11,13 @@ from bench.memory import scratch
 
 def main() -> None:
     """Serve, print the ports, wait."""
-    with scratch() as folder, serve(folder, int(float((sys.argv[1:] or ["3.2"])[0]) * 1e9)) as hub:
+    size = int(float((sys.argv[1:] or ["3.2"])[0]) * 1e9)
+    with scratch(2 * size) as folder, serve(folder, size) as hub:
         for name in ("plain", "slow", "tls"):
             print(f"{name}: HF_ENDPOINT={getattr(hub, name)}")
         print(f"models: {hub.four.repo_id} and {hub.one.repo_id}; SSL_CERT_FILE={hub.authority}")
         sys.stdout.flush()
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+"""From measurements to the page, and to what was promised. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterable
+
+from bench.contenders import CONTENDERS, CURLS, OURS, SNAPSHOT
+from bench.local import Starts, Verified
+from bench.pull import ONE, PLAIN, SLOW, Results
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Promise:
+    """A threshold and how it went.
+
+    Attributes:
+        text: What was promised.
+        value: What was measured, as text.
+        met: Whether it was kept.
+    """
+
+    text: str
+    value: str
+    met: bool
+
+
+def ratios(results: Results, above: tuple[str, str], below: tuple[str, str]) -> list[float]:
+    """Time of one over time of another, round by round; each is (row title, contender)."""
+    pairs = zip(results[above], results[below], strict=True)
+    return [numerator.seconds / denominator.seconds for numerator, denominator in pairs]
+
+
+def promises(results: Results, verified: Verified, starts: Starts) -> list[Promise]:
+    """What issue and README promise, against what was measured; medians count."""
+    faster = _median(results, (PLAIN, SNAPSHOT), (PLAIN, OURS))
+    slower = _median(results, (PLAIN, OURS), (PLAIN, CURLS))
+    one = _median(results, (ONE, OURS), (PLAIN, OURS))
+    slow = _median(results, (SLOW, SNAPSHOT), (SLOW, OURS))
+    share = statistics.median(verified.speeds) / (verified.cores * verified.one_core)
+    extra = (starts.imported - starts.bare) * 1000
+    return [
+        Promise("at least 2.2 times as fast as snapshot_download", f"{faster:.2f}", faster >= 2.2),
+        Promise("at most 1.6 times the time of four curls", f"{slower:.2f}", slower <= 1.6),
+        Promise("one file at most 1.3 times slower than four", f"{one:.2f}", one <= 1.3),
+        Promise(
+            "at least 3 times as fast as snapshot_download at 50 ms and 40 MB/s a connection",
+            f"{slow:.2f}",
+            slow >= 3,
+        ),
+        Promise("verify: at least 90 % of cores times sha256", f"{share:.0%}", share >= 0.9),
+        Promise("modelshelf --help < 0.2 s", f"{starts.help:.3f} s", starts.help < 0.2),
+        Promise("ls over 1,000 snapshots < 0.5 s", f"{starts.ls:.3f} s", starts.ls < 0.5),
+        Promise("import modelshelf < 50 ms over bare Python", f"{extra:.0f} ms", extra < 50),
+    ]
+
+
+def _median(results: Results, above: tuple[str, str], below: tuple[str, str]) -> float:
+    return statistics.median(ratios(results, above, below))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """Under what the numbers came about.
+
+    Attributes:
+        command: What was run.
+        date: When, as YYYY-MM-DD.
+        size: Bytes of the model's weights.
+        machine: Name and value of what matters.
+    """
+
+    command: str
+    date: str
+    size: int
+    machine: dict[str, str]
+
+
+def page(results: Results, verified: Verified, starts: Starts, setting: Setting) -> str:
+    """The whole of docs/benchmarks.md."""
+    rounds = len(next(iter(results.values())))
+    kept = [
+        (promise.text, promise.value, "yes" if promise.met else "**no**")
+        for promise in promises(results, verified, starts)
+    ]
+    parts = [
+        "# Benchmarks",
+        _ABOUT.format(command=setting.command, date=setting.date, rounds=rounds),
+        _table(("what", "value"), setting.machine.items()),
+        "## What was promised",
+        "Medians of the rounds; ratios are taken within each round.",
+        _table(("promise", "measured", "kept"), kept),
+        "## Pulling",
+        _ABOUT_PULLING.format(size=setting.size / 1e9),
+        _table(_HEADINGS, _pull_rows(results, setting.size)),
+        "## Verifying and starting",
+        _table(("what", "measured"), _local_rows(verified, starts)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_ABOUT = """\
+Written by `{command}` on {date}: one machine, one run, {rounds} rounds. In each round every row \
+and contender takes its turn, so that whatever else the machine does meets all alike."""
+
+_ABOUT_PULLING = """\
+A model of {size:.1f} GB of random weights in safetensors files is served from loopback by nginx \
+and pulled to a tmpfs, each time by a new process into an empty folder.
+
+- `modelshelf pull` hashes every byte, compares it with the hub's checksum, checks the headers and \
+publishes; its time includes starting Python and asking for the metadata.
+- `snapshot_download` is huggingface_hub's, into a `local_dir`, with `HF_HUB_DISABLE_XET=1`. It \
+checks lengths only.
+- `four curls` write what comes, unchecked: one for each file, or each a quarter of the only one.
+
+Not compared: hf_xet, huggingface_hub's other way of downloading. It speaks a protocol of its own \
+to servers that no local hub can stand in for.
+
+*Time over ours* is the contender's time divided by ours in the same round: above 1, we were \
+faster. *CPU* is processor time of the client alone, per GB: on a GPU node the puller is a guest."""
+
+_HEADINGS = (
+    "served",
+    "contender",
+    "seconds: median (min, max)",
+    "GB/s",
+    "time over ours (min, max)",
+    "CPU s/GB",
+    "peak memory",
+)
+
+
+def _pull_rows(results: Results, size: int) -> list[tuple[str, ...]]:
+    rows = []
+    for (title, name), runs in results.items():
+        seconds = [took.seconds for took in runs]
+        over = ratios(results, (title, name), (title, OURS))
+        middle = statistics.median(seconds)
+        rows.append(
+            (
+                title,
+                f"`{name}`" if name != CURLS else name,
+                _spread(seconds),
+                f"{size / middle / 1e9:.2f}",
+                "1" if name == OURS else _spread(over),
+                f"{statistics.median(took.cpu for took in runs) / (size / 1e9):.2f}",
+                f"{max(took.memory for took in runs) / 1e6:.0f} MB",
+            )
+        )
+    order = list(CONTENDERS)
+    titles = list(dict.fromkeys(title for title, _ in results))
+    return sorted(rows, key=lambda row: (titles.index(row[0]), order.index(row[1].strip("`"))))
+
+
+def _local_rows(verified: Verified, starts: Starts) -> list[tuple[str, str]]:
+    gb = 1e9
+    return [
+        ("`modelshelf verify` of the model in four files", f"{_spread(_gb(verified.speeds))} GB/s"),
+        ("sha256 in this Python, one core", f"{verified.one_core / gb:.2f} GB/s"),
+        (
+            f"sha256 in this Python, {verified.cores} cores at once",
+            f"{verified.all_cores / gb:.2f} GB/s",
+        ),
+        ("`modelshelf --help`", f"{starts.help:.3f} s"),
+        ("`modelshelf ls` over 1,000 snapshots", f"{starts.ls:.3f} s"),
+        ("`import modelshelf`, Python's start included", f"{starts.imported:.3f} s"),
+        ("Python's start", f"{starts.bare:.3f} s"),
+    ]
+
+
+def _gb(speeds: list[float]) -> list[float]:
+    return [speed / 1e9 for speed in speeds]
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f}, {max(values):.2f})"
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [headings, tuple("---" for _ in headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,32 @@
+"""`make bench` works: a small run of it, so that it does not rot between releases."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+
+
+def test_bench_writes_its_page_and_cleans_up(tmp_path: pathlib.Path) -> None:
+    """A small run measures every row and contender, writes the page, and leaves no memory used."""
+    page = tmp_path / "benchmarks.md"
+    argv = ["--rounds", "1", "--size", "0.02", "--output", str(page)]
+    path = os.pathsep.join(str(ROOT / part) for part in ("src", "tests"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench", *argv],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as bench:
+        _, said = bench.communicate(timeout=110)
+    assert bench.returncode == 0, said
+    rows = re.findall(r"^\| (.+?) \| `?(.+?)`? \| \d+\.\d\d \(", page.read_text(), re.MULTILINE)
+    assert len({served for served, _ in rows}) == 4
+    assert {who for _, who in rows} == {"modelshelf pull", "snapshot_download", "four curls"}
+    assert len(rows) == 12
+    assert not list(pathlib.Path("/dev/shm").glob(f"modelshelf-bench-{bench.pid}-*"))
