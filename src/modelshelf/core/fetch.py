@@ -48,7 +48,7 @@ class Settings:
 
     chunk: int = 4 * MIB
     buffers: int = 40
-    piece: int = MIB // 4
+    piece: int = MIB
     stall: float = 30.0
     limits: Limits = dataclasses.field(default_factory=Limits)
     backoff: Backoff = dataclasses.field(default_factory=Backoff)
