@@ -1,0 +1,38 @@
+# Everything runs in environments of its own: .venv for development, .cache/demo for the demo.
+
+UV := scripts/uv
+SYNC := $(UV) sync --quiet --frozen --all-extras
+IN := .venv/bin
+
+.PHONY: demo check test bench lock clean
+
+.venv/.synced: pyproject.toml uv.lock
+	@$(SYNC)
+	@touch $@
+
+# A real model over the real Hub protocol, verified, and answering from two replicas.
+demo:
+	@UV_PROJECT_ENVIRONMENT=.cache/demo/venv $(SYNC) --no-default-groups
+	@.cache/demo/venv/bin/python examples/demo.py
+
+# Lint, types, layers and unit tests, in less than a minute.
+check: .venv/.synced
+	$(IN)/ruff format --check .
+	$(IN)/ruff check .
+	$(IN)/mypy
+	$(IN)/lint-imports
+	$(IN)/pytest -q tests/unit
+
+# What CI runs.
+test: check
+	$(IN)/pytest -q tests/integration
+
+# Against huggingface_hub and curl in the same run; writes docs/benchmarks.md.
+bench: .venv/.synced
+	$(IN)/python -m bench
+
+lock:
+	$(UV) lock
+
+clean:
+	rm -rf .venv .cache
