@@ -21,7 +21,7 @@ _SERVE = """
 import sys
 from modelshelf.core.shelf import Shelf
 from modelshelf.mirror.server import run
-run(Shelf(sys.argv[1]), "127.0.0.1", 0, lambda event: print(event.url, flush=True))
+run(Shelf(sys.argv[1]), sys.argv[2], 0, lambda event: print(event.url, flush=True))
 """
 
 
@@ -70,10 +70,10 @@ class Mirror:
 
 
 @contextlib.contextmanager
-def running(shelf: str | os.PathLike[str]) -> Iterator[Mirror]:
-    """Run a mirror of a shelf on a free port of 127.0.0.1; it is stopped at the end."""
+def running(shelf: str | os.PathLike[str], host: str = "127.0.0.1") -> Iterator[Mirror]:
+    """Run a mirror of a shelf on a free port; it is stopped at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, os.fspath(shelf)],
+        [sys.executable, "-c", _SERVE, os.fspath(shelf), host],
         env={**os.environ, "PYTHONPATH": SRC},
         stdout=subprocess.PIPE,
         text=True,

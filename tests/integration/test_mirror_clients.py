@@ -6,6 +6,7 @@ Each runs in a process of its own, since huggingface_hub reads its environment w
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mirrors import Mirror, running
-from shelves import describe, put
+from mirrors import SRC, Mirror, running
+from shelves import COMMIT, describe, put
 
 from modelshelf.core.shelf import Shelf
 
@@ -27,6 +28,7 @@ FILES = {
     "model.safetensors": WEIGHTS,
 }
 MANY = 1_203
+GGUF = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0)
 
 _PRELUDE = """
 import json, sys
@@ -57,7 +59,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     old = put(shelf, "o/n", {"config.json": b"{}"}, commit=OLD, revision="v1", created=1.0)
     shelf.tag(old, "prod")
     put(shelf, "o/n", {**FILES, "tokenizer.json": tokenizer()}, commit=NEW)
-    put(shelf, "me/local", {"notes.txt": b"mine", "w.gguf": b"GGUF"}, origin="local")
+    put(shelf, "me/local", {"notes.txt": b"mine", "w.gguf": GGUF}, origin="local")
     put(shelf, "o/many", {f"f/{n:04}.txt": b"%d" % n for n in range(MANY)})
     with running(shelf.path) as mirror:
         yield mirror
@@ -287,3 +289,17 @@ def test_a_second_download_fetches_nothing(mirror: Mirror, environment: dict[str
     after = mirror.counters()
     assert after["requests"] > before["requests"]
     assert after["file_bytes"] == before["file_bytes"]
+
+
+def test_modelshelf_pulls_from_it(environment: dict[str, str], tmp_path: Path) -> None:
+    """Our own pull verifies against the mirror's checksums, of a local model's files too."""
+    code = f"""
+import modelshelf
+shelf = {str(tmp_path / "shelf")!r}
+pulled = [modelshelf.pull(s, shelf=shelf, all_files=True) for s in ("hf://me/local", "hf://o/n@prod")]
+result = [[s.repo_id, s.commit, [f.path for f in s.files]] for s in pulled]
+"""
+    assert python(code, {**environment, "PYTHONPATH": SRC}) == [
+        ["me/local", COMMIT, ["notes.txt", "w.gguf"]],
+        ["o/n", OLD, ["config.json"]],
+    ]

@@ -153,6 +153,21 @@ def test_a_client_that_does_not_read_cannot_hold_it(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("host", "told"), [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]")]
+)
+def test_the_url_it_tells_can_be_asked(shelf: Shelf, host: str, told: str) -> None:
+    """Whatever it listens on, the URL is one that a client on this machine reaches."""
+    if host == "::1":
+        try:
+            socket.create_server((host, 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    with running(shelf.path, host) as mirror:
+        assert mirror.url.startswith(f"http://{told}:")
+        assert mirror.ask("/api/models/o/n").json()["id"] == "o/n"
+
+
 def test_a_taken_port_is_told(shelf: Shelf) -> None:
     """The error names the port and the way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
