@@ -55,7 +55,7 @@ def verb(function: Callable[Concatenate[Run, _P], None]) -> Callable[..., None]:
     """
 
     @functools.wraps(function)
-    def command(**options: Any) -> None:
+    def command(**options: Any) -> None:  # noqa: ANN401 - whatever typer read
         common = {name: options.pop(name) for name in _COMMON}
         output = Output(json=common["json_"], quiet=common["quiet_"], color=not common["no_color_"])
         run = Run(os.path.expanduser(common["shelf_"]), output)

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
+import functools
 
-from modelshelf.core.events import (
-    Damaged,
-    Draining,
-    Event,
-    FileDone,
-    GateOpen,
-    GateWaiting,
-    MirrorListening,
-    Planned,
-    Published,
-    ReplicaDied,
-    ReplicaReady,
-    ReplicaStarting,
-    Retrying,
-    Serving,
-    Verified,
-    Waiting,
-)
+from modelshelf.core import events
+from modelshelf.core.events import Event
 
 _STEP = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -40,7 +25,7 @@ def size(count: float) -> str:
 
 def when(seconds: float) -> str:
     """A time since 1970 as local date and minute."""
-    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def count(number: int, noun: str) -> str:
@@ -54,75 +39,101 @@ def short(snapshot_id: str) -> str:
     return f"{commit[:12]}-{files}"
 
 
-def sentence(event: Event) -> str:
+@functools.singledispatch
+def sentence(event: Event) -> str:  # noqa: ARG001 - the kinds of events below have words
     """An event as a line of text; empty for those that only a bar can show."""
-    match event:
-        case Planned():
-            return _plan(event)
-        case Published():
-            return _published(event)
-        case Retrying():
-            return f"{event.path}: {event.reason}; trying again in {event.wait:g} s"
-        case FileDone():
-            return f"{event.path}: {size(event.size)} {event.how}, verified"
-        case Waiting():
-            return f"waiting for {event.holder}, which is pulling the same snapshot"
-        case Damaged():
-            return f"{event.repo_id}@{short(event.snapshot)}: {event.path}: {event.problem}"
-        case Verified():
-            state = f"{count(event.damaged, 'file')} damaged" if event.damaged else "whole"
-            what = f"{count(event.files, 'file')}, {size(event.bytes)}"
-            return f"{event.repo_id}@{short(event.snapshot)}: {what}: {state}"
-        case GateWaiting():
-            return f"waiting: {event.reason}"
-        case GateOpen():
-            return f"the model is whole: {event.path}"
-    return _serving(event)
-
-
-def _serving(event: Event) -> str:
-    match event:
-        case ReplicaStarting():
-            return (
-                f"replica {event.replica}: process {event.pid} on port {event.port}, "
-                f"log {event.log}"
-            )
-        case ReplicaReady():
-            return f"replica {event.replica}: ready after {event.seconds:.1f} s"
-        case ReplicaDied():
-            return (
-                f"replica {event.replica}: ended with {event.exit_code}; "
-                f"starting it again in {event.wait:g} s"
-            )
-        case Serving():
-            replicas = count(event.replicas, "replica")
-            return f"serving {event.model} with {replicas} at {event.url}"
-        case Draining():
-            return f"stopping: requests in flight have {event.seconds:g} s to finish"
-        case MirrorListening():
-            return f"the shelf is a Hub at {event.url}: set HF_ENDPOINT={event.url}"
     return ""
 
 
-def _plan(event: Planned) -> str:
+@sentence.register
+def _(event: events.Planned) -> str:
+    name = f"{event.repo_id} at {event.revision}: {short(event.snapshot)}"
+    free = size(max(event.free_after, 0))
     lines = [
-        f"{event.repo_id} at {event.revision}: {short(event.snapshot)}, "
-        f"{count(event.files, 'file')}, {size(event.bytes)}",
-        f"  to fetch {size(event.fetch)}, here already {size(event.here)}, "
-        f"free afterwards {size(max(event.free_after, 0))}",
+        f"{name}, {count(event.files, 'file')}, {size(event.bytes)}",
+        f"  to fetch {size(event.fetch)}, here already {size(event.here)}, free after it {free}",
     ]
-    lines += [
-        f"  left out: {count(part.files, 'file')}, {size(part.bytes)}: {part.reason}"
-        for part in event.left_out
-    ]
+    for part in event.left_out:
+        lines.append(f"  left out: {count(part.files, 'file')}, {size(part.bytes)}: {part.reason}")
     return "\n".join(lines)
 
 
-def _published(event: Published) -> str:
+@sentence.register
+def _(event: events.Published) -> str:
+    name = f"{event.repo_id}@{short(event.snapshot)}"
     if event.how == "present":
-        return f"{event.repo_id}@{short(event.snapshot)} is on the shelf already: {event.path}"
+        return f"{name} is on the shelf already: {event.path}"
     if event.how == "waited":
-        return f"{event.repo_id}@{short(event.snapshot)} was pulled by another: {event.path}"
-    rate = event.fetched / event.seconds if event.seconds else 0.0
-    fetched = f"{size(event.fetched)} fetched in {event.seconds:.1f} s ({size(rate)}/s)"
-    return f"{event.repo_id}@{short(event.snapshot)}: {fetched}, verified: {event.path}"
+        return f"{name} was pulled by another: {event.path}"
+    rate = f" at {size(event.fetched / event.seconds)}/s" if event.fetched else ""
+    fetched = f"{size(event.fetched)} fetched in {event.seconds:.1f} s{rate}"
+    return f"{name}: {size(event.bytes)} verified, {fetched}: {event.path}"
+
+
+@sentence.register
+def _(event: events.Retrying) -> str:
+    return f"{event.path}: {event.reason}; trying again in {event.wait:g} s"
+
+
+@sentence.register
+def _(event: events.FileDone) -> str:
+    return f"{event.path}: {size(event.size)} {event.how}, verified"
+
+
+@sentence.register
+def _(event: events.Waiting) -> str:
+    return f"waiting for {event.holder}, which is pulling the same snapshot"
+
+
+@sentence.register
+def _(event: events.Damaged) -> str:
+    return f"{event.repo_id}@{short(event.snapshot)}: {event.path}: {event.problem}"
+
+
+@sentence.register
+def _(event: events.Verified) -> str:
+    state = f"{count(event.damaged, 'file')} damaged" if event.damaged else "whole"
+    what = f"{count(event.files, 'file')}, {size(event.bytes)}"
+    return f"{event.repo_id}@{short(event.snapshot)}: {what}: {state}"
+
+
+@sentence.register
+def _(event: events.GateWaiting) -> str:
+    return f"waiting: {event.reason}"
+
+
+@sentence.register
+def _(event: events.GateOpen) -> str:
+    return f"the model is whole: {event.path}"
+
+
+@sentence.register
+def _(event: events.ReplicaStarting) -> str:
+    where = f"process {event.pid} on port {event.port}, log {event.log}"
+    return f"replica {event.replica}: {where}"
+
+
+@sentence.register
+def _(event: events.ReplicaReady) -> str:
+    return f"replica {event.replica}: ready after {event.seconds:.1f} s"
+
+
+@sentence.register
+def _(event: events.ReplicaDied) -> str:
+    ended = f"replica {event.replica}: ended with {event.exit_code}"
+    return f"{ended}; starting it again in {event.wait:g} s"
+
+
+@sentence.register
+def _(event: events.Serving) -> str:
+    return f"serving {event.model} with {count(event.replicas, 'replica')} at {event.url}"
+
+
+@sentence.register
+def _(event: events.Draining) -> str:
+    return f"stopping: requests in flight have {event.seconds:g} s to finish"
+
+
+@sentence.register
+def _(event: events.MirrorListening) -> str:
+    return f"the shelf is a Hub at {event.url}: set HF_ENDPOINT={event.url}"
