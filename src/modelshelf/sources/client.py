@@ -127,8 +127,13 @@ class Client:
             return self._follow(target)
         except httpx2.TimeoutException:
             raise _FailedTryError(f"did not answer for {TIMEOUT:g} seconds") from None
-        except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL):
-            raise SourceError(f"no valid request can be sent to {self.host}") from None
+        except (
+            httpx2.UnsupportedProtocol,
+            httpx2.LocalProtocolError,
+            httpx2.InvalidURL,
+            ValueError,
+        ):
+            raise self.nonsense("leads to where no request can be sent") from None
         except httpx2.TransportError as error:
             raise self._unreachable(error) from None
         except httpx2.HTTPError:

@@ -11,6 +11,7 @@ is kept by Git LFS, with the sha256 of its content.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
@@ -131,8 +132,7 @@ def hub() -> tuple[str, str | None]:
         NotAuthorisedError: The token is malformed, or a login could not be renewed.
     """
     endpoint = constants.ENDPOINT.rstrip("/")
-    parts = urllib.parse.urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_base_url(endpoint):
         raise UsageError(
             "HF_ENDPOINT is not a URL that begins with http:// or https://",
             hint="correct or unset it",
@@ -155,6 +155,14 @@ def repo_of(source: str) -> str:
 def files_url(endpoint: str, source: str, commit: str) -> str:
     """The URL below which the files of a commit are: `https://HUB/org/name/resolve/<commit>`."""
     return f"{endpoint}/{repo_of(source)}/resolve/{commit}"
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _token() -> str | None:
@@ -197,12 +205,12 @@ def _tree(client: Client, repo: str, commit: str) -> list[File]:
         page, following = client.json(f"{base}?{query}")
         try:
             files += [_file(entry) for entry in page if entry["type"] == "file"]
+            # Only the query counts: mirrors name pages on the host that they mirror, where
+            # neither the token nor the request belongs.
+            query = urllib.parse.urlsplit(following).query if following else None
         except (KeyError, TypeError, ValueError, AttributeError):
             raise client.nonsense(f"lists the files of {repo} in a form unknown here") from None
         refuse_escapes(file.path for file in files)
-        # Only the query counts: mirrors name pages on the host that they mirror, where neither
-        # the token nor the request belongs.
-        query = urllib.parse.urlsplit(following).query if following else None
         if not query or len(files) > MAX_FILES:
             return files
     raise client.nonsense(f"lists the files of {repo} without an end")
@@ -265,4 +273,6 @@ def _session() -> httpx2.Client:
 
 @functools.cache
 def _trusting(bundle: str) -> httpx2.Client:  # noqa: ARG001  # one for each bundle
-    return httpx2.Client(verify=tls_context(), timeout=TIMEOUT)
+    client = httpx2.Client(verify=tls_context(), timeout=TIMEOUT)
+    atexit.register(client.close)
+    return client
