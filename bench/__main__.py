@@ -51,3 +51,5 @@ if __name__ == "__main__":
         main()
     except (FailedError, NginxMissingError) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
