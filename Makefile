@@ -12,7 +12,7 @@ IN := .venv/bin
 
 # A real model over the real Hub protocol, verified, and answering from two replicas.
 demo:
-	@UV_PROJECT_ENVIRONMENT=.cache/demo/venv $(SYNC) --no-default-groups
+	@UV_PROJECT_ENVIRONMENT=.cache/demo/venv $(SYNC) --no-default-groups --group demo
 	@.cache/demo/venv/bin/python examples/demo.py
 
 # Lint, types, layers and unit tests, in less than a minute.

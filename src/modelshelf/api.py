@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -16,7 +15,6 @@ from modelshelf.core.pull import PullSpec
 from modelshelf.core.pull import pull as pull_snapshot
 from modelshelf.core.shelf import Shelf
 from modelshelf.core.transfer import Origin, hub_origin
-from modelshelf.sources import local
 
 
 def pull(  # noqa: PLR0913 - the options of one command, each with a default
@@ -77,10 +75,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         all_files=all_files,
         allow_unsafe=allow_unsafe,
     )
-    if listing.folder is None:
-        listing = dataclasses.replace(listing, files=selection.files)
-    else:
-        listing = local.hashed(listing, selection.files, on_event=on_event)
+    listing = sources.fixed(listing, selection.files, on_event=on_event)
     snapshot = Snapshot(
         listing.source, listing.repo_id, listing.revision, listing.commit, listing.files
     )
