@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from modelshelf.core import layout
 from modelshelf.core.digests import Digest, hash_prefix
 from modelshelf.core.errors import IntegrityError
+from modelshelf.core.events import FileDone
 from modelshelf.core.files import FOLDER_MODE, explained, names, read_json
 from modelshelf.core.meter import Meter
 from modelshelf.core.model import File, Snapshot
@@ -129,6 +130,7 @@ def _adopt_finished(staging: Staging, leftover: Leftover, file: File, meter: Met
     if sha256 is None or not staging.take(file, leftover.at(file), sha256):
         return False
     meter.add(done=file.size)
+    meter.tell(FileDone(file.path, file.size, "adopted"))
     return True
 
 

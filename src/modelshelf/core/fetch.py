@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from modelshelf.core.connection import Connections, Reply, tls_context
 from modelshelf.core.errors import SourceError
-from modelshelf.core.events import Retrying
+from modelshelf.core.events import FileDone, Retrying
 from modelshelf.core.meter import Meter
 from modelshelf.core.ranges import Limits, Ramp, Range
 from modelshelf.core.retries import LESS_PLEASE, Backoff
@@ -201,6 +201,8 @@ class Fetch:
                 self._buffers.put(buffer)
             if right:
                 transfer.finished = True
+                done = transfer.sink.file
+                self._meter.tell(FileDone(done.path, done.size, "fetched"))
             else:
                 self._meter.add(done=-transfer.sink.file.size)
                 self._meter.tell(

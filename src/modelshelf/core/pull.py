@@ -302,8 +302,6 @@ def _fill(  # noqa: PLR0913, PLR0917 - the four places that files come from
             )
         if sinks and spec.origin is not None:
             fetch(sinks, spec.origin, meter, settings)
-            for sink in sinks:
-                meter.tell(FileDone(sink.file.path, sink.file.size, "fetched"))
     finally:
         for part in [*parts.values(), *sinks]:
             part.close()
