@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import errno
 import functools
 import http.client
 import os
+import socket
 import ssl
 import urllib.parse
 import urllib.request
@@ -65,12 +67,19 @@ class Connections:
     Args:
         timeout: Seconds without a byte after which a request fails.
         context: For TLS.
+
+    Attributes:
+        connecting: Whether a connection is being made at the moment.
     """
 
     def __init__(self, timeout: float, context: ssl.SSLContext) -> None:
         self._timeout = timeout
         self._context = context
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._response: http.client.HTTPResponse | None = None
+        self._socket: socket.socket | None = None
+        self._cut = False
+        self.connecting = False
 
     def get(self, target: Target, extra: Mapping[str, str]) -> Reply:
         """Send a GET and follow where it leads.
@@ -107,10 +116,16 @@ class Connections:
     def _send(self, target: Target, extra: Mapping[str, str]) -> http.client.HTTPResponse:
         connection = self._connection(target.origin)
         try:
-            connection.request(
-                "GET", _request_line(target.url), headers={**dict(target.headers), **extra}
-            )
-            return connection.getresponse()
+            if connection.sock is None:
+                self._connect(connection)
+            # A reply that ends with its connection takes the socket from it.
+            self._socket = connection.sock
+            if self._cut:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")  # noqa: TRY301
+            headers = {**dict(target.headers), **extra}
+            connection.request("GET", _request_line(target.url), headers=headers)
+            self._response = connection.getresponse()
+            return self._response
         except BaseException:
             self.drop(target)
             raise
@@ -119,6 +134,13 @@ class Connections:
         if origin not in self._open:
             self._open[origin] = connect(origin, self._timeout, self._context)
         return self._open[origin]
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        self.connecting = True
+        try:
+            connection.connect()
+        finally:
+            self.connecting = False
 
     def finish(self, reply: Reply) -> None:
         """Make a connection ready for the next request, by reading on where little is left."""
@@ -133,15 +155,31 @@ class Connections:
 
     def drop(self, target: Target) -> None:
         """Close the connection to a target's origin."""
+        self._leave()
         connection = self._open.pop(target.origin, None)
         if connection is not None:
             connection.close()
 
     def close(self) -> None:
         """Close all connections."""
+        self._leave()
         for connection in self._open.values():
             connection.close()
         self._open.clear()
+
+    def _leave(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def cut(self) -> None:
+        """Make a wait for bytes here fail at once, and every later request; for other threads."""
+        self._cut = True
+        waiting = self._socket
+        if waiting is not None:
+            with contextlib.suppress(OSError):
+                # Not the TLS socket's own method, which pulls its state from under the reader.
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
 
 _SMALL = 64 * 1024
@@ -156,7 +194,7 @@ def connect(
         SourceError: The proxy's URL cannot be used.
     """
     scheme, netloc = origin
-    host = urllib.parse.urlsplit(f"//{netloc}").hostname or ""
+    host = netloc.rpartition("@")[2]
     proxy = proxy_for(scheme, host)
     if proxy is None:
         if scheme == _SECURE:
@@ -177,7 +215,12 @@ def connect(
 
 
 def proxy_for(scheme: str, host: str) -> str | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for a host; None for none."""
+    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for a host; None for none.
+
+    Args:
+        scheme: `http` or `https`.
+        host: With or without a port, which NO_PROXY may name.
+    """
     proxy = urllib.request.getproxies().get(scheme)
     if not proxy or urllib.request.proxy_bypass(host):
         return None

@@ -83,7 +83,7 @@ class Fetch:
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         self._made = 0
         self._ramp = Ramp(settings.limits, time.monotonic())
-        self._threads: list[threading.Thread] = []
+        self._threads: list[tuple[threading.Thread, Connections]] = []
         self._working = 0
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -102,12 +102,20 @@ class Fetch:
                 with self._changed:
                     self._changed.wait(_TICK)
         finally:
-            self._stop.set()
-            for thread in self._threads:
-                thread.join()
+            self._end()
         if self._error is not None:
             raise self._error
         self._meter.tell()
+
+    def _end(self) -> None:
+        """Stop all threads, without waiting for bytes that may take long to come."""
+        self._stop.set()
+        for _, connections in self._threads:
+            connections.cut()
+        for thread, connections in self._threads:
+            # One that waits for a connection to be made will find it cut, and write nothing more.
+            while thread.is_alive() and not connections.connecting:
+                thread.join(_TICK)
 
     def _over(self) -> bool:
         return self._error is not None or all(t.finished for t in self._transfers)
@@ -116,8 +124,11 @@ class Fetch:
         wanted = self._ramp.tick(time.monotonic(), self._meter.received)
         with self._changed:
             for _ in range(min(wanted, self._useful()) - self._working):
-                thread = threading.Thread(target=self._work, name="fetch", daemon=True)
-                self._threads.append(thread)
+                connections = Connections(self._settings.stall, self._context)
+                thread = threading.Thread(
+                    target=self._work, args=(connections,), name="fetch", daemon=True
+                )
+                self._threads.append((thread, connections))
                 self._working += 1
                 thread.start()
             self._meter.connections = self._working
@@ -128,8 +139,7 @@ class Fetch:
         sinks = [t.sink for t in self._transfers if not t.finished]
         return sum(-(-(sink.file.size - sink.done) // chunk) for sink in sinks)
 
-    def _work(self) -> None:
-        connections = Connections(self._settings.stall, self._context)
+    def _work(self, connections: Connections) -> None:
         try:
             while (reader := self._next()) is not None:
                 self._carry_out(reader, connections)
@@ -149,26 +159,33 @@ class Fetch:
         """A claimed range and a buffer for it; None when there is no more work for this thread."""
         # The buffer first: a range that is claimed and waits for a buffer could wait for ever,
         # while all buffers wait for that range.
-        buffer = self._take_buffer()
-        with self._changed:
-            while not self._over() and self._working <= self._ramp.connections:
-                for transfer in sorted(self._transfers, key=Transfer.rank):
-                    claimed = None if transfer.finished else transfer.window.claim()
-                    if claimed is not None:
-                        return Reader(transfer, claimed, buffer, self._settings.piece, self._meter)
+        while True:
+            # Never under the lock, since whoever gives a buffer back needs it.
+            buffer = self._take_buffer()
+            with self._changed:
+                reader = self._claim(buffer)
+                if reader is not None:
+                    return reader
                 self._buffers.put(buffer)
-                self._changed.wait(_TICK)
-                if self._stop.is_set():
+                if self._over() or self._working > self._ramp.connections:
                     return None
-                buffer = self._take_buffer()
-        self._buffers.put(buffer)
+                self._changed.wait(_TICK)
+
+    def _claim(self, buffer: bytearray) -> Reader | None:
+        if self._over() or self._working > self._ramp.connections:
+            return None
+        for transfer in sorted(self._transfers, key=Transfer.rank):
+            claimed = None if transfer.finished else transfer.window.claim(transfer.sink.done)
+            if claimed is not None:
+                return Reader(transfer, claimed, buffer, self._settings.piece, self._meter)
         return None
 
     def _take_buffer(self) -> bytearray:
         with contextlib.suppress(queue.Empty):
             return self._buffers.get_nowait()
         with self._changed:
-            if self._made < self._settings.buffers:
+            # What waits for its turn is lost in a crash: no more than one chunk a connection.
+            if self._made < min(self._settings.buffers, 2 * self._ramp.connections):
                 self._made += 1
                 return bytearray(self._settings.chunk)
         while not self._stop.is_set():
@@ -182,7 +199,7 @@ class Fetch:
             self._try_until_done(reader, connections)
         except RangeIgnoredError:
             with self._changed:
-                transfer.window.take_whole(transfer.sink.done)
+                transfer.window.take_whole()
                 transfer.window.release(reader.left())
                 for buffer in [reader.buffer, *transfer.drop_early()]:
                     self._buffers.put(buffer)
@@ -218,6 +235,7 @@ class Fetch:
             try:
                 self._try(reader, asked, connections)
             except FailedTryError as failed:
+                reader.read_less()
                 failures = 1 if reader.received > before else failures + 1
                 self._pause(reader.transfer.sink.file.path, failed, failures)
 
@@ -278,6 +296,8 @@ class Fetch:
     def _describe(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"no byte came for {self._settings.stall:g} s"
+        if str(error).startswith("Tunnel connection failed"):
+            return f"the proxy answered {str(error).partition(': ')[2].strip()}"
         if isinstance(error, OSError) and error.strerror:
             return error.strerror[0].lower() + error.strerror[1:]
         return f"the connection failed ({type(error).__name__})"

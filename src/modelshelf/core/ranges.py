@@ -23,6 +23,10 @@ class Window:
         size: Bytes of the file.
         done: Bytes at its beginning that are there already.
         chunk: Bytes of one range.
+
+    Attributes:
+        active: Ranges that are under way.
+        reading_whole: Whether the one that is under way is all that is left of the file.
     """
 
     def __init__(self, size: int, done: int, chunk: int) -> None:
@@ -31,18 +35,26 @@ class Window:
         self._next = done
         self._released: list[Range] = []
         self._whole = False
+        self.reading_whole = False
         self.active = 0
 
-    def claim(self) -> Range | None:
-        """The next range to ask for; None if there is none at the moment."""
-        if self._whole and self.active:
-            return None
-        if self._released:
+    def claim(self, done: int) -> Range | None:
+        """The next range to ask for; None if there is none at the moment.
+
+        Args:
+            done: Bytes of the file that are written.
+        """
+        if self._whole:
+            # Ranges that were under way before may still bring something, so they come first.
+            if self.active or done >= self._size:
+                return None
+            claimed = Range(done, self._size)
+            self.reading_whole = True
+        elif self._released:
             claimed = heapq.heappop(self._released)
         elif self._next < self._size:
-            end = self._size if self._whole else min(self._next + self._chunk, self._size)
-            claimed = Range(self._next, end)
-            self._next = end
+            claimed = Range(self._next, min(self._next + self._chunk, self._size))
+            self._next = claimed.end
         else:
             return None
         self.active += 1
@@ -58,16 +70,10 @@ class Window:
         if left.start < left.end and not self._whole:
             heapq.heappush(self._released, left)
 
-    def take_whole(self, done: int) -> None:
-        """The server ignores ranges: from now on one reader takes all from `done` to the end."""
+    def take_whole(self) -> None:
+        """The server ignores ranges: from now on one reader takes all that is not written."""
         self._whole = True
         self._released.clear()
-        self._next = done
-
-    @property
-    def whole(self) -> bool:
-        """Whether the file must be read in one piece."""
-        return self._whole
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

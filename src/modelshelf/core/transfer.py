@@ -28,6 +28,7 @@ from modelshelf.core.ranges import Range, Window
 from modelshelf.core.retries import RETRIED, retry_after
 
 _HUB_SOURCE = re.compile(r"hf://([\w.-]+/[\w.-]+)")
+_SMALL_PIECE = 16 << 10  # bytes
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 # What file hosts answer when a signed URL has expired.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
@@ -189,8 +190,8 @@ class Transfer:
         if status == http.client.PARTIAL_CONTENT:
             body = _partial(self.sink.file, reply.response, asked)
         elif status == http.client.OK:
-            body = _complete(self.sink.file, reply.response, asked, whole=self.window.whole)
-        elif reply.target is not self.first and status in _EXPIRED:
+            body = _complete(self.sink.file, reply.response, asked, whole=self.window.reading_whole)
+        elif status in _EXPIRED and self._was_signed(reply.target):
             if self.resolved is reply.target:
                 self.resolved = None
             raise FailedTryError(f"a signed URL was refused with {status}", after=0, status=status)
@@ -198,6 +199,10 @@ class Transfer:
             raise _refusal(path, reply)
         self.resolved = reply.target
         return body
+
+    def _was_signed(self, target: Target) -> bool:
+        """Whether a URL may have expired: a file host's, or one that served this file before."""
+        return target is self.resolved or target.origin != self.first.origin
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -285,6 +290,10 @@ class Reader:
         self._filled = 0
         self._piece = piece
         self._meter = meter
+
+    def read_less(self) -> None:
+        """What a broken connection brought of a piece is lost, so the next pieces are smaller."""
+        self._piece = max(min(self._piece, _SMALL_PIECE), self._piece // 4)
 
     def left(self) -> Range:
         """What was not received yet."""
