@@ -149,6 +149,7 @@ def pull(
             how = "pulled"
         else:
             published, fetched = shelf.get(snapshot.repo_id, snapshot.id), 0
+            _sweep(shelf, snapshot)
         if published is not None:
             seconds = time.monotonic() - began
             listener(_published(published, fetched, seconds, how))

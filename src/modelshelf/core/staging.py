@@ -66,7 +66,9 @@ class Part:
         with explained(self._path):
             os.ftruncate(self._fd(), length)
             hash_prefix(self._fd(), self._digest, length)
-        self.done = self._synced = length
+            self.done = length
+            if length:
+                self._sync()
 
     def append(self, block: memoryview) -> None:
         """Hash and write the next bytes; sync them now and then.
@@ -155,10 +157,15 @@ class Staging:
             write_json(record, Process.this().to_json())
 
     def at(self, file: File) -> str:
-        """Where a finished file lies; its folder is made."""
+        """Where a finished file lies; its folder is made.
+
+        Raises:
+            ShelfError: The folder could not be made.
+        """
         folder = os.path.dirname(file.path)
         if folder:
-            make_folders(self.path, folder.replace("/", os.sep))
+            with explained(self.path):
+                make_folders(self.path, folder.replace("/", os.sep))
         return os.path.join(self.path, *file.path.split("/"))
 
     def missing(self) -> list[File]:
