@@ -4,7 +4,7 @@ UV := scripts/uv
 SYNC := $(UV) sync --quiet --frozen --all-extras
 IN := .venv/bin
 
-.PHONY: demo check test bench lock clean
+.PHONY: demo check test bench reference lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -30,6 +30,10 @@ test: check
 # Against huggingface_hub and curl in the same run; writes docs/benchmarks.md.
 bench: .venv/.synced
 	$(IN)/python -m bench
+
+# The pages that are written from the code; a test fails when they are behind.
+reference: .venv/.synced
+	$(IN)/python scripts/reference.py
 
 lock:
 	$(UV) lock

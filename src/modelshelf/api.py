@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import certifi
 
 from modelshelf import select, sources
-from modelshelf.core.events import Listener, ignore
+from modelshelf.core.events import Listener, Published, ignore
 from modelshelf.core.fetch import Settings
 from modelshelf.core.model import Snapshot
 from modelshelf.core.pull import PullSpec
@@ -64,6 +64,11 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         True
     """
     shelf = shelf if isinstance(shelf, Shelf) else Shelf.create(shelf)
+    present = _present_offline(shelf, source, name, engine)
+    if present is not None:
+        path = present.path or ""
+        on_event(Published(present.repo_id, present.id, path, present.size, 0, 0.0, "present"))
+        return _tagged(shelf, present, tag)
     listing = sources.resolve(source, name=name, on_event=on_event)
     wanted = select.needed_texts(listing.files)
     selection = select.choose(
@@ -87,10 +92,31 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         left_out=selection.left_out,
     )
     settings = Settings(ca_file=certifi.where())
-    published = pull_snapshot(shelf, spec, listener=on_event, settings=settings)
+    return _tagged(shelf, pull_snapshot(shelf, spec, listener=on_event, settings=settings), tag)
+
+
+def _present_offline(
+    shelf: Shelf, source: str, name: str | None, engine: str | None
+) -> Snapshot | None:
+    """In offline mode, what the shelf has of a Hub's revision; as huggingface_hub does."""
+    if sources.is_local(source):
+        return None
+    from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and not for local sources
+
+    if not huggingface.offline():
+        return None
+    repo_id, revision = huggingface.parse(source)
+    for snapshot in shelf.snapshots(name or repo_id):
+        named = revision in (snapshot.revision, snapshot.commit)
+        if named and (engine is None or select.servable(snapshot.files, engine)):
+            return snapshot
+    return None
+
+
+def _tagged(shelf: Shelf, snapshot: Snapshot, tag: str | None) -> Snapshot:
     if tag is not None:
-        shelf.tag(published, tag)
-    return published
+        shelf.tag(snapshot, tag)
+    return snapshot
 
 
 def _origin(snapshot: Snapshot) -> Origin:

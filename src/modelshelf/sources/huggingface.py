@@ -72,13 +72,7 @@ def resolve(
         IntegrityError: It resolved a commit to another commit.
         RefusedError: It lists names that would escape their folder.
     """
-    match = _URI.fullmatch(uri)
-    if match is None:
-        raise UsageError(
-            f"{uri!r} does not name a repository on the Hub",
-            hint="write hf://org/name or hf://org/name@revision",
-        )
-    asked, revision = match["repo"], match["revision"] or _LATEST
+    asked, revision = parse(uri)
     client = _client(asked, revision, on_event, sleep)
     repo, commit = _commit(client, asked, revision)
     return Listing(
@@ -88,6 +82,26 @@ def resolve(
         commit=commit,
         files=tuple(sorted(_tree(client, repo, commit), key=lambda file: file.path)),
     )
+
+
+def parse(uri: str) -> tuple[str, str]:
+    """The repository and the revision that a URI names.
+
+    Raises:
+        UsageError: It names none.
+    """
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise UsageError(
+            f"{uri!r} does not name a repository on the Hub",
+            hint="write hf://org/name or hf://org/name@revision",
+        )
+    return match["repo"], match["revision"] or _LATEST
+
+
+def offline() -> bool:
+    """Whether huggingface_hub's offline mode is on (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE)."""
+    return huggingface_hub.is_offline_mode()
 
 
 def read_texts(
@@ -146,10 +160,7 @@ def repo_of(source: str) -> str:
     Raises:
         UsageError: It is not such a URI.
     """
-    match = _URI.fullmatch(source)
-    if match is None:
-        raise UsageError(f"{source!r} does not name a repository on the Hub")
-    return match["repo"]
+    return parse(source)[0]
 
 
 def files_url(endpoint: str, source: str, commit: str) -> str:
@@ -235,7 +246,7 @@ def _content(client: Client, listing: Listing, file: File) -> bytes:
 
 
 def _client(repo: str, revision: str, on_event: Listener, sleep: Callable[[float], None]) -> Client:
-    if huggingface_hub.is_offline_mode():
+    if offline():
         raise SourceError(
             f"{repo} was not asked for: offline mode is on (HF_HUB_OFFLINE)",
             hint="unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or use what is on the shelf: "
