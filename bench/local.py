@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import os
@@ -24,32 +25,72 @@ class Verified:
     """How fast `modelshelf verify` hashed the model in four files.
 
     Attributes:
-        speeds: Bytes a second of each run, start of Python included.
+        size: Bytes of the model.
+        seconds: What each run took.
+        start: Seconds that verifying an empty shelf takes: Python, imports, output.
         one_core: Bytes a second that sha256 hashes in this Python, alone on one core.
         all_cores: The same on all cores at once, together.
+        read: Bytes a second at which the model's files are read on all cores, and not hashed.
         cores: How many there are.
     """
 
-    speeds: list[float]
+    size: int
+    seconds: list[float]
+    start: float
     one_core: float
     all_cores: float
+    read: float
     cores: int
+
+    @property
+    def speed(self) -> float:
+        """Bytes a second, the start apart."""
+        return self.size / max(statistics.median(self.seconds) - self.start, 1e-3)
+
+    @property
+    def ceiling(self) -> float:
+        """Bytes a second if cores only read and hash, one after the other, as they must."""
+        return 1 / (1 / (self.cores * self.one_core) + 1 / self.read)
 
 
 def verify(hub: Hub, rounds: int, folder: str) -> Verified:
     """Pull the model once and verify it `rounds` times, sha256 alone measured between."""
-    shelf = os.path.join(folder, "verified")
+    shelf, empty = os.path.join(folder, "verified"), os.path.join(folder, "empty")
+    Shelf.create(empty)
     env = clean_environment(folder, HF_ENDPOINT=hub.plain, HF_HUB_DISABLE_TELEMETRY="1")
     pull = python("-m", "modelshelf", "pull", f"hf://{hub.four.repo_id}", "--shelf", shelf, "-q")
     measure([pull], env)
     cores = len(os.sched_getaffinity(0))
-    speeds, one, every = [], [], []
-    for _ in range(rounds):
-        one.append(sha256_speed(1))
-        every.append(sha256_speed(cores))
-        took = measure([python("-m", "modelshelf", "verify", "--shelf", shelf, "-q")], env)
-        speeds.append(hub.four.size / took.seconds)
-    return Verified(speeds, statistics.median(one), statistics.median(every), cores)
+    verify = python("-m", "modelshelf", "verify", "-q", "--shelf")
+    samples = [
+        (
+            measure([[*verify, shelf]], env).seconds,
+            measure([[*verify, empty]], env).seconds,
+            sha256_speed(1),
+            sha256_speed(cores),
+            _read_speed(hub, cores),
+        )
+        for _ in range(rounds)
+    ]
+    seconds, *others = zip(*samples, strict=True)
+    start, one, every, read = (statistics.median(each) for each in others)
+    return Verified(hub.four.size, list(seconds), start, one, every, read, cores)
+
+
+def _read_speed(hub: Hub, threads: int) -> float:
+    """Bytes a second at which the files of the model are read, all cores at it."""
+
+    def read(path: str) -> int:
+        buffer = memoryview(bytearray(_BLOCK))
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+            return file.tell()
+
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        count = sum(pool.map(read, [file.path for file in hub.four.weights]))
+    return count / (time.monotonic() - began)
 
 
 def sha256_speed(threads: int, seconds: float = 1.0) -> float:
