@@ -118,7 +118,7 @@ class Fetch:
                 thread.join(_TICK)
 
     def _over(self) -> bool:
-        return self._error is not None or all(t.finished for t in self._transfers)
+        return self._stop.is_set() or all(t.finished for t in self._transfers)
 
     def _grow(self) -> None:
         wanted = self._ramp.tick(time.monotonic(), self._meter.received)
