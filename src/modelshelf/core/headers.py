@@ -1,8 +1,8 @@
 """Whether a weights file begins as its format says: safetensors and GGUF.
 
 A checksum proves that the bytes are the source's; this proves that the source's bytes are a
-whole file, since a truncated upload has a perfect checksum. Formats:
-https://huggingface.co/docs/safetensors and https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+whole file, since a truncated upload has a perfect checksum. Format of safetensors:
+https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import struct
 from typing import Any
 
 from modelshelf.core.errors import IntegrityError
+from modelshelf.core.gguf import gguf_problem
 
 # What the safetensors library itself allows.
 _MAX_HEADER = 100_000_000
-_GGUF_VERSIONS = range(1, 64)
 
 
 def check_header(path: str, name: str) -> None:
@@ -32,7 +32,7 @@ def check_header(path: str, name: str) -> None:
         OSError: The file cannot be read.
     """
     ending = os.path.splitext(name)[1].lower()
-    check = {".safetensors": _safetensors_problem, ".gguf": _gguf_problem}.get(ending)
+    check = {".safetensors": _safetensors_problem, ".gguf": gguf_problem}.get(ending)
     if check is None:
         return
     fd = os.open(path, os.O_RDONLY)
@@ -57,7 +57,7 @@ def _safetensors_problem(fd: int, size: int) -> str:
     try:
         header = json.loads(os.pread(fd, length, 8))
         ends = sorted(_offsets(header))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return "its header is not a table of tensors"
     expected = 0
     for begin, end in ends:
@@ -72,15 +72,3 @@ def _safetensors_problem(fd: int, size: int) -> str:
 def _offsets(header: dict[str, Any]) -> list[tuple[int, int]]:
     tensors = [entry for name, entry in header.items() if name != "__metadata__"]
     return [(int(t["data_offsets"][0]), int(t["data_offsets"][1])) for t in tensors]
-
-
-def _gguf_problem(fd: int, size: int) -> str:
-    start = os.pread(fd, 24, 0)
-    if start[:4] != b"GGUF":
-        return "it does not begin with GGUF"
-    if len(start) < 24:  # noqa: PLR2004 - magic, version and two counts
-        return f"it has {size} bytes"
-    (version,) = struct.unpack_from("<I", start, 4)
-    if version not in _GGUF_VERSIONS:
-        return f"its version reads {version}"
-    return ""
