@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import email.utils
 import time
 
@@ -47,10 +48,12 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
     """
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
-        date = email.utils.parsedate_to_datetime(value).timestamp()
-    except (ValueError, TypeError):
+        date = email.utils.parsedate_to_datetime(value)
+        # The old forms without a zone mean UTC too.
+        seconds = (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
-    return max(0.0, date - (time.time() if now is None else now))
+    return max(0.0, seconds - (time.time() if now is None else now))
