@@ -127,7 +127,8 @@ class Ramp:
             return self.connections
         if now - self._changed < self._limits.settle:
             return self.connections
-        if self._mark is None:
+        # Before the first byte there is nothing to judge by.
+        if self._mark is None or received == self._mark[1]:
             self._mark = (now, received)
             return self.connections
         began, start = self._mark
