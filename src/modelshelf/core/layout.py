@@ -24,7 +24,9 @@ MAX_FILES = 100_000
 _MAX_NAME = 255
 _MAX_PATH = 2_048
 _RESERVED = {SNAPSHOT_FILE, WRITER_FILE, ".cache"}
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
+)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
@@ -109,7 +111,8 @@ def _collision(one: str, other: str) -> RefusedError:
 
 def fold(path: str) -> str:
     """The form under which two names are one on filesystems that ignore case or Unicode form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    # Canonical caseless matching (Unicode, D145); composed forms miss some pairs.
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def _unsafe(path: str) -> str:
