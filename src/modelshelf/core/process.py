@@ -38,7 +38,7 @@ class Process:
             boot_id=boot_id(),
             pid_namespace=_pid_namespace(),
             pid=os.getpid(),
-            started=_started(os.getpid()),
+            started=_started(os.getpid()) or _UNKNOWN,
         )
 
     def provably_gone(self) -> bool:
@@ -51,7 +51,7 @@ class Process:
             return False
         if not self.pid_namespace or self.pid_namespace != _pid_namespace():
             return False
-        return _started(self.pid) != self.started
+        return bool(self.started) and _started(self.pid) not in (self.started, _UNKNOWN)
 
     def to_json(self) -> dict[str, Any]:
         """The form that leases and writers' folders hold."""
@@ -80,17 +80,32 @@ def boot_id() -> str:
 
 def _pid_namespace() -> str:
     try:
+        # A /proc of another namespace shows other processes under our pids.
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return _UNKNOWN
         return str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
         return _UNKNOWN
 
 
-def _started(pid: int) -> str:
+def _started(pid: int) -> str | None:
+    """When a process started; None if there is none any more, empty if that cannot be known."""
     # The second field is the program's name in parentheses and may hold spaces and parentheses.
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if len(fields) < _START_TIME or fields[0] in _ENDED:
-        return _UNKNOWN
-    return fields[_START_TIME - 1]
+    if len(fields) < _START_TIME:
+        # /proc may hide other users' processes (hidepid).
+        return _UNKNOWN if _exists(pid) else None
+    return None if fields[0] in _ENDED else fields[_START_TIME - 1]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _read(path: str) -> str:
