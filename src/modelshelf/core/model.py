@@ -12,6 +12,8 @@ from typing import Any
 from modelshelf.core.errors import UsageError
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REPO_ID = re.compile(rf"{_PART}/{_PART}")
+_LONGEST = 128  # characters of `org/name`, since a lease's file is named for it and more
 _REF = re.compile(rf"(?P<org>{_PART})/(?P<name>{_PART})(?:@(?P<at>{_PART}))?")
 
 
@@ -37,7 +39,7 @@ class ModelRef:
             UsageError: The text is not of one of the three forms.
         """
         match = _REF.fullmatch(text)
-        if match is None or ".." in text:
+        if match is None or ".." in text or len(text.partition("@")[0]) > _LONGEST:
             raise UsageError(
                 f"{text!r} does not name a model",
                 hint="write org/name, org/name@tag or org/name@first-digits-of-an-id",
@@ -95,12 +97,15 @@ class File:
         """Read what `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: The data has another shape.
+            AttributeError, KeyError, TypeError, ValueError: The data has another shape.
         """
         origin = data["origin"]
+        size = int(data["size"])
+        if size < 0:
+            raise ValueError(f"{size} is no size")
         return cls(
             path=str(data["path"]),
-            size=int(data["size"]),
+            size=size,
             lfs_sha256=_hex(origin.get("lfs_sha256"), 64),
             git_sha1=_hex(origin.get("git_sha1"), 40),
             sha256=_hex(data.get("sha256"), 64),
@@ -177,14 +182,17 @@ class Snapshot:
         """Read what `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: The data has another shape.
+            AttributeError, KeyError, TypeError, ValueError: The data has another shape.
         """
         commit = _hex(data["commit"], 40)
         if commit is None:
             raise ValueError("a snapshot needs a commit")
+        repo_id = str(data["repo_id"])
+        if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id or len(repo_id) > _LONGEST:
+            raise ValueError(f"{repo_id!r} is not org/name")
         return cls(
             source=str(data["source"]),
-            repo_id=str(data["repo_id"]),
+            repo_id=repo_id,
             revision=str(data["revision"]),
             commit=commit,
             files=tuple(File.from_json(entry) for entry in data["files"]),
