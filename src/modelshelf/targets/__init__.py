@@ -1,0 +1,1 @@
+"""Targets: where servers run. `local` is this machine."""

@@ -1,0 +1,48 @@
+"""What serving here needs besides modelshelf itself. Pure, but for a look at what is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+from modelshelf.core.errors import TargetError, UsageError
+from modelshelf.targets.local.router import NEEDS as ROUTER_NEEDS
+
+
+def installed(package: str) -> bool:
+    """Whether a Python package can be imported here."""
+    return importlib.util.find_spec(package) is not None
+
+
+def require(
+    engine_needs: str,
+    replicas: int,
+    platform: str,
+    is_installed: Callable[[str], bool] = installed,
+) -> None:
+    """Refuse what cannot be served here before anything is started.
+
+    Args:
+        engine_needs: The package that the engine needs.
+        replicas: How many replicas are wanted.
+        platform: `sys.platform`.
+        is_installed: Whether a package is there.
+
+    Raises:
+        UsageError: The number of replicas makes no sense, or not on this system.
+        TargetError: A package is missing.
+    """
+    if replicas < 1:
+        raise UsageError(f"{replicas} replicas cannot serve", hint="give --replicas 1 or more")
+    if replicas > 1 and platform != "linux":
+        raise UsageError(
+            f"several replicas need vllm-router, which exists for Linux only, not for {platform}",
+            hint="serve one replica here, or several on Linux or Kubernetes",
+        )
+    needed = [engine_needs] if replicas == 1 else [engine_needs, ROUTER_NEEDS]
+    missing = [package for package in needed if not is_installed(package)]
+    if missing:
+        raise TargetError(
+            f"serving on this machine needs {' and '.join(missing)}, which is not installed",
+            hint="pip install 'modelshelf[local]'",
+        )
