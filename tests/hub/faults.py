@@ -18,6 +18,7 @@ Kind = Literal[
     "long-close",
     "slow",
     "ignore-range",
+    "part",
     "need-range",
     "status",
     "redirect",
@@ -32,7 +33,7 @@ Framing = Literal["length", "chunked", "close"]
 
 # These change a body, so they pass by any reply that has none (redirects, refusals).
 _BODY = ("flip", "reset", "short", "stall", "long", "long-chunked", "long-close", "slow")
-_RANGE = ("ignore-range", "wrong-start", "wrong-total")
+_RANGE = ("ignore-range", "part", "wrong-start", "wrong-total")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Fault:
     - `long`: `extra` bytes too many, counted in Content-Length; `long-chunked`, `long-close`: the
       same without a Content-Length.
     - `slow`: `delay` seconds before the first byte, then `rate` bytes a second on a connection.
+    - `part`: no more than the first `after` bytes of the range, in a 206 that says so.
     - `ignore-range`: 200 and the whole file. `need-range`: `status` (403) to a GET without Range.
     - `status`: `status` instead of an answer, with `retry_after` and `error_code` as headers.
     - `redirect`: `status` (302) to `location`, as written; empty for the URL asked for: a loop.
@@ -101,6 +103,7 @@ class Fault:
         times: How many requests suffer; None for all.
         method: `GET`, `HEAD` or `*`.
         on: `hub`, `host` (the file host) or `*`.
+        begins: Where in the file the reply's bytes begin; None for anywhere.
         hits: How often it struck so far.
     """
 
@@ -109,6 +112,7 @@ class Fault:
     times: int | None = None
     method: str = "GET"
     on: str = "*"
+    begins: int | None = None
     at: int = 0
     after: int = 0
     extra: int = 1000
@@ -157,6 +161,8 @@ def strikes(fault: Fault, asked: Asked, reply: Reply) -> bool:
 
 
 def _fits(fault: Fault, asked: Asked, reply: Reply) -> bool:
+    if fault.begins is not None and (reply.content is None or fault.begins != reply.start):
+        return False
     if fault.kind == "need-range":
         return not asked.ranged
     if fault.kind in _RANGE:
@@ -215,12 +221,16 @@ def _otherwise(fault: Fault, asked: Asked, reply: Reply) -> Reply:
 def _misstate_range(fault: Fault, reply: Reply) -> Reply:
     total = reply.content.size if reply.content is not None else 0
     first, last = reply.start, reply.stop - 1
-    if fault.kind == "wrong-start":
+    stop = reply.stop
+    if fault.kind == "part":
+        stop = min(reply.stop, reply.start + fault.after)
+        last = stop - 1
+    elif fault.kind == "wrong-start":
         first, last = first + fault.by, last + fault.by
     else:
         total += fault.by
     headers = reply.headers | {"Content-Range": f"bytes {first}-{last}/{total}"}
-    return dataclasses.replace(reply, headers=headers)
+    return dataclasses.replace(reply, headers=headers, stop=stop)
 
 
 def _refusal(fault: Fault, status: int) -> Reply:

@@ -45,8 +45,18 @@ class Target:
         return parts.scheme, parts.netloc
 
     def redirected(self, location: str) -> Target:
-        """Where a reply's Location leads; another origin gets no Authorization and no cookie."""
-        there = Target(urllib.parse.urljoin(self.url, location), self.headers)
+        """Where a reply's Location leads; another origin gets no Authorization and no cookie.
+
+        Raises:
+            SourceError: It does not lead anywhere over HTTP.
+        """
+        try:
+            there = Target(urllib.parse.urljoin(self.url, location), self.headers)
+            usable = there.origin[0] in ("http", _SECURE)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise SourceError(f"{self.origin[1]} redirects to something that is no URL of HTTP")
         if there.origin == self.origin:
             return there
         kept = tuple(h for h in self.headers if h[0].lower() not in ("authorization", "cookie"))
@@ -99,8 +109,6 @@ class Connections:
                 return reply
             self.finish(reply)
             target = target.redirected(location)
-            if target.origin[0] not in ("http", _SECURE):
-                raise SourceError(f"{reply.target.origin[1]} redirects to a URL that is not HTTP")
         raise SourceError(f"{target.origin[1]} redirects more than {_HOPS} times")
 
     def _request(self, target: Target, extra: Mapping[str, str]) -> http.client.HTTPResponse:

@@ -1,0 +1,86 @@
+"""A pull in a process of its own, for tests that kill, limit or demote it: `puller.py JOB.json`.
+
+A job is one JSON object; `pulling.Job` describes it. Events go to stdout as JSON lines; the last
+one, `ended`, has `exit_code`, `message` and `rss`: the most memory that was resident, in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from typing import Any
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "src"))
+
+# A process that gives up being root may no longer read its own library: all is imported here.
+import encodings.idna
+import traceback
+
+from modelshelf.core import staging
+from modelshelf.core.errors import Error
+from modelshelf.core.fetch import Settings
+from modelshelf.core.lease import Patience
+from modelshelf.core.model import Snapshot
+from modelshelf.core.pull import PullSpec, pull
+from modelshelf.core.ranges import Limits
+from modelshelf.core.retries import Backoff
+from modelshelf.core.shelf import Shelf
+from modelshelf.core.transfer import Origin
+
+PRELOADED = (encodings.idna, traceback)
+
+
+def say(line: dict[str, Any]) -> None:
+    """Write one JSON line."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def settle_in(job: dict[str, Any]) -> None:
+    """Become the process that the job asks for."""
+    if job["sync_every"]:
+        staging.SYNC_EVERY = job["sync_every"]
+    if job["open_files"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (job["open_files"], job["open_files"]))
+    if job["umask"] is not None:
+        os.umask(job["umask"])
+    if job["user"]:
+        os.setgroups([])
+        os.setgid(job["user"])
+        os.setuid(job["user"])
+
+
+def carry_out(job: dict[str, Any]) -> None:
+    """Pull."""
+    settings = dict(job["settings"])
+    settings["limits"] = Limits(**settings["limits"])
+    settings["backoff"] = Backoff(**settings["backoff"])
+    spec = PullSpec(Snapshot.from_json(job["snapshot"]), Origin(job["base"], job["token"]))
+    pull(
+        Shelf.create(job["shelf"]),
+        spec,
+        listener=lambda event: say(event.to_json()),
+        settings=Settings(**settings),
+        patience=Patience(**job["patience"]),
+    )
+
+
+def main(path: str) -> int:
+    """Carry out a job; the exit code is the error's."""
+    with open(path, encoding="utf-8") as file:
+        job = json.load(file)
+    settle_in(job)
+    end: dict[str, Any] = {"event": "ended", "exit_code": 0, "message": ""}
+    try:
+        carry_out(job)
+    except Error as error:
+        end |= {"exit_code": error.exit_code, "message": f"{error} ({error.hint})"}
+    end["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    say(end)
+    return int(end["exit_code"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
