@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from modelshelf.core.files import explained, make_folders, names, read_json, write_json
+from modelshelf.core.files import explained, make_folders, names, now_at, read_json, write_json
 from modelshelf.core.layout import lease_file
 from modelshelf.core.model import canonical_json
 from modelshelf.core.process import Process
@@ -67,6 +67,13 @@ def read_holder(path: str) -> Holder | None:
         return None
 
 
+def _look(path: str) -> Holder | None:
+    holder = read_holder(path)
+    if holder is None and os.path.exists(path):
+        return _BEING_WRITTEN
+    return holder
+
+
 class Watch:
     """Judges one lease over time by an observer's own clock.
 
@@ -91,9 +98,7 @@ class Watch:
 
     def live(self) -> Holder | None:
         """The holder, or None when the lease is missing, stale, or its process provably gone."""
-        holder = read_holder(self._path)
-        if holder is None and os.path.exists(self._path):
-            holder = _BEING_WRITTEN
+        holder = _look(self._path)
         now = self._clock()
         if holder != self._seen:
             self._seen, self._since = holder, now
@@ -144,8 +149,15 @@ class Lease:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             except FileExistsError:
                 return None
-            with open(fd, "wb") as file:
-                file.write(canonical_json(dataclasses.asdict(holder)))
+            try:
+                with open(fd, "wb") as file:
+                    os.fchmod(fd, 0o644)
+                    file.write(canonical_json(dataclasses.asdict(holder)))
+            except BaseException:
+                # An empty lease would keep everybody waiting until it is stale.
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                raise
         return cls(path, holder, (patience or Patience()).beat)
 
     def _run(self) -> None:
@@ -185,8 +197,8 @@ def break_stale(shelf: str, key: str) -> None:
     """
     path = os.path.join(shelf, lease_file(key))
     judged = read_holder(path)
-    aside = f"{path}.{uuid.uuid4().hex}"
-    with contextlib.suppress(FileNotFoundError), explained(path):
+    aside = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
+    with explained(path), contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)
         if read_holder(aside) == judged:
             os.unlink(aside)
@@ -206,21 +218,14 @@ def live_holders(shelf: str, prefix: str) -> Iterator[Holder]:
         path = os.path.join(folder, name)
         if not name.startswith(start) or not name.endswith(".json"):
             continue
-        holder = read_holder(path)
+        holder = _look(path)
         if holder and not holder.process.provably_gone() and _age(path) < Patience().stale:
             yield holder
 
 
 def _age(path: str) -> float:
     """Seconds since a file changed, by the clock of the filesystem it lies on."""
-    probe = f"{path}.{uuid.uuid4().hex}"
     try:
-        with open(probe, "wb"):
-            pass
-        now = os.stat(probe).st_mtime
-        return now - os.stat(path).st_mtime
+        return now_at(os.path.dirname(path)) - os.stat(path).st_mtime
     except OSError:
         return 0.0
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(probe)
