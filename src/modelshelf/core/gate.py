@@ -23,10 +23,13 @@ def missing(shelf: str, snapshot: Snapshot) -> str:
     there, unless it reads the folder.
     """
     path = os.path.join(shelf, snapshot_folder(snapshot.repo_id, snapshot.id))
-    if os.path.basename(path) not in names(os.path.dirname(path)):
-        if SHELF_FILE not in names(shelf):
-            return f"{shelf} is not a shelf, or not mounted"
-        return f"{snapshot.repo_id}@{snapshot.id} is not on the shelf {shelf}"
+    try:
+        if os.path.basename(path) not in names(os.path.dirname(path)):
+            if SHELF_FILE not in names(shelf):
+                return f"{shelf} is not a shelf, or not mounted"
+            return f"{snapshot.repo_id}@{snapshot.id} is not on the shelf {shelf}"
+    except OSError as error:
+        return f"{error.filename or shelf} cannot be listed: {error.strerror}"
     if read_snapshot(path, snapshot.repo_id, snapshot.id) is None:
         return f"{path} has no readable record of a snapshot"
     for file in snapshot.files:
