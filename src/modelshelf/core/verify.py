@@ -41,7 +41,7 @@ def verify(
     jobs = sorted(((s, f) for s in snapshots for f in s.files), key=lambda job: -job[1].size)
     tally = _Tally(sum(file.size for _, file in jobs), listener)
     faults: list[Fault] = []
-    pool = concurrent.futures.ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)))
+    pool = concurrent.futures.ThreadPoolExecutor(threads or _cores())
     try:
         for fault in pool.map(lambda job: _check(job[0], job[1], tally), jobs):
             if fault is not None:
@@ -58,6 +58,13 @@ def verify(
         files = len(snapshot.files)
         tally.tell(Verified(snapshot.repo_id, snapshot.id, files, snapshot.size, damaged))
     return faults
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux tells which of them are ours
+        return os.cpu_count() or 1
 
 
 class _Tally:
