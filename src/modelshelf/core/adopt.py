@@ -119,6 +119,8 @@ def adopt(staging: Staging, taken: Sequence[Leftover], meter: Meter) -> dict[str
         if best is not None and (length := best.trusted(file)):
             part = _adopt_part(staging, best, file, length, meter)
             if part is not None:
+                # It is opened again when bytes come: there may be more files than descriptors.
+                part.close()
                 parts[file.path] = part
     return parts
 

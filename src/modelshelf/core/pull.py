@@ -27,7 +27,8 @@ from modelshelf.core.events import (
     ignore,
 )
 from modelshelf.core.fetch import Settings, fetch
-from modelshelf.core.files import delete_tree, free_bytes, names
+from modelshelf.core.files import delete_tree, explained, free_bytes, names
+from modelshelf.core.headers import check_header
 from modelshelf.core.lease import Lease, Patience, Watch, break_stale
 from modelshelf.core.meter import Meter
 from modelshelf.core.model import File, Snapshot
@@ -323,6 +324,8 @@ def _from_folder(staging: Staging, file: File, folder: str, meter: Meter, *, lin
         sha256 = _sha256_of(source, file)
         if sha256 is None:
             return
+        with explained(source):
+            check_header(source, file.path)
         if staging.link(file, source, sha256):
             meter.add(done=file.size)
             meter.tell(FileDone(file.path, file.size, "linked"))
