@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from hub import Hub, safetensors
+from hub import Content, Hub, safetensors
 
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -66,7 +66,7 @@ def run(lines: list[str], env: dict[str, str], folder: pathlib.Path) -> list[str
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_page(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """What a page's commands print is what the page says they print."""
-    files = {
+    files: dict[str, bytes | Content] = {
         "config.json": b'{"model_type": "llama"}',
         "tokenizer.json": b"{}",
         "README.md": b"# name\n",

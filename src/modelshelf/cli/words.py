@@ -53,8 +53,10 @@ def _(event: events.Planned) -> str:
         f"{name}, {count(event.files, 'file')}, {size(event.bytes)}",
         f"  to fetch {size(event.fetch)}, here already {size(event.here)}, free after it {free}",
     ]
-    for part in event.left_out:
-        lines.append(f"  left out: {count(part.files, 'file')}, {size(part.bytes)}: {part.reason}")
+    lines += [
+        f"  left out: {count(part.files, 'file')}, {size(part.bytes)}: {part.reason}"
+        for part in event.left_out
+    ]
     return "\n".join(lines)
 
 
