@@ -9,7 +9,7 @@ from modelshelf.core.errors import IntegrityError
 from modelshelf.core.model import File
 
 # Fits in a core's second-level cache, so that what was read is still there when it is hashed.
-BLOCK = 256 * 1024
+BLOCK = 1024 * 1024
 
 
 class Digest:

@@ -86,7 +86,9 @@ class Limits:
         gain: A doubling must raise the throughput by this factor to be kept.
         settle: Seconds after a change that are not measured.
         measure: Seconds that are.
-        again: Seconds after which a refused doubling is tried again.
+        again: Seconds after which a doubling that did not help is tried again, since one
+            measurement may be wrong; twice as long each time.
+        rest: The longest such rest, and the rest after the server asked for less.
     """
 
     least: int = 4
@@ -94,7 +96,8 @@ class Limits:
     gain: float = 1.15
     settle: float = 0.2
     measure: float = 0.4
-    again: float = 30.0
+    again: float = 3.0
+    rest: float = 30.0
 
 
 class Ramp:
@@ -110,7 +113,8 @@ class Ramp:
         self._previous = limits.least
         self._changed = now
         self._mark: tuple[float, int] | None = None
-        self._resting = False
+        self._resting_until: float | None = None
+        self._patience = limits.again
         self.connections = limits.least
 
     def tick(self, now: float, received: int) -> int:
@@ -120,9 +124,9 @@ class Ramp:
             now: A monotonic clock, in seconds.
             received: Bytes received so far.
         """
-        if self._resting:
-            if now - self._changed >= self._limits.again:
-                self._resting, self._before = False, 0.0
+        if self._resting_until is not None:
+            if now >= self._resting_until:
+                self._resting_until, self._before = None, 0.0
                 self._change(self.connections, now)
             return self.connections
         if now - self._changed < self._limits.settle:
@@ -138,20 +142,24 @@ class Ramp:
 
     def _judge(self, rate: float, now: float) -> None:
         if rate < self._before * self._limits.gain:
-            self._resting = True
-            self._change(self._previous, now)
+            self._rest(self._patience, self._previous, now)
+            self._patience = min(self._patience * 2, self._limits.rest)
         elif self.connections < self._limits.most:
+            if self._before:
+                self._patience = self._limits.again
             self._before, self._previous = rate, self.connections
             self._change(min(self.connections * 2, self._limits.most), now)
         else:
-            self._resting = True
-            self._change(self.connections, now)
+            self._rest(self._limits.rest, self.connections, now)
 
     def back_off(self, now: float) -> None:
         """The server asked for less: halve the connections and rest."""
         if now - self._changed >= self._limits.settle:
-            self._resting = True
-            self._change(max(1, self.connections // 2), now)
+            self._rest(self._limits.rest, max(1, self.connections // 2), now)
+
+    def _rest(self, seconds: float, connections: int, now: float) -> None:
+        self._resting_until = now + seconds
+        self._change(connections, now)
 
     def _change(self, connections: int, now: float) -> None:
         self.connections, self._changed, self._mark = connections, now, None
