@@ -80,7 +80,8 @@ def sync(path: str) -> None:
 
 def write_json(path: str, value: object, *, mode: int = 0o644) -> None:
     """Replace a file by the canonical JSON of a value, whole or not at all, and sync it."""
-    temporary = f"{path}.{uuid.uuid4().hex}"
+    # Not named after the file, whose name may be as long as names can be.
+    temporary = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
             file.write(canonical_json(value))
@@ -104,7 +105,7 @@ def read_json(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             value = json.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -115,6 +116,20 @@ def names(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def now_at(folder: str) -> float:
+    """What the clock of a folder's filesystem says, in seconds since 1970: hosts' clocks differ.
+
+    Raises:
+        OSError: Nothing may be written there.
+    """
+    probe = os.path.join(folder, f".now.{uuid.uuid4().hex}")
+    with open(probe, "wb") as file:
+        try:
+            return os.fstat(file.fileno()).st_mtime
+        finally:
+            os.unlink(probe)
 
 
 def free_bytes(path: str) -> int:
