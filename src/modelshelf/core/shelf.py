@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from modelshelf.core import layout
 from modelshelf.core.errors import (
@@ -21,9 +20,11 @@ from modelshelf.core.errors import (
 from modelshelf.core.files import (
     FOLDER_MODE,
     delete_tree,
+    explain,
     explained,
     make_folders,
     names,
+    now_at,
     read_json,
     sync,
     write_json,
@@ -47,6 +48,7 @@ class Shelf:
     Raises:
         NotAShelfError: The folder is missing or no shelf, or a newer modelshelf made it.
         NotWritableError: This user may not even read it.
+        ShelfError: The filesystem refused for another reason.
 
     Example:
         >>> shelf = Shelf.create(tmp / "shelf")
@@ -56,13 +58,8 @@ class Shelf:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        try:
+        with _readable(self.path):
             marker = read_json(os.path.join(self.path, layout.SHELF_FILE))
-        except PermissionError as error:
-            raise NotWritableError(
-                f"user {os.geteuid()} may not read the shelf {self.path}",
-                hint="ask its owner for read permission, or use another --shelf",
-            ) from error
         if marker is None or not isinstance(marker.get("layout"), int):
             raise _not_a_shelf(self.path)
         if marker["layout"] > layout.LAYOUT:
@@ -84,8 +81,10 @@ class Shelf:
         path = os.path.abspath(os.path.expanduser(os.fspath(path)))
         marker = os.path.join(path, layout.SHELF_FILE)
         if not os.path.exists(marker):
+            if os.path.lexists(path) and not os.path.isdir(path):
+                raise _not_a_shelf(path)
             with explained(path):
-                os.makedirs(path, exist_ok=True)
+                _make_folder(path)
                 if any(not _ignored(name) for name in os.listdir(path)):
                     # Another host may have made it since.
                     return cls(path)
@@ -96,14 +95,18 @@ class Shelf:
         """The published snapshots of the shelf or of one model, newest first.
 
         A folder without a readable `.snapshot.json` is not there.
+
+        Raises:
+            NotWritableError: This user may not read the folders.
         """
-        models = [repo_id] if repo_id else self._repo_ids()
-        found = [
-            snapshot
-            for model in models
-            for name in names(self._at(layout.model_folder(model)))
-            if (snapshot := self.get(model, name)) is not None
-        ]
+        with _readable(self.path):
+            models = [repo_id] if repo_id else self._repo_ids()
+            found = [
+                snapshot
+                for model in models
+                for name in names(self._at(layout.model_folder(model)))
+                if (snapshot := self.get(model, name)) is not None
+            ]
         return sorted(found, key=lambda s: (s.created, s.id), reverse=True)
 
     def get(self, repo_id: str, snapshot_id: str) -> Snapshot | None:
@@ -166,10 +169,11 @@ class Shelf:
         """Tag → snapshot id, of one model."""
         folder = os.path.dirname(self._at(layout.tag_file(repo_id, "x")))
         tags = {}
-        for name in names(folder):
-            record = read_json(os.path.join(folder, name)) if name.endswith(".json") else None
-            if record and isinstance(record.get("snapshot"), str):
-                tags[name.removesuffix(".json")] = record["snapshot"]
+        with _readable(self.path):
+            for name in names(folder):
+                record = read_json(os.path.join(folder, name)) if name.endswith(".json") else None
+                if record and isinstance(record.get("snapshot"), str):
+                    tags[name.removesuffix(".json")] = record["snapshot"]
         return tags
 
     def tag(self, snapshot: Snapshot, tag: str) -> None:
@@ -183,8 +187,10 @@ class Shelf:
         if self.get(snapshot.repo_id, snapshot.id) is None:
             raise NotOnShelfError(f"{snapshot.repo_id}@{snapshot.id} is not on {self.path}")
         relative = layout.tag_file(snapshot.repo_id, tag)
-        old = read_json(self._at(relative)) or {}
-        previous = [p for p in old.get("previous", []) if isinstance(p, str)]
+        with _readable(self.path):
+            old = read_json(self._at(relative)) or {}
+        kept = old.get("previous")
+        previous = [p for p in kept if isinstance(p, str)] if isinstance(kept, list) else []
         if old.get("snapshot") == snapshot.id:
             return
         if isinstance(old.get("snapshot"), str):
@@ -228,7 +234,7 @@ class Shelf:
             if self.get(snapshot.repo_id, snapshot.id) is not None:
                 self.discard(staged)
                 return
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             self.discard(target)
             os.rename(staged, target)
@@ -277,10 +283,14 @@ class Shelf:
     def empty_trash(self, grace: float = TRASH_GRACE) -> None:
         """Delete what has been in the trash for `grace` seconds; what cannot be deleted stays."""
         trash = self._at("trash")
-        for name in names(trash):
-            grave = os.path.join(trash, name)
+        graves: list[str] = []
+        now = 0.0
+        with contextlib.suppress(OSError):
+            graves = names(trash)
+            now = now_at(trash) if graves else 0.0
+        for grave in (os.path.join(trash, name) for name in graves):
             with contextlib.suppress(OSError):
-                if time.time() - os.stat(grave).st_mtime >= grace:
+                if now - os.stat(grave).st_mtime >= grace:
                     delete_tree(grave)
 
     def require_writable(self) -> None:
@@ -323,7 +333,7 @@ def read_snapshot(path: str, repo_id: str, snapshot_id: str) -> Snapshot | None:
 
 
 def _not_a_shelf(path: str) -> NotAShelfError:
-    if not os.path.isdir(path):
+    if not os.path.lexists(path):
         return NotAShelfError(
             f"there is no shelf at {path}", hint="modelshelf pull makes one with its first model"
         )
@@ -331,6 +341,28 @@ def _not_a_shelf(path: str) -> NotAShelfError:
         f"{path} is not a shelf: it has no readable {layout.SHELF_FILE}",
         hint="name the shelf's own folder, or an empty one for a new shelf, with --shelf",
     )
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Turn what the operating system says while a shelf is read into an error of ours."""
+    try:
+        yield
+    except PermissionError as error:
+        raise NotWritableError(
+            f"user {os.geteuid()} may not read the shelf {path}: {error.filename}",
+            hint="ask its owner for read permission, or use another --shelf",
+        ) from error
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def _make_folder(path: str) -> None:
+    """Make a shelf's own folder, 0755 whatever the umask; those above it are as the user has it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+        os.chmod(path, FOLDER_MODE)
 
 
 def _ignored(name: str) -> bool:
