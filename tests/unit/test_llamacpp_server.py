@@ -31,8 +31,8 @@ def read(source: object, *names: str) -> list[object]:
 def test_llamacpp_is_kept_offline_and_plain() -> None:
     """It may fetch nothing, shows no page of its own, and calls the model by its name."""
     filled = parameters("--threads", "3")
-    fields = ("offline", "ui", "model_alias", "hostnames", "n_parallel", "endpoint_metrics")
-    assert read(filled, *fields) == [True, False, {"org/name"}, ["127.0.0.1"], 1, True]
+    fields = ("offline", "ui", "model_alias", "hostnames", "endpoint_metrics", "endpoint_slots")
+    assert read(filled, *fields) == [True, False, {"org/name"}, ["127.0.0.1"], True, False]
     assert read(getattr(filled, "cpuparams"), "n_threads") == [3]  # noqa: B009 - it has no type
 
 

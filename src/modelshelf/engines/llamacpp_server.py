@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from collections.abc import Sequence
@@ -24,14 +25,12 @@ from modelshelf.engines.spec import PORT_TAKEN
 
 _QUIET = 0.5  # seconds without work after which idle connections no longer count
 _LOOK = 0.05  # seconds between two looks while draining
-_PARENT = 1.0  # seconds between two looks whether the parent still lives
 _INFO = 3  # llama.cpp's verbosity: what it loads, and a few lines for each request
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM, then answer what is under way; returns the exit code."""
     options = _parse(argv)
-    parent = os.getppid()
     if bind_errno(options.host, options.port) == errno.EADDRINUSE:
         return _fail(f"port {options.port} of {options.host} is in use", PORT_TAKEN)
     parameters = xllamacpp.CommonParams()
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         taken = bind_errno(options.host, options.port) == errno.EADDRINUSE
         return _fail(f"could not serve {options.model}: {error}", PORT_TAKEN if taken else 1)
-    _wait_for_sigterm(parent)
+    _wait_for_sigterm()
     _drain(server, options.port)
     # The server's destructor can wait for ever for a client that does not read its answer.
     os._exit(0)
@@ -91,6 +90,7 @@ def _fill(parameters: Any, options: argparse.Namespace) -> None:  # noqa: ANN401
     parameters.offline = True
     parameters.ui = False
     parameters.endpoint_metrics = True
+    parameters.endpoint_slots = False
     parameters.verbosity = _INFO
 
 
@@ -120,14 +120,15 @@ def _like(now: object, value: str, name: str) -> object:
     raise ValueError(f"{name} is neither a number, text, nor true or false")
 
 
-def _wait_for_sigterm(parent: int) -> None:
+def _wait_for_sigterm() -> None:
     """Return on SIGTERM; a second one then kills. Exit at once if the parent dies."""
     reader, writer = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(writer, b"."))
-    while not select.select([reader], [], [], _PARENT)[0]:
-        # The kernel tells us on Linux (see targets); elsewhere this look must do.
-        if os.getppid() != parent:
-            os._exit(1)
+    # A pipe as standard input is a parent's, which closes it by dying. On Linux the kernel has
+    # ended us by then (see targets); elsewhere this must do.
+    tether = [0] if stat.S_ISFIFO(os.fstat(0).st_mode) else []
+    if 0 in select.select([reader, *tether], [], [])[0]:
+        os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -92,13 +92,16 @@ class Kept:
         self._thread = threading.Thread(target=self._run, name=job.label, daemon=True)
         self._thread.start()
 
-    def terminate(self) -> None:
-        """Ask the process to finish what it does and end, and start none again."""
+    def retire(self) -> None:
+        """Let the process go on, but start none again when it ends."""
         with self._lock:
             self._stopping.set()
-            process = self._process
-        if process:
-            process.terminate()
+
+    def terminate(self) -> None:
+        """Ask the process to finish what it does and end, and start none again."""
+        self.retire()
+        if self._process:
+            self._process.terminate()
 
     def end(self, within: float) -> None:
         """After `terminate`: wait for the end so many seconds, then force it."""
@@ -190,7 +193,7 @@ class Kept:
         raise TimedOutError(
             f"{self._job.label} was not ready after {self._job.ready_within:g} s; "
             f"its last lines:\n{self._last_lines()}",
-            hint=f"give it more time, or see all it said in {self._job.log}",
+            hint=f"all it said is in {self._job.log}",
         )
 
     def _last_lines(self) -> str:

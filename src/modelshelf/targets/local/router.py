@@ -22,13 +22,11 @@ _CHOICES = {
     "health-check-interval-secs": "1",
     "health-failure-threshold": "1",
     "health-success-threshold": "1",
-    # A dead replica has the least to do, so it is chosen again and again until its circuit opens.
+    # A dead replica has the least to do, so it is chosen again and again until its circuit opens,
+    # which must be before the five tries of a request are over.
     "cb-failure-threshold": "2",
     "cb-success-threshold": "1",
     "cb-timeout-duration-secs": "1",
-    # 3 s of retries in all: longer than health checks need to notice.
-    "retry-max-retries": "8",
-    "retry-max-backoff-ms": "1000",
     "worker-startup-check-interval": "1",
     "log-level": "warning",
 }

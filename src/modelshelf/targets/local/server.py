@@ -273,6 +273,9 @@ class Server:
 
     def _end(self, drain: float) -> None:
         """End the front first, since it knows the requests under way, then the rest."""
+        for replica in self._replicas:
+            # A supervisor may have sent SIGTERM to each process by itself.
+            replica.retire()
         if self._router:
             self._router.terminate()
             self._router.end(drain)
