@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import socket
 import sys
 
@@ -11,6 +13,7 @@ from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.targets.local.environment import OFFLINE, replica_environment
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, require_port, url_of
+from modelshelf.targets.local.process import bound_log, last_lines
 from modelshelf.targets.local.router import router_argv
 from modelshelf.targets.local.waits import failures_after, look_wait, restart_wait
 
@@ -68,6 +71,27 @@ def test_replicas_are_offline() -> None:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
+
+
+def test_the_last_lines_of_a_log_are_plain(tmp_path: pathlib.Path) -> None:
+    """Colours and empty lines go, broken UTF-8 does no harm, and a log may be missing."""
+    log = tmp_path / "replica-0.log"
+    log.write_bytes(b"first\n\x1b[31mERROR\x1b[0m bad \xff\n\n\nlast  \n")
+    assert last_lines(str(log), 2) == ["ERROR bad \ufffd", "last"]
+    assert last_lines(str(tmp_path / "none.log"), 2) == []
+
+
+def test_a_log_does_not_grow_for_ever(tmp_path: pathlib.Path) -> None:
+    """Beyond its limit it is kept aside and begun anew, while its process goes on writing."""
+    log = tmp_path / "replica-0.log"
+    with log.open("ab", buffering=0) as process:
+        process.write(b"old words")
+        bound_log(str(log), limit=9)
+        assert os.listdir(tmp_path) == ["replica-0.log"]
+        bound_log(str(log), limit=8)
+        process.write(b"new words")
+    assert (tmp_path / "replica-0.log.1").read_bytes() == b"old words"
+    assert log.read_bytes() == b"new words"
 
 
 def test_the_router_knows_its_replicas() -> None:

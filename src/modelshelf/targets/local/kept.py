@@ -15,7 +15,7 @@ from modelshelf.core.errors import Error, TargetError, TimedOutError
 from modelshelf.engines.listening import reachable
 from modelshelf.engines.spec import PORT_TAKEN
 from modelshelf.targets.local.ports import free_port
-from modelshelf.targets.local.process import Process, last_lines
+from modelshelf.targets.local.process import Process, bound_log, last_lines
 from modelshelf.targets.local.waits import failures_after, look_wait, restart_wait
 
 _PORT_TRIES = 5
@@ -161,7 +161,7 @@ class Kept:
             if not self.ready.done():
                 self.ready.set_result(None)
             while (code := process.wait(_LOG_LOOK)) is None:
-                process.bound_log()
+                bound_log(self._job.log)
             return _Life(code, time.monotonic() - ready)
         finally:
             process.kill()

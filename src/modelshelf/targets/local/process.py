@@ -28,7 +28,6 @@ class Process:
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: str) -> None:
-        self._log = log
         reader, self._tether = os.pipe()
         try:
             with open(log, "ab") as output:
@@ -76,13 +75,17 @@ class Process:
         """Let go of an ended process."""
         os.close(self._tether)
 
-    def bound_log(self) -> None:
-        """Keep a log that has grown large aside, in place of the one kept before."""
-        with contextlib.suppress(OSError):
-            if os.path.getsize(self._log) > _LOG_LIMIT:
-                shutil.copyfile(self._log, f"{self._log}.1")
-                # The child adds at the end, wherever that is.
-                os.truncate(self._log, 0)
+
+def bound_log(log: str, limit: int = _LOG_LIMIT) -> None:
+    """Keep a log of more than `limit` bytes aside, in place of the one kept before.
+
+    What is written between the copy and the cut is lost.
+    """
+    with contextlib.suppress(OSError):
+        if os.path.getsize(log) > limit:
+            shutil.copyfile(log, f"{log}.1")
+            # Its process adds at the end, wherever that is.
+            os.truncate(log, 0)
 
 
 def last_lines(log: str, count: int) -> list[str]:
