@@ -1,0 +1,201 @@
+"""`core` as pods run it: its files alone, by whatever Python is there, by an ordinary user."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub import Hub, Repo
+from modes import where_modes_bind
+from pulling import CORE, add_model, assert_right, snapshot_of
+from pythons import Python, pythons
+
+from modelshelf.core.shelf import Shelf
+
+_FILES = sorted(CORE.parent.glob("*.py"))
+_MOST_BYTES = 190_000  # of the 1 MiB that a ConfigMap may have, and applying it may keep it twice
+
+every_python = pytest.mark.parametrize("python", pythons(), ids=str)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A Hub on loopback whose large files come from a file host."""
+    with Hub(redirect=True) as hub:
+        yield hub
+
+
+@pytest.fixture
+def repo(hub: Hub) -> Repo:
+    """A model on it."""
+    return add_model(hub)
+
+
+@pytest.fixture(scope="module")
+def main(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`core`'s files as a kubelet mounts a ConfigMap: links to links, and nothing else beside."""
+    core = tmp_path_factory.mktemp("pod") / "anything/modelshelf/core"
+    data = core / "..2026_01_01_00_00_00.0123456789"
+    data.mkdir(parents=True)
+    (core / "..data").symlink_to(data.name)
+    for file in _FILES:
+        shutil.copyfile(file, data / file.name)
+        (data / file.name).chmod(0o444)
+        (core / file.name).symlink_to(f"..data/{file.name}")
+    data.chmod(0o555)
+    core.chmod(0o555)
+    return core / "__main__.py"
+
+
+def _run(
+    python: Python, main: Path, verb: str, spec: object, folder: Path
+) -> tuple[int, list[dict[str, Any]]]:
+    """Run a verb; its exit code and the lines that it said."""
+    path = folder / f"spec-{time.monotonic_ns()}.json"
+    path.write_text(spec if isinstance(spec, str) else json.dumps(spec))
+    run = subprocess.run(
+        where_modes_bind([python.path, "-I", "-S", str(main), verb, str(path)]),
+        cwd="/",
+        env={"PATH": os.defpath},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stderr == ""
+    return run.returncode, [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def _spec(hub: Hub, repo: Repo, shelf: Path, **more: object) -> dict[str, Any]:
+    snapshot = snapshot_of(repo).to_json()
+    return {"shelf": str(shelf), "snapshot": snapshot, "endpoint": hub.url, **more}
+
+
+def test_the_python_of_this_run_is_among_them() -> None:
+    """The list of interpreters is not empty, and says which were run by the tests' names."""
+    assert sys.version_info[:3] in {python.version for python in pythons()}
+
+
+@every_python
+def test_a_pod_pulls_and_its_gate_opens(
+    python: Python, main: Path, hub: Hub, repo: Repo, tmp_path: Path
+) -> None:
+    """Pulled once, seen by the gate, and found whole by the next pull without a request."""
+    shelf = tmp_path / "shelf"
+    spec = _spec(hub, repo, shelf, timeout=0)
+    code, events = _run(python, main, "pull", spec, tmp_path)
+    assert code == 0, events
+    assert events[0]["event"] == "planned"
+    published = events[-1]
+    assert published["event"] == "published"
+    assert published["how"] == "pulled"
+    assert {e["path"] for e in events if e["event"] == "file-done"} == set(repo.files)
+    assert_right(Shelf(shelf).find(repo.repo_id), repo)
+
+    code, events = _run(python, main, "gate", spec, tmp_path)
+    assert (code, [event["event"] for event in events]) == (0, ["gate-open"])
+    assert events[0]["path"] == published["path"]
+
+    hub.requests.clear()
+    code, events = _run(python, main, "pull", spec, tmp_path)
+    assert (code, events[-1]["how"], events[-1]["fetched"]) == (0, "present", 0)
+    assert hub.requests == []
+    assert not list(main.parent.rglob("__pycache__"))
+
+
+@every_python
+def test_a_file_that_the_hub_has_not_ends_with_11(
+    python: Python, main: Path, hub: Hub, repo: Repo, tmp_path: Path
+) -> None:
+    """The last line is the error with its exit code, and nothing is published."""
+    spec = _spec(hub, repo, tmp_path / "shelf")
+    del repo.files["config.json"]
+    code, events = _run(python, main, "pull", spec, tmp_path)
+    assert code == 11
+    assert events[-1]["event"] == "error"
+    assert events[-1]["exit_code"] == 11
+    assert "config.json" in events[-1]["message"]
+    assert Shelf(tmp_path / "shelf").snapshots() == []
+
+
+@every_python
+def test_a_gate_that_waits_in_vain_ends_with_16(
+    python: Python, main: Path, hub: Hub, repo: Repo, tmp_path: Path
+) -> None:
+    """It says why it waited, and that the time is over."""
+    Shelf.create(tmp_path / "shelf")
+    spec = _spec(hub, repo, tmp_path / "shelf", timeout=0)
+    code, events = _run(python, main, "gate", spec, tmp_path)
+    assert code == 16
+    assert [event["event"] for event in events] == ["gate-waiting", "error"]
+    assert "is not on the shelf" in events[1]["message"]
+
+
+_SNAPSHOT = {
+    "source": "hf://org/name@main",
+    "repo_id": "org/name",
+    "revision": "main",
+    "commit": "0" * 40,
+    "created": 0.0,
+    "tool": "",
+    "files": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "spec", "words"),
+    [
+        ("pull", "", "cannot be read"),
+        ("pull", "{", "cannot be read"),
+        ("pull", "[]", "is not a JSON object"),
+        ("pull", {}, "no readable snapshot"),
+        ("pull", {"snapshot": 7}, "no readable snapshot"),
+        ("pull", {"snapshot": {**_SNAPSHOT, "commit": "main"}}, "no readable snapshot"),
+        ("pull", {"snapshot": {**_SNAPSHOT, "repo_id": "../../x"}}, "no readable snapshot"),
+        ("pull", {"snapshot": _SNAPSHOT}, "no endpoint"),
+        ("pull", {"snapshot": _SNAPSHOT, "endpoint": "http://127.0.0.1:9"}, "no shelf"),
+        ("gate", {"snapshot": _SNAPSHOT}, "no shelf"),
+        ("gate", {"snapshot": _SNAPSHOT, "shelf": "/x", "timeout": "1"}, "not a number"),
+    ],
+)
+def test_a_spec_that_makes_no_sense_ends_with_2(
+    main: Path, tmp_path: Path, verb: str, spec: object, words: str
+) -> None:
+    """What is wrong with it is said in one line."""
+    for python in pythons():
+        code, events = _run(python, main, verb, spec, tmp_path)
+        assert code == 2
+        assert [event["event"] for event in events] == ["error"]
+        assert words in events[0]["message"]
+
+
+def test_core_imports_the_standard_library_alone() -> None:
+    """Every import, at any depth of any file, is of the standard library or of core itself."""
+    for file in _FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file.name} imports relatively"
+                names = [str(node.module)]
+            for name in names:
+                ours = name == "modelshelf.core" or name.startswith("modelshelf.core.")
+                assert ours or name.split(".")[0] in sys.stdlib_module_names, (file.name, name)
+
+
+def test_core_fits_into_a_config_map() -> None:
+    """It is one flat folder of Python files, small enough to be applied as one object."""
+    others = {path.name for path in CORE.parent.iterdir()} - {file.name for file in _FILES}
+    assert others <= {"__pycache__"}
+    assert sum(file.stat().st_size for file in _FILES) < _MOST_BYTES
