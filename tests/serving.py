@@ -109,7 +109,7 @@ def main() -> None:
     def show(event: Event) -> None:
         os.write(1, json.dumps(event.to_json()).encode() + b"\n")
 
-    with serve(options.pop("shelf"), options.pop("ref"), on_event=show, **options) as server:
+    with serve(options.pop("ref"), on_event=show, **options) as server:
         server.wait()
 
 

@@ -29,7 +29,6 @@ from modelshelf.core.events import Event
 from modelshelf.core.shelf import Shelf
 from modelshelf.engines.spec import PORT_TAKEN
 from modelshelf.targets.local import Server, serve
-from modelshelf.targets.local.router import RouterDied
 
 SECRETS = {
     "HF_TOKEN": "hf_secret",
@@ -61,7 +60,7 @@ def one(shelf: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         for name, value in SECRETS.items():
             patch.setenv(name, value)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        server = serve(shelf, REPO_ID, **SMALL)
+        server = serve(REPO_ID, shelf=shelf, **SMALL)
     with server:
         yield server
 
@@ -132,7 +131,7 @@ def test_a_replica_has_no_secret_in_its_environment(one: Server) -> None:
 def test_nothing_is_left_when_it_ends(shelf: Shelf, tmp_path: pathlib.Path) -> None:
     """After `stop` no process runs, the port is closed, and `rm` would be allowed."""
     before = _own_children()
-    with serve(shelf, REPO_ID, replicas=2, log_dir=tmp_path, **SMALL) as server:
+    with serve(REPO_ID, shelf=shelf, replicas=2, log_dir=tmp_path, **SMALL) as server:
         pids = [pid for pid in _own_children() if pid not in before]
         assert len(pids) == 3
         leases = len(os.listdir(os.path.join(shelf.path, "leases"))) - 1
@@ -179,7 +178,7 @@ def test_a_killed_replica_is_not_missed_and_comes_back(
 ) -> None:
     """Under load, SIGKILL of one replica fails no request, and its successor gets some again."""
     with serve(
-        shelf, REPO_ID, replicas=2, log_dir=tmp_path, on_event=told.append, **SMALL
+        REPO_ID, shelf=shelf, replicas=2, log_dir=tmp_path, on_event=told.append, **SMALL
     ) as server:
         first = next(e for e in told if isinstance(e, events.ReplicaStarting) and e.replica == 0)
         with Load(server.url) as load:
@@ -201,12 +200,12 @@ def test_a_killed_router_comes_back(
     """When the router dies, it is started again on the same port."""
     before = _own_children()
     with serve(
-        shelf, REPO_ID, replicas=2, log_dir=tmp_path, on_event=told.append, **SMALL
+        REPO_ID, shelf=shelf, replicas=2, log_dir=tmp_path, on_event=told.append, **SMALL
     ) as server:
         replicas = {e.pid for e in told if isinstance(e, events.ReplicaStarting)}
         [router] = [p for p in _own_children() if p not in replicas and p not in before]
         os.kill(router, signal.SIGKILL)
-        until(lambda: RouterDied(-signal.SIGKILL, 0.5) in told)
+        until(lambda: events.RouterDied(-signal.SIGKILL, 0.5) in told)
         until(lambda: _connects(server.url))
         with client(server.url) as api:
             assert "Paris" in ask(api)
@@ -297,7 +296,7 @@ def test_an_engine_that_cannot_start_says_why(tmp_path: pathlib.Path) -> None:
     shelf = Shelf.create(tmp_path / "shelf")
     put(shelf, "org/broken", {"broken.Q4_0.gguf": smollm2().read_bytes()[:5_000_000]})
     with pytest.raises(TargetError, match=r"ended with 1 before it was ready") as caught:
-        serve(shelf, "org/broken", replicas=2, log_dir=tmp_path / "logs", **SMALL)
+        serve("org/broken", shelf=shelf, replicas=2, log_dir=tmp_path / "logs", **SMALL)
     assert caught.value.exit_code == 20
     assert "model is corrupted or incomplete" in str(caught.value)
     assert str(tmp_path / "logs") in caught.value.hint
@@ -308,7 +307,7 @@ def test_an_engine_that_cannot_start_says_why(tmp_path: pathlib.Path) -> None:
 def test_an_engine_that_takes_too_long_is_given_up(shelf: Shelf, tmp_path: pathlib.Path) -> None:
     """After its time to get ready it is ended, with an exit code of its own."""
     with pytest.raises(TimedOutError, match=r"was not ready after 0\.05 s") as caught:
-        serve(shelf, REPO_ID, log_dir=tmp_path, ready_within=0.05, **SMALL)
+        serve(REPO_ID, shelf=shelf, log_dir=tmp_path, ready_within=0.05, **SMALL)
     assert caught.value.exit_code == 16
 
 
@@ -317,7 +316,7 @@ def test_a_model_for_another_engine_is_not_served(tmp_path: pathlib.Path) -> Non
     shelf = Shelf.create(tmp_path)
     put(shelf, "org/tensors", {"model.safetensors": b"x", "config.json": b"{}"})
     with pytest.raises(NotOnShelfError, match="has the files this needs"):
-        serve(shelf, "org/tensors")
+        serve("org/tensors", shelf=shelf)
 
 
 def test_a_shelf_that_cannot_be_written_is_served(tmp_path: pathlib.Path, shelf: Shelf) -> None:
@@ -330,7 +329,7 @@ def test_a_shelf_that_cannot_be_written_is_served(tmp_path: pathlib.Path, shelf:
     )
     pathlib.Path(copy.path, "leases").write_bytes(b"")
     pathlib.Path(tmp_path, "replica-0.log").write_bytes(b"from an earlier run")
-    with serve(copy, REPO_ID, log_dir=tmp_path, **SMALL) as server:
+    with serve(REPO_ID, shelf=copy, log_dir=tmp_path, **SMALL) as server:
         assert _connects(server.url)
     assert pathlib.Path(tmp_path, "replica-0.log.1").read_bytes() == b"from an earlier run"
 

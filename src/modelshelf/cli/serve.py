@@ -8,7 +8,6 @@ import typer
 
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.shelf import Shelf
 
 
 @verb
@@ -24,10 +23,21 @@ def serve(  # noqa: PLR0913 - one for each option
     ] = 1,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port; 0 finds a free one.")] = 8000,
+    name: Annotated[str | None, typer.Option("--name", help="The model's name in the API.")] = None,
     context_length: Annotated[
         int | None,
-        typer.Option("--context-length", help="Tokens of a request and its answer."),
+        typer.Option("--context-length", min=1, help="Tokens of a request and its answer."),
     ] = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Requests that a replica works on at once.")
+    ] = 4,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="CPU threads for each replica."),
+    ] = None,
+    drain: Annotated[
+        float, typer.Option("--drain", min=0, help="Seconds for requests under way at the end.")
+    ] = 30.0,
 ) -> None:
     """Serve a model through an OpenAI-compatible API until Ctrl-C.
 
@@ -37,13 +47,17 @@ def serve(  # noqa: PLR0913 - one for each option
     from modelshelf.targets import local  # noqa: PLC0415 - slow, and only this verb needs it
 
     with local.serve(
-        Shelf(run.shelf),
         model,
+        shelf=run.shelf,
         engine=engine,
         replicas=replicas,
         host=host,
         port=port,
+        name=name,
         context_length=context_length,
+        parallel=parallel,
+        threads=threads,
+        drain=drain,
         on_event=run.output.event,
     ) as server:
         server.wait()

@@ -127,6 +127,11 @@ def _(event: events.ReplicaDied) -> str:
 
 
 @sentence.register
+def _(event: events.RouterDied) -> str:
+    return f"the router ended with {event.exit_code}; starting it again in {event.wait:g} s"
+
+
+@sentence.register
 def _(event: events.Serving) -> str:
     return f"serving {event.model} with {count(event.replicas, 'replica')} at {event.url}"
 

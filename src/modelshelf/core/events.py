@@ -203,6 +203,14 @@ class ReplicaDied(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RouterDied(Event):
+    """The router before the replicas ended by itself and is started again after `wait` seconds."""
+
+    exit_code: int
+    wait: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Serving(Event):
     """Everything is ready: base URL of the OpenAI-compatible API, and the model's name there."""
 

@@ -7,11 +7,8 @@ died got requests until then, and one that came back none.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
-
-from modelshelf.core.events import Event
 
 NEEDS = "vllm_router"
 
@@ -30,14 +27,6 @@ _CHOICES = {
     "worker-startup-check-interval": "1",
     "log-level": "warning",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RouterDied(Event):
-    """The router before the replicas ended by itself and is started again after `wait` seconds."""
-
-    exit_code: int
-    wait: float
 
 
 def router_argv(  # noqa: PLR0913 - all of them plain values of one command line

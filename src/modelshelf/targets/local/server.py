@@ -29,7 +29,7 @@ from modelshelf.targets.local.environment import replica_environment
 from modelshelf.targets.local.kept import Job, Kept, Reports
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, require_port, url_of
-from modelshelf.targets.local.router import RouterDied, router_argv
+from modelshelf.targets.local.router import router_argv
 
 DRAIN = 30.0  # seconds
 READY_WITHIN = 600.0  # seconds; a large model comes slowly from a share
@@ -39,9 +39,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(  # noqa: PLR0913 - each is one option of one sentence
-    shelf: Shelf | str | os.PathLike[str],
     ref: str | ModelRef,
     *,
+    shelf: Shelf | str | os.PathLike[str],
     engine: str = "llamacpp",
     replicas: int = 1,
     host: str = _LOOPBACK,
@@ -59,9 +59,9 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
     """Serve a model of a shelf on this machine; returns when all of it is ready.
 
     Args:
-        shelf: The shelf, or its folder.
         ref: `org/name` (the newest snapshot that the engine can serve), `org/name@tag` or
             `org/name@first-digits-of-an-id`.
+        shelf: The shelf, or its folder.
         engine: Which engine.
         replicas: How many processes answer; a router stands before several (Linux only).
         host: The address to listen on.
@@ -89,7 +89,7 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
         TimedOutError: A replica was not ready in time.
 
     Example:
-        >>> with serve("/mnt/models", "org/name", replicas=2) as server:  # doctest: +SKIP
+        >>> with serve("org/name", shelf="/mnt/models", replicas=2) as server:  # doctest: +SKIP
         ...     server.wait()
     """
     module = engine_named(engine)
@@ -268,7 +268,7 @@ class Server:
         return Reports(
             lambda _pid, _port: None,
             lambda _port, _seconds: None,
-            lambda code, wait: self._tell(RouterDied(code, wait)),
+            lambda code, wait: self._tell(events.RouterDied(code, wait)),
         )
 
     def _end(self, drain: float) -> None:
