@@ -70,6 +70,7 @@ def _function(name: str, function: object, level: str = "##") -> str:
     signature = inspect.signature(function)  # type: ignore[arg-type]
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     shown = str(signature.replace(parameters=parameters)).replace("'", "")
+    shown = re.sub(r"<function (\w+) at \w+>", r"\1", shown)
     return f"{level} {name}\n\n```text\n{name}{shown}\n```\n\n{_text(function)}\n"
 
 
@@ -90,7 +91,9 @@ def _text(thing: object) -> str:
 def all_events() -> str:
     """Every event: its JSON name, its fields, when it is sent."""
     parts = [_EVENTS]
-    for kind in events.Event.__subclasses__():
+    for kind in vars(events).values():
+        if not (isinstance(kind, type) and issubclass(kind, events.Event)) or kind is events.Event:
+            continue
         name = events.name_of(kind)
         fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
         parts.append(f"## {name}\n\n{_text(kind)}\n\nFields: {fields}\n")

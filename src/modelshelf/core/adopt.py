@@ -92,7 +92,7 @@ def take_over(found: Sequence[Leftover]) -> list[Leftover]:
     taken = []
     for leftover in found:
         path = f"{leftover.path.rpartition('.')[0]}.{uuid.uuid4().hex[:12]}"
-        with contextlib.suppress(FileNotFoundError), explained(leftover.path):
+        with explained(leftover.path), contextlib.suppress(FileNotFoundError):
             os.rename(leftover.path, path)
             for folder, _, _ in os.walk(path):
                 os.chmod(folder, FOLDER_MODE)

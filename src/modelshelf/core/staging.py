@@ -25,6 +25,7 @@ from modelshelf.core.model import File, Snapshot
 from modelshelf.core.process import Process, boot_id
 
 SYNC_EVERY = 128 << 20  # bytes that a host's death may cost for each file
+_flush = getattr(os, "fdatasync", os.fsync)  # macOS has the latter alone
 _READ_ONLY = 0o444
 _ANY_WRITE = 0o222
 _READ_ONLY_FOLDER = 0o555
@@ -87,7 +88,7 @@ class Part:
                 self._sync()
 
     def _sync(self) -> None:
-        os.fdatasync(self._fd())
+        _flush(self._fd())
         self._synced = self.done
         record = {"boot_id": boot_id(), "length": self.done}
         write_json(self._path + layout.SYNCED, record)
