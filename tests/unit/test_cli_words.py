@@ -55,19 +55,19 @@ def test_ids_are_shortened_and_stay_distinct() -> None:
         ),
         (
             events.Published("o/n", ID, "/s/x", 3_000, 1_000, 2.0, "pulled"),
-            "o/n@0123456789ab-89abcdef: 3.0 kB verified, 1.0 kB fetched in 2.0 s at 500 B/s: /s/x",
+            "o/n@0123456789ab-89abcdef: 3.0 kB verified, 1.0 kB fetched in 2.0 s at 500 B/s\n  /s/x",
         ),
         (
             events.Published("o/n", ID, "/s/x", 3_000, 0, 0.0, "pulled"),
-            "o/n@0123456789ab-89abcdef: 3.0 kB verified, 0 B fetched in 0.0 s: /s/x",
+            "o/n@0123456789ab-89abcdef: 3.0 kB verified, 0 B fetched in 0.0 s\n  /s/x",
         ),
         (
             events.Published("o/n", ID, "/s/x", 3_000, 0, 0.0, "present"),
-            "o/n@0123456789ab-89abcdef is on the shelf already: /s/x",
+            "o/n@0123456789ab-89abcdef is on the shelf already\n  /s/x",
         ),
         (
             events.Published("o/n", ID, "/s/x", 3_000, 0, 4.0, "waited"),
-            "o/n@0123456789ab-89abcdef was pulled by another: /s/x",
+            "o/n@0123456789ab-89abcdef was pulled by another\n  /s/x",
         ),
         (
             events.Retrying("a.bin", "connection reset by peer", 0.5),

@@ -64,12 +64,12 @@ def _(event: events.Planned) -> str:
 def _(event: events.Published) -> str:
     name = f"{event.repo_id}@{short(event.snapshot)}"
     if event.how == "present":
-        return f"{name} is on the shelf already: {event.path}"
+        return f"{name} is on the shelf already\n  {event.path}"
     if event.how == "waited":
-        return f"{name} was pulled by another: {event.path}"
+        return f"{name} was pulled by another\n  {event.path}"
     rate = f" at {size(event.fetched / event.seconds)}/s" if event.fetched else ""
     fetched = f"{size(event.fetched)} fetched in {event.seconds:.1f} s{rate}"
-    return f"{name}: {size(event.bytes)} verified, {fetched}: {event.path}"
+    return f"{name}: {size(event.bytes)} verified, {fetched}\n  {event.path}"
 
 
 @sentence.register
