@@ -160,9 +160,15 @@ def begun(shelf: Shelf, repo: Repo) -> dict[str, int]:
     """The files that are being written, and the length that the largest has of each."""
     lengths: dict[str, int] = {}
     for writer in staged(shelf, repo):
-        for part in writer.rglob(f"*{layout.PART}"):
-            path = str(part.relative_to(writer)).removesuffix(layout.PART)
-            lengths[path] = max(lengths.get(path, 0), part.stat().st_size)
+        for folder, _, names in os.walk(writer):
+            for name in names:
+                path = os.path.relpath(os.path.join(folder, name), writer)
+                if path.endswith(layout.PART):
+                    # It may lose its ending while we look.
+                    with contextlib.suppress(FileNotFoundError):
+                        length = os.stat(os.path.join(folder, name)).st_size
+                        path = path.removesuffix(layout.PART)
+                        lengths[path] = max(lengths.get(path, 0), length)
     return lengths
 
 

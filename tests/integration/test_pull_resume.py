@@ -239,8 +239,9 @@ def test_several_folders(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> 
         other = writer.with_name(f"{snapshot_of(repo).id}.{name}")
         shutil.copytree(writer, other)
         os.truncate(other / f"{ONE}{layout.PART}", length)
+        (other / "config.json").unlink(missing_ok=True)
     (writer / "config.json").unlink(missing_ok=True)
-    (writer.with_name(f"{snapshot_of(repo).id}.aaaaaaaaaaaa") / "config.json").write_bytes(b"{}")
+    (other / "config.json").write_bytes(b"{}")
     hub.requests.clear()
     pull_on(hub, shelf, repo, tmp_path)
     assert hub.bytes_sent(ONE) == SIZE - written

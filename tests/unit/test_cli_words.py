@@ -54,8 +54,8 @@ def test_ids_are_shortened_and_stay_distinct() -> None:
             PLAN,
         ),
         (
-            events.Published("o/n", ID, "/s/x", 3_000, 1_000, 2.0, "pulled"),
-            "o/n@0123456789ab-89abcdef: 3.0 kB verified, 1.0 kB fetched in 2.0 s at 500 B/s\n  /s/x",
+            events.Published("o/n", ID, "/s", 3_000, 1_000, 2.0, "pulled"),
+            "o/n@0123456789ab-89abcdef: 3.0 kB verified, 1.0 kB fetched in 2.0 s at 500 B/s\n  /s",
         ),
         (
             events.Published("o/n", ID, "/s/x", 3_000, 0, 0.0, "pulled"),
