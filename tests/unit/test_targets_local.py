@@ -137,7 +137,7 @@ def test_no_replica_is_refused() -> None:
 
 def test_missing_packages_are_named_with_what_installs_them() -> None:
     """Without the extra, the error says how to get it."""
-    with pytest.raises(TargetError, match="needs xllamacpp and vllm_router") as caught:
+    with pytest.raises(UsageError, match="needs xllamacpp and vllm_router") as caught:
         require("xllamacpp", 2, "linux", nothing)
     assert caught.value.hint == "pip install 'modelshelf[local]'"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 
-from modelshelf.core.errors import TargetError, UsageError
+from modelshelf.core.errors import UsageError
 from modelshelf.targets.local.router import NEEDS as ROUTER_NEEDS
 
 
@@ -29,8 +29,8 @@ def require(
         is_installed: Whether a package is there.
 
     Raises:
-        UsageError: The number of replicas makes no sense, or not on this system.
-        TargetError: A package is missing.
+        UsageError: The number of replicas makes no sense, or not on this system, or a package is
+            missing.
     """
     if replicas < 1:
         raise UsageError(f"{replicas} replicas cannot serve", hint="give --replicas 1 or more")
@@ -42,7 +42,7 @@ def require(
     needed = [engine_needs] if replicas == 1 else [engine_needs, ROUTER_NEEDS]
     missing = [package for package in needed if not is_installed(package)]
     if missing:
-        raise TargetError(
+        raise UsageError(
             f"serving on this machine needs {' and '.join(missing)}, which is not installed",
             hint="pip install 'modelshelf[local]'",
         )

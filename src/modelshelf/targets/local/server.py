@@ -82,10 +82,10 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
         The running server. Leaving it as a context manager stops it.
 
     Raises:
-        UsageError: An option makes no sense, or not on this system.
+        UsageError: An option makes no sense, or not on this system; something is not installed.
         NotOnShelfError: The shelf has no such model, or none that the engine can serve.
-        TargetError: Something is not installed, the port is taken, or a replica ended before it
-            was ready; its last lines are in the message.
+        TargetError: The port is taken, or a replica ended before it was ready; its last lines are
+            in the message.
         TimedOutError: A replica was not ready in time.
 
     Example:
