@@ -87,8 +87,8 @@ def peak() -> int:
 
     Not `ru_maxrss`: a child begins with its parent's.
     """
-    with open("/proc/self/status", encoding="ascii") as status:
-        [line] = [line for line in status if line.startswith("VmHWM:")]
+    with open("/proc/self/status", "rb") as status:
+        [line] = [line for line in status if line.startswith(b"VmHWM:")]
     return int(line.split()[1]) * 1024
 
 

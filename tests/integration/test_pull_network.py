@@ -28,6 +28,7 @@ from modelshelf.core.connection import tls_context
 from modelshelf.core.errors import Error, NotAuthorisedError, NotFoundError, SourceError
 from modelshelf.core.events import Event, Progressed, Retrying
 from modelshelf.core.pull import PullSpec
+from modelshelf.core.retries import Backoff
 from modelshelf.core.shelf import Shelf
 
 LARGE = "model.safetensors"
@@ -149,12 +150,15 @@ def test_a_signed_url_that_expires(shelf: Shelf, hub: Hub) -> None:
     repo = add_model(hub, token=TOKEN)
     hub.signed_uses = 3
     events = Recorder()
-    assert_right(quick_pull(shelf, spec_of(hub, repo, token=TOKEN), events), repo)
+    spec = spec_of(hub, repo, token=TOKEN)
+    # Four connections share three uses, so one of them may come too late several times.
+    patient = Backoff(tries=50, first=0.01, most=1.0)
+    assert_right(quick_pull(shelf, spec, events, backoff=patient), repo)
     assert hub.bytes_sent() == sum(entry.size for entry in repo.files.values())
     refused = [request for request in hub.requests if request.status == 403]
     assert refused
     resolved = [r for r in hub.requests if r.origin == "hub" and r.file == LARGE]
-    assert 4 <= len(resolved) <= 1 + 12 // 3 + FAST.limits.most
+    assert 4 <= len(resolved) <= 1 + len(refused)
     assert {event.reason for event in events.of(Retrying)} == {"a signed URL was refused with 403"}
     assert_secrets_kept(shelf, everything_said(None, events))
 

@@ -242,6 +242,7 @@ def test_several_folders(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> 
         (other / "config.json").unlink(missing_ok=True)
     (writer / "config.json").unlink(missing_ok=True)
     (other / "config.json").write_bytes(b"{}")
+    (other / "config.json").chmod(0o444)
     hub.requests.clear()
     pull_on(hub, shelf, repo, tmp_path)
     assert hub.bytes_sent(ONE) == SIZE - written
