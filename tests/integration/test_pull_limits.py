@@ -153,7 +153,7 @@ def test_an_unprivileged_user(hub: Hub, open_folder: Path, tmp_path: Path, umask
 
 
 def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Path) -> None:
-    """Without root, too, a dead pull's folder is taken over, sealed folders in it and all."""
+    """Without root, too, a dead pull's folder is taken over, with all that it made read-only."""
     repo = add_model(hub)
     shelf = open_folder / "shelf"
     slow = hub.misbehave("slow", LARGE, rate=1_000_000)
@@ -166,6 +166,7 @@ def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Pat
         running.process.wait()
     (writer,) = staged(Shelf(shelf), repo)
     (writer / "adapter").chmod(0o555)
+    (writer / f"{LARGE}{layout.PART}").chmod(0o444)
     hub.faults.remove(slow)
     hub.requests.clear()
     with child(job, tmp_path) as running:

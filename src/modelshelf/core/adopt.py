@@ -16,7 +16,7 @@ from modelshelf.core.files import FOLDER_MODE, explained, names, read_json
 from modelshelf.core.meter import Meter
 from modelshelf.core.model import File, Snapshot
 from modelshelf.core.process import Process, boot_id
-from modelshelf.core.staging import Part, Staging
+from modelshelf.core.staging import FILE_MODE, Part, Staging
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,6 +163,8 @@ def _adopt_part(
             os.unlink(source)
         return part
     try:
+        # Its writer may have died when it was read-only and had not got its name yet.
+        os.chmod(source, FILE_MODE)
         os.rename(source, staging.at(file) + layout.PART)
     except FileNotFoundError:
         return None

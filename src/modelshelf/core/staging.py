@@ -26,6 +26,7 @@ from modelshelf.core.process import Process, boot_id
 
 SYNC_EVERY = 128 << 20  # bytes that a host's death may cost for each file
 _flush = getattr(os, "fdatasync", os.fsync)  # macOS has the latter alone
+FILE_MODE = 0o644  # of a file that is being written
 _READ_ONLY = 0o444
 _ANY_WRITE = 0o222
 _READ_ONLY_FOLDER = 0o555
@@ -55,7 +56,7 @@ class Part:
     def _fd(self) -> int:
         if self._descriptor < 0:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self._path + layout.PART, flags, 0o644)
+            self._descriptor = os.open(self._path + layout.PART, flags, FILE_MODE)
         return self._descriptor
 
     def resume(self, length: int) -> None:
