@@ -377,7 +377,7 @@ def test_https_through_a_proxy(
     assert not any("proxy-authorization" in request.headers for request in secure.requests)
 
 
-# Before Python 3.12 http.client leaves the reply of a proxy that refuses for the collector to close.
+# Before 3.12 http.client leaves the reply of a proxy that refuses to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_tunnel_that_is_refused(
     shelf: Shelf, secure: Hub, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
