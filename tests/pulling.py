@@ -185,6 +185,11 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
+def wait_for_quiet(hub: Hub) -> None:
+    """Wait until a Hub has noticed that its clients are gone, and sends nothing more to them."""
+    wait_until(lambda: hub.hub.connections + hub.host.connections == 0)
+
+
 @dataclasses.dataclass
 class Job:
     """A pull for a child process.

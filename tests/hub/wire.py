@@ -108,6 +108,12 @@ class Server(http.server.ThreadingHTTPServer):
         """`http://127.0.0.1:PORT`."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.server_address[1]}"
 
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        with self._lock:
+            return len(self._open)
+
     def start(self) -> None:
         """Answer from now on."""
         self._thread.start()

@@ -19,6 +19,7 @@ from pulling import (
     finished,
     quick_pull,
     spec_of,
+    wait_for_quiet,
 )
 
 from modelshelf.core.errors import (
@@ -115,6 +116,7 @@ def test_a_byte_flipped_always(shelf: Shelf, hub: Hub, repo: Repo, path: str) ->
     kept = finished(shelf, repo)
     assert kept == set(repo.files) - {path}
     hub.faults.clear()
+    wait_for_quiet(hub)
     hub.requests.clear()
     pull_right(shelf, hub, repo)
     assert hub.bytes_sent() == repo.files[path].size
@@ -246,6 +248,7 @@ def test_range_ignored_when_a_file_is_resumed(shelf: Shelf, hub: Hub, repo: Repo
         quick_pull(shelf, spec_of(hub, repo))
     assert begun(shelf, repo)[LARGE] == 4 * FAST.chunk
     hub.faults.clear()
+    wait_for_quiet(hub)
     hub.requests.clear()
     hub.misbehave("ignore-range", LARGE)
     events = pull_right(shelf, hub, repo)

@@ -29,6 +29,7 @@ from pulling import (
     quick_pull,
     spec_of,
     staged,
+    wait_for_quiet,
     wait_until,
 )
 
@@ -103,6 +104,7 @@ def test_a_disk_that_fills_up(hub: Hub, tmp_path: Path) -> None:
         assert kept
         filler.unlink()
         hub.faults.clear()
+        wait_for_quiet(hub)
         hub.requests.clear()
         assert_right(quick_pull(shelf, spec_of(hub, repo)), repo)
         assert {request.file for request in hub.requests} == set(files) - kept
@@ -164,6 +166,7 @@ def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Pat
         wait_until(lambda: len(finished(Shelf(shelf), repo)) == 2)
         running.process.kill()
         running.process.wait()
+    wait_for_quiet(hub)
     (writer,) = staged(Shelf(shelf), repo)
     (writer / "adapter").chmod(0o555)
     (writer / f"{LARGE}{layout.PART}").chmod(0o444)

@@ -30,6 +30,7 @@ from pulling import (
     snapshot_of,
     spec_of,
     staged,
+    wait_for_quiet,
     wait_until,
 )
 
@@ -72,6 +73,7 @@ def die_after(hub: Hub, shelf: Shelf, repo: Repo, folder: Path, count: int) -> i
         wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= count)
         running.process.kill()
         running.process.wait()
+    wait_for_quiet(hub)
     hub.faults.remove(throttle)
     return begun(shelf, repo)[ONE]
 
@@ -128,6 +130,7 @@ def test_killed_while_one_connection_lags(
         wait_until(lambda: hub.bytes_sent(ONE) >= IN_FLIGHT - FAST.chunk)
         running.process.kill()
         running.process.wait()
+    wait_for_quiet(hub)
     assert hub.bytes_sent(ONE) <= IN_FLIGHT
     hub.faults.remove(stuck)
     pull_on(hub, shelf, repo, tmp_path)
@@ -142,6 +145,7 @@ def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
         wait_until(lambda: sum(begun(shelf, repo).values()) >= 12 * MIB)
         running.process.kill()
         running.process.wait()
+    wait_for_quiet(hub)
     written, peak = sum(begun(shelf, repo).values()), hub.hub.peak
     assert hub.bytes_sent() - written <= 2 * Settings().chunk * peak
     hub.faults.clear()
@@ -308,6 +312,7 @@ def test_interrupted(
     assert written >= MIB
     hub.release()
     hub.faults.clear()
+    wait_for_quiet(hub)
     hub.requests.clear()
     pull_on(hub, shelf, repo, tmp_path)
     assert hub.bytes_sent(ONE) == SIZE - written
