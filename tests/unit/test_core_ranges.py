@@ -176,6 +176,16 @@ def test_growth_stops_where_throughput_stops() -> None:
     assert _watch(Ramp(Limits(), 0.0), lambda n: min(n, 8) * 1e6, 4.0) == [4, 8, 16, 8]
 
 
+def test_a_busy_processor_gets_no_more_connections() -> None:
+    """Where the processor is the limit, more are not even tried until it has time again."""
+    ramp = Ramp(Limits(), 0.0)
+    for tick in range(1, 31):
+        assert ramp.tick(tick * 0.1, tick * 10**8, tick * 0.07) == 4
+    worked, later = 30 * 0.07, range(31, 61)
+    grown = [ramp.tick(tick * 0.1, tick * 10**8, worked) for tick in later]
+    assert max(grown) == 8
+
+
 def test_more_is_tried_again_after_a_rest() -> None:
     """A doubling that did not help is tried again after 3, 6, 12, 24 and 30 seconds."""
     assert _watch(Ramp(Limits(), 0.0), lambda _: 1e8, 65.0) == [4, 8] * 5 + [4]

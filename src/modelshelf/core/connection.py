@@ -76,15 +76,15 @@ class Connections:
 
     Args:
         timeout: Seconds without a byte after which a request fails.
-        context: For TLS.
+        ca_file: Certificates to trust besides the system's; None for none.
 
     Attributes:
         connecting: Whether a connection is being made at the moment.
     """
 
-    def __init__(self, timeout: float, context: ssl.SSLContext) -> None:
+    def __init__(self, timeout: float, ca_file: str | None = None) -> None:
         self._timeout = timeout
-        self._context = context
+        self._ca_file = ca_file
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
         self._response: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
@@ -140,7 +140,7 @@ class Connections:
 
     def _connection(self, origin: tuple[str, str]) -> http.client.HTTPConnection:
         if origin not in self._open:
-            self._open[origin] = connect(origin, self._timeout, self._context)
+            self._open[origin] = connect(origin, self._timeout, self._ca_file)
         return self._open[origin]
 
     def _connect(self, connection: http.client.HTTPConnection) -> None:
@@ -194,7 +194,7 @@ _SMALL = 64 * 1024
 
 
 def connect(
-    origin: tuple[str, str], timeout: float, context: ssl.SSLContext
+    origin: tuple[str, str], timeout: float, ca_file: str | None
 ) -> http.client.HTTPConnection:
     """An unopened connection to an origin, through the proxy that the environment names for it.
 
@@ -204,8 +204,10 @@ def connect(
     scheme, netloc = origin
     host = netloc.rpartition("@")[2]
     proxy = proxy_for(scheme, host)
+    # Reading certificates takes longer than many a request, so only where they are needed.
+    context = tls_context(ca_file) if scheme == _SECURE else None
     if proxy is None:
-        if scheme == _SECURE:
+        if context is not None:
             return http.client.HTTPSConnection(netloc, timeout=timeout, context=context)
         return http.client.HTTPConnection(netloc, timeout=timeout)
     parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
@@ -215,7 +217,7 @@ def connect(
         )
     headers = _proxy_authorization(parts)
     address = parts.netloc.rpartition("@")[2]
-    if scheme == _SECURE:
+    if context is not None:
         tunnel = http.client.HTTPSConnection(address, timeout=timeout, context=context)
         tunnel.set_tunnel(netloc, headers=headers)
         return tunnel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
+import os
 import queue
 import random
 import ssl
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from modelshelf.core.connection import Connections, Reply, tls_context
+from modelshelf.core.connection import Connections, Reply
 from modelshelf.core.errors import SourceError
 from modelshelf.core.events import FileDone, Retrying
 from modelshelf.core.meter import Meter
@@ -74,7 +75,6 @@ class Fetch:
     ) -> None:
         self._settings = settings
         self._meter = meter
-        self._context: ssl.SSLContext = tls_context(settings.ca_file)
         self._transfers = [
             Transfer(sink, order, origin.target(sink.file.path), settings.chunk)
             for order, sink in enumerate(sorted(sinks, key=lambda s: -s.file.size))
@@ -121,10 +121,11 @@ class Fetch:
         return self._stop.is_set() or all(t.finished for t in self._transfers)
 
     def _grow(self) -> None:
-        wanted = self._ramp.tick(time.monotonic(), self._meter.received)
+        worked = time.process_time() / (os.cpu_count() or 1)
+        wanted = self._ramp.tick(time.monotonic(), self._meter.received, worked)
         with self._changed:
             for _ in range(min(wanted, self._useful()) - self._working):
-                connections = Connections(self._settings.stall, self._context)
+                connections = Connections(self._settings.stall, self._settings.ca_file)
                 thread = threading.Thread(
                     target=self._work, args=(connections,), name="fetch", daemon=True
                 )

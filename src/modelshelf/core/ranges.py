@@ -89,6 +89,7 @@ class Limits:
         again: Seconds after which a doubling that did not help is tried again, since one
             measurement may be wrong; twice as long each time.
         rest: The longest such rest, and the rest after the server asked for less.
+        busy: The share of the processor's time from which on more connections only cost more.
     """
 
     least: int = 4
@@ -98,6 +99,7 @@ class Limits:
     measure: float = 0.4
     again: float = 3.0
     rest: float = 30.0
+    busy: float = 0.6
 
 
 class Ramp:
@@ -112,17 +114,18 @@ class Ramp:
         self._before = 0.0
         self._previous = limits.least
         self._changed = now
-        self._mark: tuple[float, int] | None = None
+        self._mark: tuple[float, int, float] | None = None
         self._resting_until: float | None = None
         self._patience = limits.again
         self.connections = limits.least
 
-    def tick(self, now: float, received: int) -> int:
+    def tick(self, now: float, received: int, worked: float = 0.0) -> int:
         """How many connections there should be.
 
         Args:
             now: A monotonic clock, in seconds.
             received: Bytes received so far.
+            worked: Seconds of processor time used so far, divided by the number of cores.
         """
         if self._resting_until is not None:
             if now >= self._resting_until:
@@ -133,15 +136,18 @@ class Ramp:
             return self.connections
         # Before the first byte there is nothing to judge by.
         if self._mark is None or received == self._mark[1]:
-            self._mark = (now, received)
+            self._mark = (now, received, worked)
             return self.connections
-        began, start = self._mark
-        if now - began >= self._limits.measure:
-            self._judge((received - start) / (now - began), now)
+        began, start, idle = self._mark
+        seconds = now - began
+        if seconds >= self._limits.measure:
+            self._judge((received - start) / seconds, (worked - idle) / seconds, now)
         return self.connections
 
-    def _judge(self, rate: float, now: float) -> None:
-        if rate < self._before * self._limits.gain:
+    def _judge(self, rate: float, load: float, now: float) -> None:
+        if load >= self._limits.busy and not self._before:
+            self._rest(self._limits.again, self.connections, now)
+        elif rate < self._before * self._limits.gain:
             self._rest(self._patience, self._previous, now)
             self._patience = min(self._patience * 2, self._limits.rest)
         elif self.connections < self._limits.most:
