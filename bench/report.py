@@ -33,7 +33,7 @@ def ratios(results: Results, above: tuple[str, str], below: tuple[str, str]) -> 
 
 
 def promises(results: Results, verified: Verified, starts: Starts) -> list[Promise]:
-    """What issue and README promise, against what was measured; medians count."""
+    """What is promised, against what was measured; medians count."""
     faster = _median(results, (PLAIN, SNAPSHOT), (PLAIN, OURS))
     slower = _median(results, (PLAIN, OURS), (PLAIN, CURLS))
     one = _median(results, (ONE, OURS), (PLAIN, OURS))

@@ -57,6 +57,10 @@ class Leftover:
         synced = record.get("length")
         return min(length, synced) if isinstance(synced, int) and synced > 0 else 0
 
+    def gone(self) -> bool:
+        """Whether its writer can be proven to have ended."""
+        return self.writer is not None and self.writer.provably_gone()
+
     def here(self, file: File) -> int:
         """Bytes of a file that need not be fetched."""
         return file.size if self.has_finished(file) else self.trusted(file)
@@ -81,6 +85,16 @@ def _writer(path: str) -> Process | None:
         return None if record is None else Process.from_json(record)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def copied(found: Sequence[Leftover], files: Sequence[File]) -> int:
+    """Bytes that taking over needs room for: the largest begun file that must be copied.
+
+    They are copied one at a time, and each is deleted where it was.
+    """
+    alive = [leftover for leftover in found if not leftover.gone()]
+    begun = [x.trusted(f) for x in alive for f in files if not x.has_finished(f)]
+    return max(begun, default=0)
 
 
 def take_over(found: Sequence[Leftover]) -> list[Leftover]:
@@ -153,7 +167,7 @@ def _adopt_part(
     staging: Staging, leftover: Leftover, file: File, length: int, meter: Meter
 ) -> Part | None:
     source = leftover.at(file) + layout.PART
-    if leftover.writer is None or not leftover.writer.provably_gone():
+    if not leftover.gone():
         # A writer that still has the file open must never reach the one that is published.
         try:
             part = staging.copy(file, source, meter, length)

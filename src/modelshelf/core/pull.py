@@ -231,7 +231,8 @@ def _plan(shelf: Shelf, spec: PullSpec, left: Sequence[adopt.Leftover]) -> Plan:
     files = spec.snapshot.files
     begun = {f.path: max((x.here(f) for x in left), default=0) for f in files}
     in_folder = [f.path for f in files if _has_size(spec.folder, f)]
-    return plan(files, _shelved(shelf), begun, in_folder, link=spec.link)
+    decided = plan(files, _shelved(shelf), begun, in_folder, link=spec.link)
+    return dataclasses.replace(decided, write=decided.write + adopt.copied(left, files))
 
 
 def _shelved(shelf: Shelf) -> dict[str, str]:
