@@ -11,7 +11,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from modelshelf.core.connection import Connections, Reply
 from modelshelf.core.errors import SourceError
@@ -47,8 +47,8 @@ class Settings:
         ca_file: Certificates to trust besides the system's; None for none.
     """
 
-    chunk: int = 4 * MIB
-    buffers: int = 40
+    chunk: int = 6 * MIB
+    buffers: int = 36
     piece: int = MIB
     stall: float = 30.0
     limits: Limits = dataclasses.field(default_factory=Limits)
@@ -76,8 +76,8 @@ class Fetch:
         self._settings = settings
         self._meter = meter
         self._transfers = [
-            Transfer(sink, order, origin.target(sink.file.path), settings.chunk)
-            for order, sink in enumerate(sorted(sinks, key=lambda s: -s.file.size))
+            Transfer(sink, origin.target(sink.file.path), settings.chunk)
+            for sink in sorted(sinks, key=lambda s: -s.file.size)
         ]
         self._changed = threading.Condition()
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
@@ -175,11 +175,23 @@ class Fetch:
     def _claim(self, buffer: bytearray) -> Reader | None:
         if self._over() or self._working > self._ramp.connections:
             return None
-        for transfer in sorted(self._transfers, key=Transfer.rank):
-            claimed = None if transfer.finished else transfer.window.claim(transfer.sink.done)
+        for transfer in self._ranked():
+            claimed = transfer.window.claim(transfer.sink.done)
             if claimed is not None:
                 return Reader(transfer, claimed, buffer, self._settings.piece, self._meter)
         return None
+
+    def _ranked(self) -> Iterator[Transfer]:
+        """The files that are not finished, in the order in which they get a connection.
+
+        As many are under way at once as there are connections, the largest first; the others
+        only get one that those cannot use.
+        """
+        begun = [t for t in self._transfers if t.begun and not t.finished]
+        fresh = [t for t in self._transfers if not t.begun and not t.finished]
+        room = max(self._ramp.connections - len(begun), 0)
+        yield from sorted(begun + fresh[:room], key=Transfer.rank)
+        yield from fresh[room:]
 
     def _take_buffer(self) -> bytearray:
         with contextlib.suppress(queue.Empty):

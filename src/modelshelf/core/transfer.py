@@ -29,6 +29,7 @@ from modelshelf.core.retries import RETRIED, retry_after
 
 _HUB_SOURCE = re.compile(r"hf://([\w.-]+/[\w.-]+)")
 _SMALL_PIECE = 16 << 10  # bytes
+_LAG = 0.05  # of a file that one more connection is worth
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 # What file hosts answer when a signed URL has expired.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
@@ -124,14 +125,12 @@ class Transfer:
 
     Args:
         sink: Where the bytes go.
-        order: Its place among the files.
         first: The source's own URL of the file.
         chunk: Bytes of one range.
     """
 
-    def __init__(self, sink: Sink, order: int, first: Target, chunk: int) -> None:
+    def __init__(self, sink: Sink, first: Target, chunk: int) -> None:
         self.sink = sink
-        self.order = order
         self.first = first
         self.resolved: Target | None = None
         self.resolving = threading.Lock()
@@ -147,9 +146,19 @@ class Transfer:
         self._ended = False
         self.resolved = None
 
-    def rank(self) -> tuple[int, bool, int]:
-        """The lower, the sooner it gets a connection: idle files first, begun before others."""
-        return (self.window.active, self.sink.done == 0, self.order)
+    @property
+    def begun(self) -> bool:
+        """Whether some of it is there or on its way."""
+        return self.sink.done > 0 or self.window.active > 0
+
+    def rank(self) -> float:
+        """The lower, the sooner it gets another connection.
+
+        An idle file comes first, unless another lags: then that gets one more, so that all end
+        together and the processor has something to do until then.
+        """
+        left = 1 - self.sink.done / self.sink.file.size
+        return self.window.active * _LAG - left
 
     def keep_early(self, position: int, buffer: bytearray, length: int) -> bool:
         """Keep what arrived before its turn; False if its turn is now."""
