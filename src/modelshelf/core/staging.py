@@ -7,9 +7,11 @@ handle that anybody may still hold can reach it.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import errno
+import functools
 import os
 import uuid
 from collections.abc import Callable
@@ -24,12 +26,18 @@ from modelshelf.core.meter import Meter
 from modelshelf.core.model import File, Snapshot
 from modelshelf.core.process import Process, boot_id
 
+_LARGE = 2 << 20  # bytes that take longer to write than to hand to another thread
 SYNC_EVERY = 128 << 20  # bytes that a host's death may cost for each file
 _flush = getattr(os, "fdatasync", os.fsync)  # macOS has the latter alone
 FILE_MODE = 0o644  # of a file that is being written
 _READ_ONLY = 0o444
 _ANY_WRITE = 0o222
 _READ_ONLY_FOLDER = 0o555
+
+
+@functools.cache
+def _writers() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(32, thread_name_prefix="write")
 
 
 class Part:
@@ -78,15 +86,25 @@ class Part:
         Raises:
             NoSpaceError, NotWritableError, ShelfError: They could not be written.
         """
-        self._digest.update(block)
         with explained(self._path):
-            offset = self.done
-            while len(block):
-                count = os.pwrite(self._fd(), block, offset)
-                block, offset = block[count:], offset + count
-            self.done = offset
+            if len(block) < _LARGE:
+                self._digest.update(block)
+                self._write(block)
+            else:
+                # Of one file the bytes are hashed one after the other, so a large block is
+                # written meanwhile by another core.
+                writing = _writers().submit(self._write, block)
+                self._digest.update(block)
+                writing.result()
+            self.done += len(block)
             if self.done - self._synced >= SYNC_EVERY:
                 self._sync()
+
+    def _write(self, block: memoryview) -> None:
+        fd, offset = self._fd(), self.done
+        while len(block):
+            count = os.pwrite(fd, block, offset)
+            block, offset = block[count:], offset + count
 
     def _sync(self) -> None:
         _flush(self._fd())
