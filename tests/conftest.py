@@ -1,7 +1,38 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub import Hub
 from hypothesis import settings
+
+from modelshelf.core.shelf import Shelf
 
 # A database of examples would be written into the tree, which may be read-only.
 settings.register_profile("modelshelf", database=None, deadline=None)
 settings.load_profile("modelshelf")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """An empty shelf."""
+    return Shelf.create(tmp_path / "shelf")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A Hub that serves files itself."""
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """The umask of somebody who shares nothing."""
+    old = os.umask(0o077)
+    yield
+    os.umask(old)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import certifi
 
 from modelshelf import select, sources
-from modelshelf.core.events import Listener, Published, ignore
+from modelshelf.core.events import Listener, ignore
 from modelshelf.core.fetch import Settings
 from modelshelf.core.model import Snapshot
-from modelshelf.core.pull import PullSpec
+from modelshelf.core.pull import PullSpec, published_event
 from modelshelf.core.pull import pull as pull_snapshot
 from modelshelf.core.shelf import Shelf
 from modelshelf.core.transfer import Origin, hub_origin
@@ -66,8 +66,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
     shelf = shelf if isinstance(shelf, Shelf) else Shelf.create(shelf)
     present = _present_offline(shelf, source, name, engine)
     if present is not None:
-        path = present.path or ""
-        on_event(Published(present.repo_id, present.id, path, present.size, 0, 0.0, "present"))
+        on_event(published_event(present, "present"))
         return _tagged(shelf, present, tag)
     listing = sources.resolve(source, name=name, on_event=on_event)
     wanted = select.needed_texts(listing.files)

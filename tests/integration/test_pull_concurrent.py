@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,19 +38,6 @@ LARGE = "model.safetensors"
 OTHER = "adapter/weights.safetensors"
 SMALL = "config.json"
 TOTAL = 4_000_000
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A Hub."""
-    with Hub() as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -41,19 +41,6 @@ IN_SOCKETS = FAST.limits.most * SIZE  # sent on connections before they are clos
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A Hub that serves files itself."""
-    with Hub() as hub:
-        yield hub
-
-
-@pytest.fixture
 def far() -> Iterator[Hub]:
     """A Hub that sends clients to another host for LFS files."""
     with Hub(redirect=True) as hub:

@@ -44,13 +44,6 @@ ROOT = os.geteuid() == 0
 LARGE = "model.safetensors"
 
 
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A Hub."""
-    with Hub() as hub:
-        yield hub
-
-
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
     """A filesystem of so many bytes."""

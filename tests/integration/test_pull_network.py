@@ -52,12 +52,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
-@pytest.fixture
 def hub() -> Iterator[Hub]:
     """A Hub that sends clients to another host for LFS files."""
     with Hub(redirect=True) as hub:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,19 +43,6 @@ SIZE = 12_000_000
 ONE = "model.safetensors"
 SYNC = MIB
 IN_FLIGHT = 2 * FAST.chunk * FAST.limits.most
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A Hub."""
-    with Hub() as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -41,12 +41,6 @@ class _Time:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
-@pytest.fixture
 def snapshot(shelf: Shelf) -> Snapshot:
     """A snapshot on it."""
     return shelves.put(shelf, "org/name", _FILES)

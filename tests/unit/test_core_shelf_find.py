@@ -21,12 +21,6 @@ _FILES = {"config.json": b"{}", "sub/deep/model.safetensors": b"weights"}
 _A, _B = "a" * 40, "b" * 40
 
 
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
 def _write(path: str, content: bytes) -> None:
     with open(path, "wb") as file:
         file.write(content)

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,20 +29,6 @@ from modelshelf.core.shelf import TRASH_GRACE, Shelf, read_key
 
 _FILES = {"config.json": b"{}", "sub/deep/model.safetensors": b"weights"}
 _A, _B = "a" * 40, "b" * 40
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
-
-
-@pytest.fixture
-def umask() -> Iterator[None]:
-    """The umask of somebody who shares nothing."""
-    old = os.umask(0o077)
-    yield
-    os.umask(old)
 
 
 def _mode(path: str | Path) -> int:

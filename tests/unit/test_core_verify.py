@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import shelves
@@ -25,12 +24,6 @@ _FILES = {
     "tokenizer.json": b"tokens",
 }
 _BYTES = sum(len(content) for content in _FILES.values())
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty shelf."""
-    return Shelf.create(tmp_path / "shelf")
 
 
 @pytest.fixture(params=["hub", "local"])

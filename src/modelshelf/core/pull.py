@@ -153,7 +153,7 @@ def pull(
             _sweep(shelf, snapshot)
         if published is not None:
             seconds = time.monotonic() - began
-            listener(_published(published, fetched, seconds, how))
+            listener(published_event(published, how, fetched, seconds))
             return published
     raise BusyError(
         f"the pull of {snapshot.repo_id} was taken over by others {_TAKEN_OVER} times",
@@ -161,7 +161,10 @@ def pull(
     )
 
 
-def _published(snapshot: Snapshot, fetched: int, seconds: float, how: str) -> Published:
+def published_event(
+    snapshot: Snapshot, how: str, fetched: int = 0, seconds: float = 0.0
+) -> Published:
+    """What a listener is told of a snapshot that is on the shelf; see `Published`."""
     return Published(
         repo_id=snapshot.repo_id,
         snapshot=snapshot.id,
