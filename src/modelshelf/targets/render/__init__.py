@@ -1,0 +1,1 @@
+"""What `up` applies and `render` writes: Kubernetes objects as plain values, made without I/O."""
