@@ -199,3 +199,26 @@ def test_core_fits_into_a_config_map() -> None:
     others = {path.name for path in CORE.parent.iterdir()} - {file.name for file in _FILES}
     assert others <= {"__pycache__"}
     assert sum(file.stat().st_size for file in _FILES) < _MOST_BYTES
+
+
+@every_python
+def test_a_pod_takes_what_an_earlier_download_left_and_purges(
+    python: Python, main: Path, hub: Hub, repo: Repo, tmp_path: Path
+) -> None:
+    """Right files of a folder on the share are not fetched again; a purge leaves that folder."""
+    share = tmp_path / "share"
+    earlier = share / "earlier"
+    earlier.mkdir(parents=True)
+    for path, content in repo.files.items():
+        (earlier / path).parent.mkdir(parents=True, exist_ok=True)
+        (earlier / path).write_bytes(b"".join(content.blocks(0, content.size)))
+    spec = _spec(hub, repo, share, **{"from": str(earlier)})
+    code, events = _run(python, main, "pull", spec, tmp_path)
+    assert (code, events[-1]["event"], events[-1]["fetched"]) == (0, "published", 0)
+    assert_right(Shelf(share).find(repo.repo_id), repo)
+
+    purge = {"shelf": str(share), "repo_ids": [repo.repo_id]}
+    code, events = _run(python, main, "purge", purge, tmp_path)
+    assert (code, events[-1]["event"], events[-1]["snapshots"]) == (0, "purged", 1)
+    assert Shelf(share).snapshots() == []
+    assert sorted(os.listdir(earlier)) == sorted({path.split("/")[0] for path in repo.files})

@@ -207,3 +207,21 @@ def test_a_path_that_no_filesystem_takes_is_an_error_of_ours(tmp_path: Path) -> 
     """What the operating system says is told, and its exception does not escape."""
     with pytest.raises(ShelfError, match="File name too long"):
         Shelf(tmp_path / ("x" * 300))
+
+
+def test_a_shared_folder_becomes_a_shelf_beside_what_lies_there(tmp_path: Path) -> None:
+    """What others put on a share stays as it is; without `shared` it is refused."""
+    (tmp_path / "mistral").mkdir()
+    with pytest.raises(NotAShelfError):
+        Shelf.create(tmp_path)
+    shelf = Shelf.create(tmp_path, shared=True)
+    assert Shelf.create(tmp_path).id == shelf.id
+    assert sorted(os.listdir(tmp_path)) == ["mistral", "shelf.json"]
+
+
+def test_a_shared_folder_with_a_name_of_ours_is_refused(tmp_path: Path) -> None:
+    """A foreign `models` folder is never filled."""
+    (tmp_path / "models").mkdir()
+    with pytest.raises(NotAShelfError):
+        Shelf.create(tmp_path, shared=True)
+    assert os.listdir(tmp_path) == ["models"]

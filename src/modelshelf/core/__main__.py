@@ -1,7 +1,13 @@
-"""The pods' command line: `pull SPEC.json` and `gate SPEC.json`, which speak JSON lines.
+"""The pods' command line: `VERB SPEC.json`, which speaks JSON lines.
 
-A spec is one JSON object: `shelf` (a folder), `snapshot` (as in `.snapshot.json`), and for a pull
-`endpoint` (the Hub's base URL), for a gate `timeout` (seconds). The token comes from HF_TOKEN.
+A spec is one JSON object with `shelf` (a folder) and, by verb:
+
+- `pull`: `snapshot` (as in `.snapshot.json`), `endpoint` (the Hub's base URL), and perhaps `from`
+  (a folder with an earlier download). The token comes from HF_TOKEN.
+- `gate`: `snapshot` and `timeout` (seconds).
+- `purge`: `repo_ids` (a list of `org/name`).
+
+The last line is the outcome; Kubernetes gets it as the container's termination message, too.
 """
 
 import os
@@ -12,18 +18,19 @@ if __package__ in {None, ""}:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 import argparse
+import contextlib
 import json
 import signal
+import time
 import types
 from typing import Any
 
 from modelshelf.core.errors import Error, UsageError
-from modelshelf.core.events import Event
-from modelshelf.core.gate import gate
+from modelshelf.core.events import Event, Listener, Progressed
 from modelshelf.core.model import Snapshot
-from modelshelf.core.pull import PullSpec, pull
-from modelshelf.core.shelf import Shelf
-from modelshelf.core.transfer import hub_origin
+
+_PROGRESS = 1.0  # seconds between two lines about progress, which a cluster keeps as a log
+_OUTCOME = "/dev/termination-log"  # where a kubelet reads a container's last words
 
 
 def main(argv: list[str]) -> int:
@@ -35,16 +42,19 @@ def main(argv: list[str]) -> int:
     Returns:
         The exit code.
     """
-    parser = argparse.ArgumentParser(prog="core", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("verb", choices=sorted(_VERBS))
     parser.add_argument("spec", help="a JSON file that says what to do")
     arguments = parser.parse_args(argv)
     # As the first process of a container it would not die of SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _interrupt)
+    lines = _Lines()
     try:
-        _VERBS[arguments.verb](_read_spec(arguments.spec))
+        _VERBS[arguments.verb](_read_spec(arguments.spec), lines.tell)
     except Error as error:
-        _print(
+        lines.say(
             {
                 "event": "error",
                 "message": str(error),
@@ -55,7 +65,35 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGTERM
+    finally:
+        lines.leave_outcome()
     return 0
+
+
+class _Lines:
+    """What was said, as JSON lines on stdout; the last of them is the outcome."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._progressed = 0.0
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            now = time.monotonic()
+            if now - self._progressed < _PROGRESS:
+                return
+            self._progressed = now
+        self.say(event.to_json())
+
+    def say(self, line: dict[str, Any]) -> None:
+        self._last = json.dumps(line, ensure_ascii=False) + "\n"
+        sys.stdout.write(self._last)
+        sys.stdout.flush()
+
+    def leave_outcome(self) -> None:
+        """Write the last line where the kubelet looks for it; elsewhere there is no such file."""
+        with contextlib.suppress(OSError), open(_OUTCOME, "r+", encoding="utf-8") as file:
+            file.write(self._last)
 
 
 def _interrupt(_signal: int, _frame: types.FrameType | None) -> None:
@@ -87,29 +125,41 @@ def _text(spec: dict[str, Any], key: str) -> str:
     return value
 
 
-def _pull(spec: dict[str, Any]) -> None:
+# Each verb imports what it needs: pods mount the modules of their own verb alone, so that a change
+# in how models are pulled does not change the pods that serve.
+
+
+def _pull(spec: dict[str, Any], tell: Listener) -> None:
+    from modelshelf.core.pull import PullSpec, pull  # noqa: PLC0415
+    from modelshelf.core.shelf import Shelf  # noqa: PLC0415
+    from modelshelf.core.transfer import hub_origin  # noqa: PLC0415
+
     snapshot = _snapshot(spec)
     origin = hub_origin(_text(spec, "endpoint"), snapshot, os.environ.get("HF_TOKEN"))
-    pull(Shelf.create(_text(spec, "shelf")), PullSpec(snapshot, origin), listener=_event)
+    folder = _text(spec, "from") if "from" in spec else None
+    shelf = Shelf.create(_text(spec, "shelf"), shared=True)
+    pull(shelf, PullSpec(snapshot, origin, folder, link=True), listener=tell)
 
 
-def _gate(spec: dict[str, Any]) -> None:
+def _gate(spec: dict[str, Any], tell: Listener) -> None:
+    from modelshelf.core.gate import gate  # noqa: PLC0415
+
     timeout = spec.get("timeout", 0)
     if not isinstance(timeout, int | float):
         raise UsageError("the spec's timeout is not a number of seconds")
-    gate(_text(spec, "shelf"), _snapshot(spec), timeout=timeout, listener=_event)
+    gate(_text(spec, "shelf"), _snapshot(spec), timeout=timeout, listener=tell)
 
 
-def _event(event: Event) -> None:
-    _print(event.to_json())
+def _purge(spec: dict[str, Any], tell: Listener) -> None:
+    from modelshelf.core.purge import purge  # noqa: PLC0415
+
+    repo_ids = spec.get("repo_ids")
+    if not isinstance(repo_ids, list) or not all(isinstance(name, str) for name in repo_ids):
+        raise UsageError("the spec's repo_ids is not a list of names")
+    purge(_text(spec, "shelf"), repo_ids, listener=tell)
 
 
-def _print(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
-_VERBS = {"pull": _pull, "gate": _gate}
+_VERBS = {"pull": _pull, "gate": _gate, "purge": _purge}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -158,6 +158,15 @@ class Verified(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Purged(Event):
+    """A model was deleted from a shelf for good: its snapshots, and their bytes."""
+
+    repo_id: str
+    snapshots: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class GateWaiting(Event):
     """A gate waits, and why."""
 

@@ -50,6 +50,11 @@ def staging_folder(repo_id: str, snapshot_id: str, writer: str) -> str:
     return os.path.join(staging_parent(repo_id), f"{snapshot_id}.{writer}")
 
 
+def tags_folder(repo_id: str) -> str:
+    """Where the tags of a model lie, relative to the shelf."""
+    return os.path.join("tags", *repo_id.split("/"))
+
+
 def tag_file(repo_id: str, tag: str) -> str:
     """The file of a tag, relative to the shelf.
 
@@ -60,7 +65,7 @@ def tag_file(repo_id: str, tag: str) -> str:
         raise UsageError(
             f"{tag!r} cannot be a tag", hint="use letters, digits, dots, dashes and underscores"
         )
-    return os.path.join("tags", *repo_id.split("/"), f"{tag}.json")
+    return os.path.join(tags_folder(repo_id), f"{tag}.json")
 
 
 def lease_file(key: str) -> str:

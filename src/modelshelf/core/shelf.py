@@ -71,8 +71,13 @@ class Shelf:
         self.id = str(marker.get("id", ""))
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> Shelf:
+    def create(cls, path: str | os.PathLike[str], *, shared: bool = False) -> Shelf:
         """Open the shelf at a path, making it first where the folder is missing or empty.
+
+        Args:
+            path: The shelf's folder.
+            shared: Whether it may hold other things, too, as a share that others fill does; the
+                names that a shelf needs must be free there.
 
         Raises:
             NotAShelfError: The folder holds something else.
@@ -85,7 +90,8 @@ class Shelf:
                 raise _not_a_shelf(path)
             with explained(path):
                 _make_folder(path)
-                if any(not _ignored(name) for name in os.listdir(path)):
+                taken = [name for name in os.listdir(path) if not _ignored(name)]
+                if any(not shared or name in layout.FOLDERS for name in taken):
                     # Another host may have made it since.
                     return cls(path)
                 _write_marker(marker)
@@ -167,7 +173,7 @@ class Shelf:
 
     def tags(self, repo_id: str) -> dict[str, str]:
         """Tag → snapshot id, of one model."""
-        folder = os.path.dirname(self._at(layout.tag_file(repo_id, "x")))
+        folder = self._at(layout.tags_folder(repo_id))
         tags = {}
         with _readable(self.path):
             for name in names(folder):
@@ -269,8 +275,11 @@ class Shelf:
                 os.unlink(self._at(layout.tag_file(snapshot.repo_id, tag)))
             self.discard(self._at(layout.snapshot_folder(snapshot.repo_id, snapshot.id)))
 
-    def discard(self, path: str) -> None:
-        """Rename a folder of this shelf into the trash.
+    def discard(self, path: str) -> str:
+        """Rename a folder of this shelf into the trash, if it is there.
+
+        Returns:
+            The folder in the trash that holds it.
 
         Raises:
             OSError: The filesystem refused.
@@ -279,6 +288,7 @@ class Shelf:
         with contextlib.suppress(FileNotFoundError):
             os.chmod(path, FOLDER_MODE)
             os.rename(path, os.path.join(grave, os.path.basename(path)))
+        return grave
 
     def empty_trash(self, grace: float = TRASH_GRACE) -> None:
         """Delete what has been in the trash for `grace` seconds; what cannot be deleted stays."""
