@@ -209,9 +209,9 @@ def test_a_pod_takes_what_an_earlier_download_left_and_purges(
     share = tmp_path / "share"
     earlier = share / "earlier"
     earlier.mkdir(parents=True)
-    for path, content in repo.files.items():
+    for path, entry in repo.files.items():
         (earlier / path).parent.mkdir(parents=True, exist_ok=True)
-        (earlier / path).write_bytes(b"".join(content.blocks(0, content.size)))
+        (earlier / path).write_bytes(b"".join(entry.content.blocks(0, entry.content.size)))
     spec = _spec(hub, repo, share, **{"from": str(earlier)})
     code, events = _run(python, main, "pull", spec, tmp_path)
     assert (code, events[-1]["event"], events[-1]["fetched"]) == (0, "published", 0)
