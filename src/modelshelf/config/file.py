@@ -1,0 +1,112 @@
+"""modelshelf.yaml: read, checked, and as frozen values."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import yaml
+from pydantic import Field, ValidationError
+
+from modelshelf.config.pulling import (
+    CaRef,
+    HubConfig,
+    ModelConfig,
+    Proxy,
+    PullConfig,
+    SecretRef,
+)
+from modelshelf.config.serving import ServerConfig
+from modelshelf.config.storage import HostPath, Nfs, ShelfConfig, StorageClass
+from modelshelf.config.values import Label, Name, Section, Text
+from modelshelf.core.errors import UsageError
+
+__all__ = [
+    "CaRef",
+    "Config",
+    "HostPath",
+    "HubConfig",
+    "ModelConfig",
+    "Nfs",
+    "Proxy",
+    "PullConfig",
+    "SecretRef",
+    "ServerConfig",
+    "ShelfConfig",
+    "StorageClass",
+    "load",
+    "parse",
+]
+
+FILE = "modelshelf.yaml"
+
+
+class Config(Section):
+    """A whole modelshelf.yaml."""
+
+    name: Label = Field(
+        "models",
+        description="Tells the objects of this file from those of another in the same namespace: "
+        "it is in their labels.",
+    )
+    context: Text | None = Field(
+        None,
+        description="The kubeconfig's context to use, whichever is current: so that this file "
+        "never goes to another cluster.",
+    )
+    namespace: Name = Field(
+        description="The namespace; made if it is not there, used as it is if it is."
+    )
+    registry: Text | None = Field(
+        None, description="A mirror of images: takes the place of the host in all image names."
+    )
+    images: dict[str, Text] = Field(
+        {},
+        description="Other images than the pinned ones, by key: python, vllm, vllm-cpu, llamacpp, "
+        "llamacpp-cuda.",
+    )
+    shelf: ShelfConfig = Field(description="Where the files lie.")
+    hub: HubConfig = Field(HubConfig(), description="Where models come from.")  # type: ignore[call-arg]
+    pull: PullConfig = Field(PullConfig(), description="How pull Jobs run.")  # type: ignore[call-arg]
+    models: dict[Label, ModelConfig] = Field(description="The models, by a name of your own.")
+    servers: dict[Label, ServerConfig] = Field(
+        {}, description="The servers, by the name that their Service will have."
+    )
+
+
+def load(path: str | os.PathLike[str] = FILE) -> Config:
+    """Read a modelshelf.yaml.
+
+    Raises:
+        UsageError: It is missing, cannot be read, or says something that it cannot.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no {path}", hint="write one with modelshelf init, or name it with --file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path} cannot be read: {what}") from None
+    return parse(text, path)
+
+
+def parse(text: str, path: str = FILE) -> Config:
+    """Read the text of a modelshelf.yaml.
+
+    Args:
+        text: YAML.
+        path: What errors call it.
+
+    Raises:
+        UsageError: It is no YAML, or says something that it cannot.
+    """
+    try:
+        return Config.model_validate_json(
+            json.dumps(yaml.safe_load(text)), strict=True, by_alias=True, by_name=False
+        )
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UsageError(f"{path}: {error}") from None

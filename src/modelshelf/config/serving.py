@@ -1,0 +1,117 @@
+"""`servers:` of modelshelf.yaml: what is served, with which engine, and how often."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelshelf.config.values import (
+    Count,
+    Label,
+    Name,
+    Object,
+    Port,
+    Positive,
+    Section,
+    Size,
+    Text,
+    Uid,
+    Variable,
+)
+
+Engine = Literal["vllm", "llamacpp", "custom"]
+
+
+class ServerConfig(Section):
+    """One named service of one model."""
+
+    model: Text = Field(description="A key of `models`.")
+    engine: Engine = Field(
+        "vllm",
+        description="vllm, llamacpp, or custom for any image that loads a model from a path.",
+    )
+    replicas: Count = Field(
+        1,
+        description="Pods to begin with. Sent at creation and when this number changes; between "
+        "them the live count, which `scale` or an autoscaler sets, stays.",
+    )
+    gpus: Count | None = Field(
+        None, description="GPUs for each pod; by default 1 for vllm and 0 for the others."
+    )
+    gpu_resource: Text = Field(
+        "nvidia.com/gpu", description="What the cluster calls its GPUs, such as amd.com/gpu."
+    )
+    image: Text | None = Field(
+        None,
+        description="The engine's image; by default the pinned one of `modelshelf` for this "
+        "engine and for GPU or CPU. custom needs one.",
+    )
+    command: tuple[Text, ...] = Field(
+        (),
+        description="custom: the command. {model} becomes the model's path, {port} the port and "
+        "{name} the model's name in the API.",
+    )
+    health: Text = Field(
+        "/health",
+        description="custom: the path that answers with 200 once the model is loaded.",
+    )
+    port: Port | None = Field(
+        None, description="The port in the container; by default the engine's usual one."
+    )
+    args: tuple[Text, ...] = Field(
+        (), description="Arguments that are added to the engine's command."
+    )
+    env: dict[Variable, str] = Field({}, description="Environment variables of the engine.")
+    resources: Object | None = Field(
+        None,
+        description="Requests and limits, merged over those that are computed from the model.",
+    )
+    node_selector: dict[str, str] = Field({}, description="Labels of the nodes to serve on.")
+    tolerations: tuple[Object, ...] = Field(
+        (), description="Taints that the pods put up with, besides that of GPU nodes."
+    )
+    priority_class: Name | None = Field(
+        None, description="A PriorityClass: who gives way when GPUs run out."
+    )
+    name: Text | None = Field(
+        None, description="The model's name in the API; by default the server's key."
+    )
+    context_length: Positive | None = Field(
+        None, description="Tokens of context; by default what the model states."
+    )
+    parallel: Positive | None = Field(
+        None, description="Requests that one pod works on at a time; by default the engine's."
+    )
+    drain: Count | None = Field(
+        None,
+        description="Seconds that requests in flight have to finish when a pod stops; by default "
+        "the engine's.",
+    )
+    start_within: Positive | None = Field(
+        None,
+        description="Seconds that a pod may take to load; by default computed from the model's "
+        "size and `shelf.speed`.",
+    )
+    spare: bool = Field(
+        False,
+        description="The cluster has GPUs to spare: new pods start before old ones stop. Off, "
+        "because a rollout would wait for ever for a GPU that nobody has.",
+    )
+    allow_from: tuple[Label, ...] | None = Field(
+        None,
+        description="Namespaces that may connect. By default any, since a default cannot know "
+        "where clients are.",
+    )
+    user: Uid | None = Field(
+        None, description="The uid of the engine; by default the one that its image expects."
+    )
+    group: Count | None = Field(None, description="The gid of the engine.")
+    shm: Size | None = Field(
+        None, description="How large /dev/shm is; by default what the number of GPUs needs."
+    )
+    progress_deadline: Positive | None = Field(
+        None,
+        description="Seconds without progress after which a rollout counts as failed; by default "
+        "more than `startWithin`, since Kubernetes' 600 end a long load.",
+    )
