@@ -15,7 +15,7 @@ _QUANTITY = re.compile(
     r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<unit>[KMGTPE]i|[kMGTPE]))?B?"
 )
 _BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
-_UNITS = {unit: 1024**power for power, unit in enumerate(_BINARY, 1)} | {
+_UNITS: dict[str, int] = {unit: 1024**power for power, unit in enumerate(_BINARY, 1)} | {
     unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)
 }
 _ROUGH = 10  # of a unit: from here on, rounding up to a whole one adds a tenth at most
