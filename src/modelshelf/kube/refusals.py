@@ -1,0 +1,171 @@
+"""What a refusal of the Kubernetes API means for whoever asked. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+from modelshelf.core.errors import TargetError
+from modelshelf.kube.kinds import named
+
+_UNAUTHORISED, _FORBIDDEN, _MISSING, _CONFLICT = 401, 403, 404, 409
+_MALFORMED = frozenset({400, 422})
+# k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go: what RBAC's refusal says.
+_RBAC = re.compile(
+    r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]+)")?'
+)
+# k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go
+_MANAGER = re.compile(r'conflict with "([^"]+)"')
+
+
+class ConflictError(TargetError):
+    """Somebody else owns fields that were to be set, or changed the object meanwhile.
+
+    Attributes:
+        fields: Their paths, `.spec.replicas`; empty if the object as a whole changed.
+        managers: Who owns them, without repetition.
+    """
+
+    def __init__(
+        self, message: str, *, fields: tuple[str, ...], managers: tuple[str, ...], hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.fields = fields
+        self.managers = managers
+
+
+class ExistsError(TargetError):
+    """An object of this kind and name is there already."""
+
+
+class MissingError(TargetError):
+    """There is no such object."""
+
+
+class ForbiddenError(TargetError):
+    """The cluster knows who asks, and does not let them."""
+
+
+class UnreachableError(TargetError):
+    """The API server cannot be reached, or keeps failing (it was asked several times)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for.
+
+    Attributes:
+        server: The API server's base URL.
+        context: The kubeconfig's context.
+        verb: `get`, `list`, `apply`, `create`, `patch`, `delete`, `read the log of`.
+        kind: The object's kind.
+        name: Its name; empty for a list.
+        namespace: Its namespace, if it has one.
+    """
+
+    server: str
+    context: str
+    verb: str
+    kind: str
+    name: str = ""
+    namespace: str | None = None
+
+    @property
+    def thing(self) -> str:
+        """The object in words."""
+        return named(self.kind, self.name, self.namespace)
+
+
+def refusal(asked: Asked, status: int, body: bytes) -> TargetError:
+    """The error for a reply that is no success.
+
+    Args:
+        asked: The question.
+        status: HTTP status.
+        body: The reply's body: a `Status` object, unless something before the server answered.
+    """
+    said = _status(body)
+    message = str(said.get("message") or f"HTTP status {status}")
+    if asked.kind == "Secret" and status in _MALFORMED:
+        message = _without_values(said)  # it may quote what was sent
+    sentence = f"{asked.server} refused to {asked.verb} {asked.thing}: {message}"
+    if status == _UNAUTHORISED:
+        return _unauthorised(asked)
+    if status == _FORBIDDEN:
+        return _forbidden(asked, message, sentence)
+    if status == _MISSING:
+        return MissingError(sentence, hint=_no_namespace(message))
+    if status == _CONFLICT:
+        return _conflict(asked, said, sentence)
+    return TargetError(sentence)
+
+
+def _status(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return {}
+    # Anything else comes from something in between, and may hold what nobody should read.
+    return said if isinstance(said, dict) and said.get("kind") == "Status" else {}
+
+
+def _without_values(said: dict[str, Any]) -> str:
+    causes = (said.get("details") or {}).get("causes") or []
+    fields = ", ".join(str(cause["field"]) for cause in causes if cause.get("field"))
+    reason = str(said.get("reason") or "it is not valid")
+    return f"{reason}: {fields}" if fields else reason
+
+
+def _unauthorised(asked: Asked) -> TargetError:
+    return TargetError(
+        f"the cluster {asked.server} does not accept these credentials (context {asked.context})",
+        hint="log in again as your cluster's provider says; `kubectl auth whoami` shows whether "
+        "it worked",
+    )
+
+
+def _forbidden(asked: Asked, message: str, sentence: str) -> TargetError:
+    rule = _RBAC.search(message)
+    if rule is None:
+        # Admission refuses too: Pod Security, a quota, a namespace on its way out.
+        return ForbiddenError(sentence)
+    namespace = rule["namespace"]
+    resource = f"{rule['resource']}.{rule['group']}" if rule["group"] else rule["resource"]
+    where = f"in namespace {namespace}" if namespace else "in the whole cluster"
+    role = f"Role in namespace {namespace}" if namespace else "ClusterRole"
+    return ForbiddenError(
+        f"{asked.server} does not let this user {rule['verb']} {resource} {where}, needed to "
+        f"{asked.verb} {asked.thing}",
+        hint=f'ask for a {role} with the rule {{apiGroups: ["{rule["group"]}"], '
+        f'resources: ["{rule["resource"]}"], verbs: ["{rule["verb"]}"]}}',
+    )
+
+
+def _no_namespace(message: str) -> str:
+    found = re.search(r'namespaces "([^"]+)" not found', message)
+    return f"there is no namespace {found[1]}: create it, or run `modelshelf up`" if found else ""
+
+
+def _conflict(asked: Asked, said: dict[str, Any], sentence: str) -> TargetError:
+    if said.get("reason") == "AlreadyExists":
+        return ExistsError(sentence)
+    causes = [
+        cause
+        for cause in (said.get("details") or {}).get("causes") or []
+        if cause.get("reason") == "FieldManagerConflict"
+    ]
+    if not causes:
+        return ConflictError(sentence, fields=(), managers=(), hint="try again")
+    fields = tuple(dict.fromkeys(str(cause.get("field", "")) for cause in causes))
+    found = (_MANAGER.search(str(cause.get("message", ""))) for cause in causes)
+    managers = tuple(dict.fromkeys(match[1] for match in found if match))
+    return ConflictError(
+        f"{', '.join(fields)} of {asked.thing} on {asked.server} "
+        f"{'is' if len(fields) == 1 else 'are'} owned by {', '.join(managers) or 'somebody else'}",
+        fields=fields,
+        managers=managers,
+        hint="--force-conflicts takes them over",
+    )
