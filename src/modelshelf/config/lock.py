@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from modelshelf.config.file import Config
-from modelshelf.core.errors import UsageError
+from modelshelf.config.quantity import bytes_of, quantity_of
+from modelshelf.core.errors import NoSpaceError, UsageError
 from modelshelf.core.model import Snapshot
 
 FILE = "modelshelf.lock"
@@ -167,6 +168,24 @@ def refuse_stale(config: Config, lock: Lock) -> None:
             f"modelshelf.lock does not fit modelshelf.yaml: {', '.join(names)} would change",
             hint="run modelshelf lock, and commit what it writes",
         )
+
+
+def refuse_too_large(config: Config, lock: Lock) -> None:
+    """Refuse models that the shelf is too small for, as far as modelshelf.yaml states its size.
+
+    Raises:
+        NoSpaceError: A model is larger than the shelf.
+    """
+    if config.shelf.size is None:
+        return
+    room = bytes_of(config.shelf.size)
+    for name, locked in sorted(lock.models.items()):
+        if locked.snapshot.size > room:
+            raise NoSpaceError(
+                f"models.{name} has {quantity_of(locked.snapshot.size)}, more than the "
+                f"{config.shelf.size} of shelf.{config.shelf.kind}.size",
+                hint="choose fewer files (engine, include, exclude), or a larger share and size",
+            )
 
 
 def _to_json(locked: Locked) -> dict[str, Any]:

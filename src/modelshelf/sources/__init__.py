@@ -23,13 +23,20 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BARE = re.compile(r"[\w.-]+/[\w.-]+(@.+)?")
 
 
-def resolve(uri: str, *, name: str | None = None, on_event: Listener = ignore) -> Listing:
+def resolve(
+    uri: str,
+    *,
+    name: str | None = None,
+    endpoint: str | None = None,
+    on_event: Listener = ignore,
+) -> Listing:
     """Find out what a source has.
 
     Args:
         uri: `hf://org/name[@revision]`, `org/name[@revision]`, a path or a `file://` URI.
         name: What to call the model on the shelf; by default the repository's own name, and
             `local/<name of the file or folder>` for a path.
+        endpoint: The Hub to ask unless HF_ENDPOINT names one.
         on_event: Hears of requests that are repeated.
 
     Raises:
@@ -43,13 +50,23 @@ def resolve(uri: str, *, name: str | None = None, on_event: Listener = ignore) -
         return local.resolve(uri, name=name)
     from modelshelf.sources import huggingface  # noqa: PLC0415  # heavy, and only needed here
 
-    return huggingface.resolve(uri, name=name, on_event=on_event)
+    return huggingface.resolve(uri, name=name, endpoint=endpoint, on_event=on_event)
 
 
 def read_texts(
-    listing: Listing, paths: Iterable[str], *, on_event: Listener = ignore
+    listing: Listing,
+    paths: Iterable[str],
+    *,
+    endpoint: str | None = None,
+    on_event: Listener = ignore,
 ) -> dict[str, str]:
     """Read small text files of a listing, verified: what `select.choose` must know to choose.
+
+    Args:
+        listing: What `resolve` returned.
+        paths: Which of its files.
+        endpoint: The Hub to ask unless HF_ENDPOINT names one.
+        on_event: Hears of requests that are repeated.
 
     Returns:
         Path → text.
@@ -63,7 +80,7 @@ def read_texts(
         return local.read_texts(listing, paths)
     from modelshelf.sources import huggingface  # noqa: PLC0415  # heavy, and only needed here
 
-    return huggingface.read_texts(listing, paths, on_event=on_event)
+    return huggingface.read_texts(listing, paths, endpoint=endpoint, on_event=on_event)
 
 
 def fixed(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:

@@ -47,12 +47,14 @@ from modelshelf.sources.refusals import LOGIN
 _URI = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@?#]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LATEST = "main"
+_DEFAULT = "https://huggingface.co"
 
 
 def resolve(
     uri: str,
     *,
     name: str | None = None,
+    endpoint: str | None = None,
     on_event: Listener = ignore,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Listing:
@@ -62,6 +64,7 @@ def resolve(
         uri: `hf://org/name[@revision]`, with or without `hf://`; the revision is a branch, tag,
             commit or `refs/pr/N`, and `main` by default.
         name: `org/name` for the shelf; by default the repository's present name.
+        endpoint: The Hub to ask unless HF_ENDPOINT names one.
         on_event: Hears `Retrying`.
         sleep: Waits for some seconds.
 
@@ -73,7 +76,7 @@ def resolve(
         RefusedError: It lists names that would escape their folder.
     """
     asked, revision = parse(uri)
-    client = _client(asked, revision, on_event, sleep)
+    client = _client(asked, revision, endpoint, on_event, sleep)
     repo, commit = _commit(client, asked, revision)
     return Listing(
         source=f"hf://{repo}@{revision}",
@@ -108,6 +111,7 @@ def read_texts(
     listing: Listing,
     paths: Iterable[str],
     *,
+    endpoint: str | None = None,
     on_event: Listener = ignore,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, str]:
@@ -121,7 +125,7 @@ def read_texts(
         NotFoundError: The listing has no such file.
         NotAuthorisedError, SourceError: The Hub refuses, or cannot be reached.
     """
-    client = _client(repo_of(listing.source), listing.revision, on_event, sleep)
+    client = _client(repo_of(listing.source), listing.revision, endpoint, on_event, sleep)
     texts = {}
     for path in paths:
         file = listing.file(path)
@@ -134,8 +138,11 @@ def read_texts(
     return texts
 
 
-def hub() -> tuple[str, str | None]:
+def hub(endpoint: str | None = None) -> tuple[str, str | None]:
     """The base URL and the token for requests to the Hub, as huggingface_hub would choose them.
+
+    Args:
+        endpoint: What stands in for `https://huggingface.co` where HF_ENDPOINT names nothing else.
 
     Returns:
         `https://huggingface.co` or HF_ENDPOINT, without a slash at the end; and HF_TOKEN or the
@@ -145,7 +152,9 @@ def hub() -> tuple[str, str | None]:
         UsageError: HF_ENDPOINT is no URL.
         NotAuthorisedError: The token is malformed, or a login could not be renewed.
     """
-    endpoint = constants.ENDPOINT.rstrip("/")
+    named = constants.ENDPOINT.rstrip("/")
+    chosen = named != _DEFAULT or os.environ.get("HF_ENDPOINT")
+    endpoint = endpoint.rstrip("/") if endpoint and not chosen else named
     if not _is_base_url(endpoint):
         raise UsageError(
             "HF_ENDPOINT is not a URL that begins with http:// or https://",
@@ -245,18 +254,22 @@ def _content(client: Client, listing: Listing, file: File) -> bytes:
     return client.content(f"{folder}/{urllib.parse.quote(file.path)}", file.size)
 
 
-def _client(repo: str, revision: str, on_event: Listener, sleep: Callable[[float], None]) -> Client:
+def _client(
+    repo: str,
+    revision: str,
+    endpoint: str | None,
+    on_event: Listener,
+    sleep: Callable[[float], None],
+) -> Client:
     if offline():
         raise SourceError(
             f"{repo} was not asked for: offline mode is on (HF_HUB_OFFLINE)",
             hint="unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or use what is on the shelf: "
             "modelshelf ls",
         )
-    endpoint, token = hub()
     return Client(
         _session(),
-        endpoint,
-        token,
+        *hub(endpoint),
         repo=repo,
         revision=revision,
         on_event=on_event,

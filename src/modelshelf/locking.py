@@ -1,0 +1,133 @@
+"""From modelshelf.yaml to modelshelf.lock: revisions are resolved, and files are chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Collection
+
+from modelshelf import select, sources
+from modelshelf.config.file import Config
+from modelshelf.config.lock import Choice, Lock, Locked, choice_for, refuse_too_large, stale
+from modelshelf.core.errors import Error, NotFoundError, UsageError
+from modelshelf.core.events import Listener, ignore
+from modelshelf.core.model import Snapshot
+
+# What options of `pull` are in modelshelf.yaml.
+_KEYS = (
+    (re.compile(r"--(in|ex)clude '([^']+)'"), r'\1clude: ["\2"]'),
+    (re.compile(r"--(in|ex)clude"), r"\1clude"),
+    (re.compile(r"--name "), "name: "),
+    (re.compile(r"--for "), "engine: "),
+    (re.compile(r"--allow-unsafe"), "allowUnsafe: true"),
+    (re.compile(r"--all-files"), "allFiles: true"),
+)
+
+
+def lock(
+    config: Config,
+    lock: Lock,
+    *,
+    upgrade: bool | Collection[str] = (),
+    on_event: Listener = ignore,
+) -> Lock:
+    """Bring a lock up to date with a modelshelf.yaml; what fits it stays as it is.
+
+    A floating revision moves only when it is asked to: where nothing but the choice of files
+    changed, they are chosen anew at the commit that is locked.
+
+    Args:
+        config: What is wanted.
+        lock: What is locked.
+        upgrade: Models to resolve anew; True for all.
+        on_event: Hears of requests that are repeated.
+
+    Returns:
+        The lock with every model of `config` and no other.
+
+    Raises:
+        UsageError: `upgrade` names a model that is not there, or a choice of files makes no sense.
+        NotAuthorisedError, NotFoundError, SourceError: The Hub refuses, lacks it, or fails.
+        IntegrityError: A file is not what the Hub states, or policy refuses it.
+        NoSpaceError: A model is larger than the shelf.
+    """
+    moved = _named(config, tuple(config.models) if upgrade is True else upgrade or ())
+    result = lock.only(config.models)
+    for name in sorted({*stale(config, lock), *moved}):
+        old = None if name in moved else result.models.get(name)
+        try:
+            result = result.with_model(name, _locked(config, name, old, on_event))
+        except Error as error:
+            raise _about(name, error) from error
+    refuse_too_large(config, result)
+    return result
+
+
+def _named(config: Config, upgrade: Collection[str]) -> frozenset[str]:
+    for name in upgrade:
+        if name not in config.models:
+            near = difflib.get_close_matches(name, config.models, n=1) or sorted(config.models)
+            raise UsageError(
+                f"modelshelf.yaml has no model {name!r}", hint=f"it has {', '.join(near)}"
+            )
+    return frozenset(upgrade)
+
+
+def _locked(config: Config, name: str, old: Locked | None, on_event: Listener) -> Locked:
+    source = config.models[name].source
+    choice = choice_for(config, name)
+    kept = _kept_commit(source, old)
+    endpoint = config.hub.endpoint
+    try:
+        listing = sources.resolve(
+            kept or source, name=choice.name, endpoint=endpoint, on_event=on_event
+        )
+    except NotFoundError as error:
+        if kept is not None:
+            error.hint = f"its locked commit is gone: modelshelf lock --upgrade {name}"
+        raise
+    if kept is not None and old is not None:
+        listing = dataclasses.replace(
+            listing, source=old.snapshot.source, revision=old.snapshot.revision
+        )
+    return Locked(source, choice, _chosen(listing, choice, endpoint, on_event))
+
+
+def _kept_commit(source: str, old: Locked | None) -> str | None:
+    """The URI of the locked commit, if it is of the same repository and revision."""
+    from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and only needed here
+
+    if old is None or huggingface.parse(source) != huggingface.parse(old.source):
+        return None
+    return f"hf://{huggingface.repo_of(source)}@{old.snapshot.commit}"
+
+
+def _chosen(
+    listing: sources.Listing, choice: Choice, endpoint: str, on_event: Listener
+) -> Snapshot:
+    texts = sources.read_texts(
+        listing, select.needed_texts(listing.files), endpoint=endpoint, on_event=on_event
+    )
+    selection = select.choose(
+        listing.files,
+        texts,
+        engine=choice.engine,
+        include=choice.include,
+        exclude=choice.exclude,
+        all_files=choice.all_files,
+        allow_unsafe=choice.allow_unsafe,
+    )
+    fixed = sources.fixed(listing, selection.files, on_event=on_event)
+    return Snapshot(fixed.source, fixed.repo_id, fixed.revision, fixed.commit, fixed.files)
+
+
+def _about(name: str, error: Error) -> Error:
+    """The same error, with the model's key in front and the file's keys for options."""
+    return type(error)(f"models.{name}: {_in_yaml(str(error))}", hint=_in_yaml(error.hint))
+
+
+def _in_yaml(text: str) -> str:
+    for option, key in _KEYS:
+        text = option.sub(key, text)
+    return text
