@@ -1,14 +1,13 @@
-"""What a refusal of the Kubernetes API means for whoever asked. Pure."""
+"""What a refusal of the Kubernetes API means for whoever call. Pure."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from typing import Any
 
 from modelshelf.core.errors import TargetError
-from modelshelf.kube.kinds import named
+from modelshelf.kube.calls import Call
 
 _UNAUTHORISED, _FORBIDDEN, _MISSING, _CONFLICT = 401, 403, 404, 409
 _MALFORMED = frozenset({400, 422})
@@ -53,53 +52,29 @@ class UnreachableError(TargetError):
     """The API server cannot be reached, or keeps failing (it was asked several times)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked for.
-
-    Attributes:
-        server: The API server's base URL.
-        context: The kubeconfig's context.
-        verb: `get`, `list`, `apply`, `create`, `patch`, `delete`, `read the log of`.
-        kind: The object's kind.
-        name: Its name; empty for a list.
-        namespace: Its namespace, if it has one.
-    """
-
-    server: str
-    context: str
-    verb: str
-    kind: str
-    name: str = ""
-    namespace: str | None = None
-
-    @property
-    def thing(self) -> str:
-        """The object in words."""
-        return named(self.kind, self.name, self.namespace)
-
-
-def refusal(asked: Asked, status: int, body: bytes) -> TargetError:
+def refusal(call: Call, server: str, context: str, status: int, body: bytes) -> TargetError:
     """The error for a reply that is no success.
 
     Args:
-        asked: The question.
+        call: The question.
+        server: The API server's base URL.
+        context: The kubeconfig's context.
         status: HTTP status.
         body: The reply's body: a `Status` object, unless something before the server answered.
     """
     said = _status(body)
     message = str(said.get("message") or f"HTTP status {status}")
-    if asked.kind == "Secret" and status in _MALFORMED:
+    if call.kind == "Secret" and status in _MALFORMED:
         message = _without_values(said)  # it may quote what was sent
-    sentence = f"{asked.server} refused to {asked.verb} {asked.thing}: {message}"
+    sentence = f"{server} refused to {call.verb} {call.thing}: {message}"
     if status == _UNAUTHORISED:
-        return _unauthorised(asked)
+        return _unauthorised(server, context)
     if status == _FORBIDDEN:
-        return _forbidden(asked, message, sentence)
+        return _forbidden(call, server, message, sentence)
     if status == _MISSING:
         return MissingError(sentence, hint=_no_namespace(message))
     if status == _CONFLICT:
-        return _conflict(asked, said, sentence)
+        return _conflict(call, server, said, sentence)
     return TargetError(sentence)
 
 
@@ -119,15 +94,15 @@ def _without_values(said: dict[str, Any]) -> str:
     return f"{reason}: {fields}" if fields else reason
 
 
-def _unauthorised(asked: Asked) -> TargetError:
+def _unauthorised(server: str, context: str) -> TargetError:
     return TargetError(
-        f"the cluster {asked.server} does not accept these credentials (context {asked.context})",
+        f"the cluster {server} does not accept these credentials (context {context})",
         hint="log in again as your cluster's provider says; `kubectl auth whoami` shows whether "
         "it worked",
     )
 
 
-def _forbidden(asked: Asked, message: str, sentence: str) -> TargetError:
+def _forbidden(call: Call, server: str, message: str, sentence: str) -> TargetError:
     rule = _RBAC.search(message)
     if rule is None:
         # Admission refuses too: Pod Security, a quota, a namespace on its way out.
@@ -137,8 +112,8 @@ def _forbidden(asked: Asked, message: str, sentence: str) -> TargetError:
     where = f"in namespace {namespace}" if namespace else "in the whole cluster"
     role = f"Role in namespace {namespace}" if namespace else "ClusterRole"
     return ForbiddenError(
-        f"{asked.server} does not let this user {rule['verb']} {resource} {where}, needed to "
-        f"{asked.verb} {asked.thing}",
+        f"{server} does not let this user {rule['verb']} {resource} {where}, needed to "
+        f"{call.verb} {call.thing}",
         hint=f'ask for a {role} with the rule {{apiGroups: ["{rule["group"]}"], '
         f'resources: ["{rule["resource"]}"], verbs: ["{rule["verb"]}"]}}',
     )
@@ -149,7 +124,7 @@ def _no_namespace(message: str) -> str:
     return f"there is no namespace {found[1]}: create it, or run `modelshelf up`" if found else ""
 
 
-def _conflict(asked: Asked, said: dict[str, Any], sentence: str) -> TargetError:
+def _conflict(call: Call, server: str, said: dict[str, Any], sentence: str) -> TargetError:
     if said.get("reason") == "AlreadyExists":
         return ExistsError(sentence)
     causes = [
@@ -163,7 +138,7 @@ def _conflict(asked: Asked, said: dict[str, Any], sentence: str) -> TargetError:
     found = (_MANAGER.search(str(cause.get("message", ""))) for cause in causes)
     managers = tuple(dict.fromkeys(match[1] for match in found if match))
     return ConflictError(
-        f"{', '.join(fields)} of {asked.thing} on {asked.server} "
+        f"{', '.join(fields)} of {call.thing} on {server} "
         f"{'is' if len(fields) == 1 else 'are'} owned by {', '.join(managers) or 'somebody else'}",
         fields=fields,
         managers=managers,
