@@ -1,0 +1,89 @@
+"""Everything that a modelshelf.yaml and its lock come to in a cluster. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelshelf.config.file import Config
+from modelshelf.config.lock import Lock, Locked
+from modelshelf.core.errors import UsageError
+from modelshelf.targets.render.code import code_map
+from modelshelf.targets.render.names import Object, key
+from modelshelf.targets.render.pulling import pull_objects
+from modelshelf.targets.render.serving import server_objects
+from modelshelf.targets.render.storage import namespace, storage
+
+_WAVE = "argocd.argoproj.io/sync-wave"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The objects of one file, in the order in which they are applied.
+
+    Attributes:
+        namespace: The namespace.
+        storage: Volumes and claims; empty where the claim is the user's.
+        code: The map for pulls, then, if there are servers, the one for gates.
+        pulls: Key of a model → its spec and its Job.
+        servers: Key of a server → its gate's spec, Deployment, Service and the rest.
+    """
+
+    namespace: Object
+    storage: list[Object]
+    code: list[Object]
+    pulls: Mapping[str, list[Object]]
+    servers: Mapping[str, list[Object]]
+
+    def pull_folder(self) -> list[Object]:
+        """What comes first: storage, and the pulls; in Argo CD's first wave."""
+        pulls = [obj for objects in self.pulls.values() for obj in objects]
+        return [in_wave(0, obj) for obj in (self.namespace, *self.storage, *self.code[:1], *pulls)]
+
+    def serve_folder(self) -> list[Object]:
+        """What comes once the models are there; in Argo CD's second wave."""
+        servers = [obj for objects in self.servers.values() for obj in objects]
+        return [in_wave(1, obj) for obj in (*self.code[1:], *servers)]
+
+
+def render(config: Config, lock: Lock) -> Rendered:
+    """Decide on every object.
+
+    Args:
+        config: The file.
+        lock: With every model of the file.
+
+    Raises:
+        UsageError: The lock lacks a model, or the file asks for what cannot be.
+    """
+    maps = [code_map(config, "pull")]
+    gate_map_name = ""
+    if config.servers:
+        maps.append(code_map(config, "gate"))
+        gate_map_name = key(maps[1]).name
+    return Rendered(
+        namespace=namespace(config),
+        storage=storage(config),
+        code=maps,
+        pulls={
+            model: pull_objects(config, model, _locked(lock, model))
+            for model in sorted(config.models)
+        },
+        servers={
+            server: server_objects(
+                config, server, _locked(lock, config.servers[server].model), gate_map_name
+            )
+            for server in sorted(config.servers)
+        },
+    )
+
+
+def _locked(lock: Lock, model: str) -> Locked:
+    if model not in lock.models:
+        raise UsageError(f"modelshelf.lock lacks the model {model}", hint="run modelshelf lock")
+    return lock.models[model]
+
+
+def in_wave(wave: int, obj: Object) -> Object:
+    """An object with its place in Argo CD's order."""
+    metadata = obj["metadata"]
+    annotations = {**metadata.get("annotations", {}), _WAVE: str(wave)}
+    return obj | {"metadata": metadata | {"annotations": annotations}}

@@ -1,0 +1,248 @@
+"""The Jobs that write to the shelf: one pull for each snapshot, and the purge. Pure.
+
+A Job's template cannot change, so its name hashes all of it, our code's map included. A finished
+Job says nothing about the shelf: `up` replaces it by itself, which looks again.
+"""
+
+import base64
+import math
+
+from modelshelf.config.file import Config
+from modelshelf.config.lock import Locked
+from modelshelf.config.quantity import bytes_of
+from modelshelf.engines.images import image
+from modelshelf.targets.render import code
+from modelshelf.targets.render.names import (
+    BYTES,
+    COMMIT,
+    PULL,
+    SHELF,
+    SNAPSHOT,
+    SOURCE,
+    Object,
+    fitted,
+    key,
+    labels,
+    short_hash,
+)
+from modelshelf.targets.render.storage import claims
+
+SHELF_PATH = "/shelf"
+TOKEN_KEY = "token"  # noqa: S105 (the name of a Secret's key)
+# What no second try mends: a bad spec, no right to the model, no such model, no room, no right to
+# write, content that is not what it should be. Everything else is tried again.
+FINAL_EXIT_CODES = (2, 10, 11, 12, 13, 14)
+_RETRIES = 4
+_LEAST_SECONDS = 6 * 3600
+_SLOW = 5_000_000  # bytes per second: slower than this, somebody should look
+_CA_PATH = "/ca"
+_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (the container's own)
+_AWAY_SECONDS = 30  # how long a node may be away before a pod is started elsewhere
+# Measured: at most 272 MB with sixteen connections. The limit is mostly for pages of written files,
+# which are charged to the container and given back when others need them. Hashing and TLS take what
+# processor there is; a limit would only idle it.
+_RESOURCES = {
+    "requests": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "128Mi"},
+    "limits": {"memory": "2Gi", "ephemeral-storage": "1Gi"},
+}
+
+
+def pull_objects(config: Config, model_key: str, locked: Locked) -> list[Object]:
+    """What pulls a snapshot: its spec, and the Job.
+
+    Raises:
+        UsageError: The list of the model's files is too long for a ConfigMap.
+    """
+    snapshot = locked.snapshot
+    spec: Object = {
+        "shelf": SHELF_PATH,
+        "snapshot": snapshot.to_json(),
+        "endpoint": config.hub.endpoint,
+    }
+    if folder := config.models[model_key].from_:
+        spec["from"] = f"{SHELF_PATH}/{folder}"
+    spec_map = code.spec_map(config, PULL, model_key, "pull", spec)
+    job = _job(
+        config,
+        "pull",
+        labels(config, PULL, model_key),
+        key(spec_map).name,
+        config.pull.deadline or max(_LEAST_SECONDS, math.ceil(snapshot.size / _SLOW)),
+    )
+    about = {
+        SNAPSHOT: f"{snapshot.repo_id}@{snapshot.id}",
+        SOURCE: snapshot.source,
+        COMMIT: snapshot.commit,
+        BYTES: str(snapshot.size),
+    }
+    return [spec_map, _named(job, f"pull-{model_key}", about)]
+
+
+def purge_objects(config: Config, repo_ids: tuple[str, ...]) -> list[Object]:
+    """What deletes models from the shelf for good: our code, its spec, and the Job."""
+    spec = {"shelf": SHELF_PATH, "repo_ids": sorted(repo_ids)}
+    spec_map = code.spec_map(config, SHELF, config.name, "purge", spec)
+    own = labels(config, SHELF, config.name)
+    job = _job(config, "purge", own, key(spec_map).name, config.pull.deadline or _LEAST_SECONDS)
+    return [code.code_map(config, "purge"), spec_map, _named(job, f"purge-{config.name}", {})]
+
+
+def token_secret(config: Config, token: str) -> Object:
+    """The Secret with the Hub's token, for `up` alone: it is never written to a file."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": token_secret_name(config),
+            "namespace": config.namespace,
+            "labels": labels(config, PULL, "hub-token"),
+        },
+        "type": "Opaque",
+        "data": {TOKEN_KEY: base64.b64encode(token.encode()).decode()},
+    }
+
+
+def token_secret_name(config: Config) -> str:
+    """The name of our own Secret, whether it exists or not."""
+    return fitted(config.name, "hub-token")
+
+
+def _named(job: Object, prefix: str, annotations: dict[str, str]) -> Object:
+    metadata = job["metadata"]
+    name = fitted(prefix, short_hash(job["spec"]))
+    own = {"name": name, **metadata}
+    return job | {"metadata": own | ({"annotations": annotations} if annotations else {})}
+
+
+def _job(
+    config: Config, verb: code.Verb, own: dict[str, str], spec_map: str, seconds: int
+) -> Object:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"namespace": config.namespace, "labels": own},
+        "spec": {
+            "backoffLimit": _RETRIES,
+            "activeDeadlineSeconds": seconds,
+            # The only value that goes with a failure policy. No two writers at a time, either.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    # A drained node is nobody's failure.
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": verb,
+                            "operator": "In",
+                            "values": list(FINAL_EXIT_CODES),
+                        },
+                    },
+                ]
+            },
+            "template": {"metadata": {"labels": own}, "spec": _pod(config, verb, spec_map)},
+        },
+    }
+
+
+def _pod(config: Config, verb: code.Verb, spec_map: str) -> Object:
+    pull = config.pull
+    spec: Object = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # Time to write down how far a file got.
+        "terminationGracePeriodSeconds": 60,
+        # Without an fsGroup: it would change the owner of every file, or, on NFS, do nothing.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": config.shelf.user,
+            "runAsGroup": config.shelf.group,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [*_away(), *pull.tolerations],
+        "containers": [_container(config, verb)],
+        "volumes": [
+            {"name": "shelf", "persistentVolumeClaim": {"claimName": claims(config).rw}},
+            {"name": "code", "configMap": {"name": key(code.code_map(config, verb)).name}},
+            {"name": "spec", "configMap": {"name": spec_map}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+    }
+    if pull.node_selector:
+        spec["nodeSelector"] = dict(pull.node_selector)
+    if pull.ca is not None:
+        spec["volumes"].append({"name": "ca", "configMap": {"name": pull.ca.config_map}})
+    return spec
+
+
+def _container(config: Config, verb: code.Verb) -> Object:
+    mounts = [
+        {"name": "shelf", "mountPath": SHELF_PATH},
+        {"name": "code", "mountPath": code.CODE_PATH, "readOnly": True},
+        {"name": "spec", "mountPath": code.SPEC_PATH, "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (of the container's own)
+    ]
+    if config.pull.ca is not None:
+        mounts.append({"name": "ca", "mountPath": _CA_PATH, "readOnly": True})
+    return {
+        "name": verb,
+        "image": image(config.images, config.registry, "python", config.pull.image),
+        "imagePullPolicy": "IfNotPresent",
+        "command": code.command(verb),
+        "env": _environment(config) if verb == "pull" else [_HOME],
+        "resources": _resources(config.pull.resources or {}),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
+def _environment(config: Config) -> list[Object]:
+    values: dict[str, str] = {}
+    proxy, ca, secret = config.pull.proxy, config.pull.ca, config.hub.secret
+    if proxy is not None:
+        named = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https, "NO_PROXY": proxy.no}
+        values |= {name: value for name, value in named.items() if value}
+    if ca is not None:
+        values["SSL_CERT_FILE"] = f"{_CA_PATH}/{ca.key}"
+    # Our own Secret may be missing, since most models need no token; one that the file names must
+    # be there.
+    token: Object = {"name": token_secret_name(config), "key": TOKEN_KEY, "optional": True}
+    if secret is not None:
+        token = {"name": secret.name, "key": secret.key, "optional": False}
+    variables: list[Object] = [{"name": name, "value": value} for name, value in values.items()]
+    return [_HOME, *variables, {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": token}}]
+
+
+def _away() -> list[Object]:
+    return [
+        {
+            "key": f"node.kubernetes.io/{what}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": _AWAY_SECONDS,
+        }
+        for what in ("not-ready", "unreachable")
+    ]
+
+
+def _resources(given: Object) -> Object:
+    """The user's over ours, so that no request is above its limit.
+
+    A limit of theirs alone is the request too, as Kubernetes has it.
+    """
+    requests, limits = given.get("requests", {}), given.get("limits", {})
+    asked = {name: value for name, value in _RESOURCES["requests"].items() if name not in limits}
+    most = {
+        name: max(value, str(requests.get(name, value)), key=bytes_of)
+        for name, value in _RESOURCES["limits"].items()
+    }
+    return {"requests": asked | requests, "limits": most | limits}
