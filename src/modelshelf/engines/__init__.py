@@ -1,18 +1,29 @@
-"""Engines: each a pure function from a snapshot and options to the process that serves it.
+"""Engines: each a pure function from a snapshot and options to what serves it.
 
-`spec` holds the values, `llamacpp` says how llama.cpp is started, and `llamacpp_server` is the
-process it names.
+That is a process on this machine (`spec`), or a container in a pod (`pods`, `images`, `budget`).
+`llamacpp` says how llama.cpp is started in either place, and `llamacpp_server` is the process that
+it is here; `vllm` and `custom` are for pods alone.
 """
 
 from __future__ import annotations
 
 from modelshelf.core.errors import UsageError
-from modelshelf.engines import llamacpp
+from modelshelf.engines import custom, llamacpp, vllm
+from modelshelf.engines.pods import PodEngine
 from modelshelf.engines.spec import Engine, ServeOptions, ServerSpec
 
-__all__ = ["ENGINES", "Engine", "ServeOptions", "ServerSpec", "engine_named"]
+__all__ = [
+    "ENGINES",
+    "POD_ENGINES",
+    "Engine",
+    "PodEngine",
+    "ServeOptions",
+    "ServerSpec",
+    "engine_named",
+]
 
 ENGINES: dict[str, Engine] = {"llamacpp": llamacpp}
+POD_ENGINES: dict[str, PodEngine] = {"custom": custom, "llamacpp": llamacpp, "vllm": vllm}
 
 
 def engine_named(name: str) -> Engine:

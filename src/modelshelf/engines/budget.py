@@ -18,8 +18,10 @@ VLLM_CPU_KV = 4  # GiB of key-value cache on a CPU, which takes all of the node'
 LLAMACPP_CONTEXT = 8192  # tokens, where a pod is not told how many: see llamacpp_memory
 LLAMACPP_PROMPTS = 256 * MIB  # of prompts kept for later; llama.cpp's own 8 GiB would be the end
 _LLAMACPP_BESIDES = 768 * MIB  # compute buffers: a batch of logits for a large vocabulary is 300 MB
-_LLAMACPP_TOKEN = 512 << 10  # bytes: no usual model below 100 B has a larger cache for one token
-_SMALL_TOKEN = 24 << 10
+# Bytes of key-value cache for a token, at 16 bits: Llama 2 7B has 512 KiB and 13B 800 KiB, at 4 and
+# 8 GB; Llama 3 8B 128 KiB, at 5 GB; SmolLM2 135M 23 KiB, at 0.1 GB.
+_LEAST_TOKEN = 24 << 10
+_LARGEST_TOKEN = 1 << 20
 
 
 def start_budget(size: int, speed: int) -> int:
@@ -57,7 +59,7 @@ def llamacpp_memory(size: int, tokens: int) -> int:
         size: Bytes of the model; llama.cpp may repack them into memory that is not the file's.
         tokens: Of context, of all requests together.
     """
-    token = min(_LLAMACPP_TOKEN, _SMALL_TOKEN + size // 5000)
+    token = min(_LARGEST_TOKEN, _LEAST_TOKEN + size // 8000)
     needed = size * 6 // 5 + tokens * token + LLAMACPP_PROMPTS + _LLAMACPP_BESIDES
     return _whole(needed, 256 * MIB)
 

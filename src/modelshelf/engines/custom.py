@@ -1,0 +1,80 @@
+"""Any engine that loads a model from a path: its image and command are the user's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelshelf.config.quantity import bytes_of, quantity_of
+from modelshelf.core.errors import UsageError
+from modelshelf.core.model import Snapshot
+from modelshelf.engines import budget
+from modelshelf.engines.images import moved
+from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions
+
+if TYPE_CHECKING:
+    from modelshelf.config.serving import ServerConfig
+
+_HOME = "/home/engine"
+_SETTLE = 30  # seconds: whether it finishes what is under way after SIGTERM nobody knows
+
+
+def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Container:
+    """The container that serves a snapshot.
+
+    Raises:
+        UsageError: The server has no image, or no command that names the model.
+    """
+    port = server.port or PORT
+    gpus = server.gpus or 0
+    command, args = _filled(server, options, port)
+    shm = server.shm or quantity_of(budget.shm_size(gpus))
+    memory = budget.vllm_memory(snapshot.size, bytes_of(shm), gpus=gpus)
+    return Container(
+        image=moved(server.image or "", options.registry),
+        command=command,
+        args=args,
+        env={**OFFLINE, "HOME": _HOME, **server.env},
+        port=port,
+        health_path=server.health,
+        model=options.name,
+        python=False,
+        user=server.user,
+        group=server.group,
+        writable={_HOME: "10Gi", "/tmp": "5Gi"},  # noqa: S108 (of the container's own)
+        disk="2Gi",
+        shm=shm,
+        cpu=str(2 + 2 * gpus),
+        memory=quantity_of(memory),
+        gpus=gpus,
+        gpu_resource=server.gpu_resource,
+        drain=Drain(_SETTLE if server.drain is None else server.drain),
+        read_only_root=False,
+    )
+
+
+def _filled(
+    server: ServerConfig, options: PodOptions, port: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The command and the arguments with their placeholders filled in."""
+    if server.image is None:
+        raise UsageError(
+            "a custom engine has no image of ours", hint="name one with the server's `image:`"
+        )
+    if not any("{model}" in text for text in (*server.command, *server.args)):
+        raise UsageError(
+            "nothing in the custom engine's command says where the model is",
+            hint="write {model} there, and {port} and {name} where they belong",
+        )
+    values = {"{model}": options.path, "{port}": str(port), "{name}": options.name}
+
+    def fill(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_replaced(text, values) for text in texts)
+
+    return fill(server.command), fill(server.args)
+
+
+def _replaced(text: str, values: dict[str, str]) -> str:
+    # Not str.format: arguments are JSON at times, with braces of their own.
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text
