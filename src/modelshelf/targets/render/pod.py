@@ -1,0 +1,229 @@
+"""A server's pod: the gate, then the engine. Pure.
+
+The gate sees the whole shelf, read-only, and lets the engine start once its model is whole there.
+The engine sees its own model alone. Both pass Pod Security *restricted*.
+"""
+
+import re
+from dataclasses import dataclass
+
+from modelshelf.config.file import Config
+from modelshelf.config.quantity import bytes_of, quantity_of
+from modelshelf.config.serving import ServerConfig
+from modelshelf.core.layout import snapshot_folder
+from modelshelf.core.model import Snapshot
+from modelshelf.engines.images import image
+from modelshelf.engines.pods import Container
+from modelshelf.targets.render import code
+from modelshelf.targets.render.keeping import CODE_VOLUME
+from modelshelf.targets.render.names import Object
+from modelshelf.targets.render.probes import probes
+from modelshelf.targets.render.resources import merged
+from modelshelf.targets.render.storage import claims
+
+GATE = "gate"  # the init container
+ENGINE = "engine"  # the container
+SHELF_PATH = "/shelf"
+_SHELF, _SPEC, _SHM = "shelf", "spec", "shm"
+_AWAY_SECONDS = 30  # how long a node may be away before its pods are started elsewhere
+# Measured: 15 MB and 0.1 s of a core. Ours, not the engine's: some clusters refuse GPUs here.
+_GATE_RESOURCES = {
+    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "16Mi"},
+    "limits": {"memory": "128Mi", "ephemeral-storage": "64Mi"},
+}
+_LOGS = 1 << 30  # bytes of logs and of what an engine writes outside its folders
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a server's pod is made from.
+
+    Attributes:
+        config: The file.
+        server: The server in it.
+        snapshot: What it serves.
+        container: What its engine needs.
+        start: Seconds that the engine may take to load.
+        code_map: The ConfigMap with the gate's code.
+        spec_map: The ConfigMap that tells the gate what must be there.
+        selector: The labels by which pods of this server are found.
+    """
+
+    config: Config
+    server: ServerConfig
+    snapshot: Snapshot
+    container: Container
+    start: int
+    code_map: str
+    spec_map: str
+    selector: Object
+
+
+def model_path(name: str) -> str:
+    """Where an engine sees its model.
+
+    It is the same for every snapshot: vLLM's cache of compiled code is keyed by it.
+    """
+    return "/models/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model")
+
+
+def pod_spec(parts: Parts) -> Object:
+    """The spec of a server's pods."""
+    server, container = parts.server, parts.container
+    spec: Object = {
+        # A Service called vllm would set VLLM_PORT, which vLLM reads as something else.
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": container.drain.grace,
+        "securityContext": _identity(parts),
+        "tolerations": [*_away(), *_gpu_taint(container), *server.tolerations],
+        "topologySpreadConstraints": [_spread(parts.selector)],
+        "initContainers": [_gate(parts)],
+        "containers": [_engine(parts)],
+        "volumes": _volumes(parts),
+    }
+    if server.node_selector:
+        spec["nodeSelector"] = dict(server.node_selector)
+    if server.priority_class is not None:
+        spec["priorityClassName"] = server.priority_class
+    return spec
+
+
+def _identity(parts: Parts) -> Object:
+    user, group = parts.container.user, parts.container.group
+    shelf = parts.config.shelf
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": shelf.user if user is None else user,
+        "runAsGroup": shelf.group if group is None else group,
+        # Reads what the group may read. Not fsGroup, which changes the owner of every file.
+        "supplementalGroups": [shelf.group],
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _away() -> list[Object]:
+    return [
+        {
+            "key": f"node.kubernetes.io/{what}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": _AWAY_SECONDS,
+        }
+        for what in ("not-ready", "unreachable")
+    ]
+
+
+def _gpu_taint(container: Container) -> list[Object]:
+    if not container.gpus:
+        return []
+    return [{"key": container.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def _spread(selector: Object) -> Object:
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        # A second pod beside the first is better than none.
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+        # Counts the pods of one version alone, or a rollout would fill the wrong nodes.
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+def _gate(parts: Parts) -> Object:
+    config, container = parts.config, parts.container
+    return {
+        "name": GATE,
+        # The engine's own image where it has Python, so that no second one is pulled.
+        "image": container.image
+        if container.python
+        else image(config.images, config.registry, "python", config.pull.image),
+        "imagePullPolicy": "IfNotPresent",
+        "command": code.command("gate"),
+        "resources": merged(_GATE_RESOURCES, None),
+        "securityContext": _restricted(read_only_root=True),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": _SHELF, "mountPath": SHELF_PATH, "readOnly": True},
+            {"name": CODE_VOLUME, "mountPath": code.CODE_PATH, "readOnly": True},
+            {"name": _SPEC, "mountPath": code.SPEC_PATH, "readOnly": True},
+        ],
+    }
+
+
+def _engine(parts: Parts) -> Object:
+    container = parts.container
+    made: Object = {
+        "name": ENGINE,
+        "image": container.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": list(container.args),
+        "env": [{"name": name, "value": value} for name, value in sorted(container.env.items())],
+        "ports": [{"name": "http", "containerPort": container.port, "protocol": "TCP"}],
+        **probes(container, parts.start),
+        "resources": merged(_resources(container), parts.server.resources),
+        "securityContext": _restricted(read_only_root=container.read_only_root),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _engine_mounts(parts),
+    }
+    if container.command:
+        made["command"] = list(container.command)
+    if container.drain.settle:
+        made["lifecycle"] = {"preStop": {"sleep": {"seconds": container.drain.settle}}}
+    return made
+
+
+def _restricted(*, read_only_root: bool) -> Object:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": read_only_root,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _resources(container: Container) -> dict[str, dict[str, str]]:
+    written = sum(bytes_of(size) for size in container.writable.values())
+    both = {"memory": container.memory}
+    if container.gpus:
+        both[container.gpu_resource] = str(container.gpus)
+    return {
+        # No limit of the processor: it would only idle it.
+        "requests": {"cpu": container.cpu, "ephemeral-storage": container.disk, **both},
+        "limits": {"ephemeral-storage": quantity_of(written + _LOGS), **both},
+    }
+
+
+def _engine_mounts(parts: Parts) -> list[Object]:
+    snapshot, container = parts.snapshot, parts.container
+    mounts: list[Object] = [
+        {
+            "name": _SHELF,
+            "mountPath": model_path(container.model),
+            "subPath": snapshot_folder(snapshot.repo_id, snapshot.id),
+            "readOnly": True,
+        },
+        *({"name": _volume_name(path), "mountPath": path} for path in container.writable),
+    ]
+    if container.shm is not None:
+        mounts.append({"name": _SHM, "mountPath": "/dev/shm"})  # noqa: S108 (of the container's own)
+    return mounts
+
+
+def _volumes(parts: Parts) -> list[Object]:
+    claim = {"claimName": claims(parts.config).ro, "readOnly": True}
+    volumes: list[Object] = [
+        {"name": _SHELF, "persistentVolumeClaim": claim},
+        {"name": CODE_VOLUME, "configMap": {"name": parts.code_map}},
+        {"name": _SPEC, "configMap": {"name": parts.spec_map}},
+    ]
+    for path, size in parts.container.writable.items():
+        volumes.append({"name": _volume_name(path), "emptyDir": {"sizeLimit": size}})
+    if (shm := parts.container.shm) is not None:
+        volumes.append({"name": _SHM, "emptyDir": {"medium": "Memory", "sizeLimit": shm}})
+    return volumes
+
+
+def _volume_name(path: str) -> str:
+    return path.strip("/").replace("/", "-")

@@ -1,0 +1,37 @@
+"""When a server's pod is started, ready and alive. Pure.
+
+Kubernetes' own defaults are for programs that start in seconds and answer in milliseconds: they end
+long loads, and take pods that are merely busy out of service.
+"""
+
+import math
+
+from modelshelf.engines.pods import Container
+from modelshelf.targets.render.names import Object
+
+_EACH = 5  # seconds between two looks
+
+
+def probes(container: Container, start: int) -> Object:
+    """The probes of an engine's container.
+
+    Args:
+        container: What runs in it.
+        start: Seconds that it may take to load.
+    """
+    # What never started, or hangs, has no answers under way to wait for.
+    kill = {"terminationGracePeriodSeconds": container.drain.teardown}
+    return {
+        "startupProbe": _probe(container, _EACH, 5, math.ceil(start / _EACH)) | kill,
+        "readinessProbe": _probe(container, _EACH, 5, 3),
+        "livenessProbe": _probe(container, 20, 15, 6) | kill,
+    }
+
+
+def _probe(container: Container, period: int, timeout: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": container.health_path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }

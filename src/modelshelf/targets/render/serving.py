@@ -1,0 +1,151 @@
+"""The objects of one server: the gate's spec, Deployment, Service, budget and policy. Pure.
+
+docs/reference/rendered-server.md says why each field is as it is.
+"""
+
+from dataclasses import replace
+
+from modelshelf.config.file import Config
+from modelshelf.config.lock import Locked
+from modelshelf.config.quantity import bytes_of
+from modelshelf.config.serving import ServerConfig
+from modelshelf.core.errors import UsageError
+from modelshelf.core.model import Snapshot
+from modelshelf.engines import POD_ENGINES
+from modelshelf.engines.budget import start_budget
+from modelshelf.engines.pods import Container, PodOptions
+from modelshelf.targets.render import access, code
+from modelshelf.targets.render.keeping import (
+    code_map_of,
+    keep_code,
+    keep_replicas,
+    template_hash,
+    with_code_map,
+)
+from modelshelf.targets.render.names import (
+    BYTES,
+    COMMIT,
+    REPLICAS,
+    SERVER,
+    SNAPSHOT,
+    SOURCE,
+    TEMPLATE,
+    Object,
+    key,
+    labels,
+    selector,
+)
+from modelshelf.targets.render.pod import SHELF_PATH, Parts, model_path, pod_spec
+
+__all__ = [
+    "code_map_of",
+    "keep_code",
+    "keep_replicas",
+    "server_objects",
+    "template_hash",
+    "with_code_map",
+]
+
+# A gate waits as long as it takes. Its end is only so that the pod's status tells why it waits; the
+# kubelet starts it again within seconds, since it ran for more than ten minutes.
+_GATE_SECONDS = 3600
+_IMAGE_SECONDS = 1200  # for an image of 20 GB; six minutes were seen
+_KEPT_VERSIONS = 3  # to roll back to
+
+
+def server_objects(
+    config: Config, server_key: str, locked: Locked, gate_map_name: str
+) -> list[Object]:
+    """Everything that a server is in a cluster.
+
+    Args:
+        config: The file.
+        server_key: The server's key in it.
+        locked: What its model was resolved to.
+        gate_map_name: The ConfigMap with the gate's code.
+
+    Raises:
+        UsageError: Its engine cannot serve these files, or not as it is configured.
+    """
+    server, snapshot = config.servers[server_key], locked.snapshot
+    start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
+    container = _container(config, server_key, snapshot, start)
+    spec = _gate_spec(config, server_key, snapshot)
+    chosen = selector(config, server_key)
+    parts = Parts(config, server, snapshot, container, start, gate_map_name, key(spec).name, chosen)
+    metadata = {
+        "name": server_key,
+        "namespace": config.namespace,
+        "labels": labels(config, SERVER, server_key),
+    }
+    return [
+        spec,
+        _deployment(metadata, parts),
+        access.service(metadata, chosen),
+        access.disruption_budget(metadata, chosen),
+        access.network_policy(metadata, chosen, container.port, server.allow_from),
+    ]
+
+
+def _container(config: Config, server_key: str, snapshot: Snapshot, start: int) -> Container:
+    server = config.servers[server_key]
+    name = server.name or server_key
+    options = PodOptions(model_path(name), name, start, config.images, config.registry)
+    try:
+        return POD_ENGINES[server.engine].pod(snapshot, server, options)
+    except UsageError as error:
+        raise UsageError(f"servers.{server_key}: {error}", hint=error.hint) from error
+
+
+def _gate_spec(config: Config, server_key: str, snapshot: Snapshot) -> Object:
+    # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
+    # published, and by what, is the shelf's to say.
+    spec = {
+        "shelf": SHELF_PATH,
+        "snapshot": replace(snapshot, created=0.0, tool="").to_json(),
+        "timeout": _GATE_SECONDS,
+    }
+    return code.spec_map(config, SERVER, server_key, "gate", spec)
+
+
+def _deployment(metadata: Object, parts: Parts) -> Object:
+    server, snapshot, container = parts.server, parts.snapshot, parts.container
+    named = f"{snapshot.repo_id}@{snapshot.id}"
+    deployment: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": server.replicas,
+            "revisionHistoryLimit": _KEPT_VERSIONS,
+            "progressDeadlineSeconds": _progress_deadline(server, container, parts.start),
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(server, container)},
+            "selector": {"matchLabels": parts.selector},
+            "template": {
+                # On the template too: kept ReplicaSets say by it which snapshots are still named.
+                "metadata": {"labels": metadata["labels"], "annotations": {SNAPSHOT: named}},
+                "spec": pod_spec(parts),
+            },
+        },
+    }
+    annotations = {
+        SNAPSHOT: named,
+        SOURCE: snapshot.source,
+        COMMIT: snapshot.commit,
+        BYTES: str(snapshot.size),
+        REPLICAS: str(server.replicas),
+        TEMPLATE: template_hash(deployment),
+    }
+    return deployment | {"metadata": metadata | {"annotations": annotations}}
+
+
+def _rolling(server: ServerConfig, container: Container) -> Object:
+    if container.gpus and not server.spare:
+        # The old pod has the only GPU that the new one could have.
+        return {"maxSurge": 0, "maxUnavailable": 1}
+    return {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def _progress_deadline(server: ServerConfig, container: Container, start: int) -> int:
+    """Seconds until a rollout counts as stuck: a GPU is freed, an image pulled, a model loaded."""
+    return server.progress_deadline or container.drain.grace + _IMAGE_SECONDS + start
