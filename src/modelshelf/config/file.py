@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 
-import yaml
 from pydantic import Field, ValidationError
 
+from modelshelf.config.problems import explained, refusal
 from modelshelf.config.pulling import (
     CaRef,
     HubConfig,
@@ -16,9 +16,11 @@ from modelshelf.config.pulling import (
     PullConfig,
     SecretRef,
 )
+from modelshelf.config.reading import read
+from modelshelf.config.rules import problems
 from modelshelf.config.serving import ServerConfig
 from modelshelf.config.storage import HostPath, Nfs, ShelfConfig, StorageClass
-from modelshelf.config.values import Label, Name, Section, Text
+from modelshelf.config.values import Image, ImageKey, Key, Namespace, Registry, Section, Text
 from modelshelf.core.errors import UsageError
 
 __all__ = [
@@ -44,7 +46,7 @@ FILE = "modelshelf.yaml"
 class Config(Section):
     """A whole modelshelf.yaml."""
 
-    name: Label = Field(
+    name: Key = Field(
         "models",
         description="Tells the objects of this file from those of another in the same namespace: "
         "it is in their labels.",
@@ -54,13 +56,13 @@ class Config(Section):
         description="The kubeconfig's context to use, whichever is current: so that this file "
         "never goes to another cluster.",
     )
-    namespace: Name = Field(
+    namespace: Namespace = Field(
         description="The namespace; made if it is not there, used as it is if it is."
     )
-    registry: Text | None = Field(
+    registry: Registry | None = Field(
         None, description="A mirror of images: takes the place of the host in all image names."
     )
-    images: dict[str, Text] = Field(
+    images: dict[ImageKey, Image] = Field(
         {},
         description="Other images than the pinned ones, by key: python, vllm, vllm-cpu, llamacpp, "
         "llamacpp-cuda.",
@@ -68,8 +70,8 @@ class Config(Section):
     shelf: ShelfConfig = Field(description="Where the files lie.")
     hub: HubConfig = Field(HubConfig(), description="Where models come from.")  # type: ignore[call-arg]
     pull: PullConfig = Field(PullConfig(), description="How pull Jobs run.")  # type: ignore[call-arg]
-    models: dict[Label, ModelConfig] = Field(description="The models, by a name of your own.")
-    servers: dict[Label, ServerConfig] = Field(
+    models: dict[Key, ModelConfig] = Field(description="The models, by a name of your own.")
+    servers: dict[Key, ServerConfig] = Field(
         {}, description="The servers, by the name that their Service will have."
     )
 
@@ -104,9 +106,17 @@ def parse(text: str, path: str = FILE) -> Config:
     Raises:
         UsageError: It is no YAML, or says something that it cannot.
     """
+    document = read(text, path)
+    if document.data is None:
+        raise UsageError(f"{path} is empty", hint="modelshelf init writes one that works")
     try:
-        return Config.model_validate_json(
-            json.dumps(yaml.safe_load(text)), strict=True, by_alias=True, by_name=False
+        # As JSON, where strictness knows lists, but text is no number and 1 is not true.
+        config = Config.model_validate_json(
+            json.dumps(document.data), strict=True, by_alias=True, by_name=False
         )
-    except (yaml.YAMLError, ValidationError) as error:
-        raise UsageError(f"{path}: {error}") from None
+    except ValidationError as error:
+        found = explained(Config, error.errors(include_url=False))
+        raise refusal(path, document, found) from None
+    if found := list(problems(config)):
+        raise refusal(path, document, found)
+    return config

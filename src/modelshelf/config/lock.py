@@ -10,6 +10,7 @@ from typing import Any
 
 from modelshelf.config.file import Config
 from modelshelf.config.quantity import bytes_of, quantity_of
+from modelshelf.config.rules import engines_of, two_engines
 from modelshelf.core.errors import NoSpaceError, UsageError
 from modelshelf.core.model import Snapshot
 
@@ -122,20 +123,12 @@ def choice_for(config: Config, model_name: str) -> Choice:
         UsageError: Two servers want one model's files for two engines.
     """
     model = config.models[model_name]
+    users = engines_of(config, model_name)
+    if model.engine is None and len(users) > 1:
+        raise UsageError(two_engines(model_name, users))
     engine: str | None = model.engine
-    if engine is None:
-        users = {
-            "llamacpp" if server.engine == "llamacpp" else "vllm": key
-            for key, server in sorted(config.servers.items())
-            if server.model == model_name
-        }
-        if len(users) > 1:
-            both = " and ".join(f"{key} ({name})" for name, key in sorted(users.items()))
-            raise UsageError(
-                f"models.{model_name} is served for two engines, by {both}",
-                hint="name the model twice, each with its engine: what both need is kept once",
-            )
-        engine = next(iter(users), None)
+    if engine is None and users:
+        (engine,) = users
     return Choice(
         engine, model.include, model.exclude, model.all_files, model.allow_unsafe, model.name
     )

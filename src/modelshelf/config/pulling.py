@@ -6,7 +6,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from modelshelf.config.values import Inside, Name, Object, Positive, Section, Text, Url
+from modelshelf.config.values import (
+    DataKey,
+    Image,
+    Inside,
+    ObjectName,
+    Positive,
+    RepoId,
+    Resources,
+    Section,
+    Source,
+    Text,
+    Toleration,
+    Url,
+)
 
 ModelEngine = Literal["vllm", "llamacpp"]
 
@@ -14,8 +27,8 @@ ModelEngine = Literal["vllm", "llamacpp"]
 class SecretRef(Section):
     """A key of an existing Secret."""
 
-    name: Name = Field(description="The Secret, in the same namespace.")
-    key: Name = Field("token", description="Its key.")
+    name: ObjectName = Field(description="The Secret, in the same namespace.")
+    key: DataKey = Field("token", description="Its key.")
 
 
 class HubConfig(Section):
@@ -43,21 +56,21 @@ class Proxy(Section):
 class CaRef(Section):
     """A key of an existing ConfigMap with certificates."""
 
-    config_map: Name = Field(description="The ConfigMap, in the same namespace.")
-    key: Name = Field("ca.crt", description="Its key: certificates as PEM.")
+    config_map: ObjectName = Field(description="The ConfigMap, in the same namespace.")
+    key: DataKey = Field("ca.crt", description="Its key: certificates as PEM.")
 
 
 class PullConfig(Section):
     """How pull Jobs run."""
 
-    image: Text | None = Field(
+    image: Image | None = Field(
         None, description="An image with Python 3.11 or newer; by default the stock one of Python."
     )
     node_selector: dict[str, str] = Field(
         {}, description="Labels of the nodes to pull on, such as those with a fast network."
     )
-    tolerations: tuple[Object, ...] = Field((), description="Taints that the Jobs put up with.")
-    resources: Object | None = Field(
+    tolerations: tuple[Toleration, ...] = Field((), description="Taints that the Jobs put up with.")
+    resources: Resources | None = Field(
         None, description="Requests and limits, merged over the usual ones."
     )
     proxy: Proxy | None = Field(None, description="The proxy that the Hub is reached through.")
@@ -74,11 +87,11 @@ class PullConfig(Section):
 class ModelConfig(Section):
     """One model: where it comes from, and which of its files are wanted."""
 
-    source: Text = Field(
+    source: Source = Field(
         description="`hf://org/name` or `hf://org/name@revision`. The revision (a branch, tag or "
         "commit; main by default) is resolved once, into modelshelf.lock."
     )
-    name: Text | None = Field(
+    name: RepoId | None = Field(
         None, description="`org/name` on the shelf; by default the repository's own."
     )
     engine: ModelEngine | None = Field(

@@ -7,15 +7,20 @@ from typing import Literal
 from pydantic import Field
 
 from modelshelf.config.values import (
+    ApiName,
     Count,
-    Label,
-    Name,
-    Object,
+    HttpPath,
+    Image,
+    Namespace,
+    ObjectName,
     Port,
     Positive,
+    Resource,
+    Resources,
     Section,
     Size,
     Text,
+    Toleration,
     Uid,
     Variable,
 )
@@ -39,10 +44,10 @@ class ServerConfig(Section):
     gpus: Count | None = Field(
         None, description="GPUs for each pod; by default 1 for vllm and 0 for the others."
     )
-    gpu_resource: Text = Field(
+    gpu_resource: Resource = Field(
         "nvidia.com/gpu", description="What the cluster calls its GPUs, such as amd.com/gpu."
     )
-    image: Text | None = Field(
+    image: Image | None = Field(
         None,
         description="The engine's image; by default the pinned one of `modelshelf` for this "
         "engine and for GPU or CPU. custom needs one.",
@@ -52,7 +57,7 @@ class ServerConfig(Section):
         description="custom: the command. {model} becomes the model's path, {port} the port and "
         "{name} the model's name in the API.",
     )
-    health: Text = Field(
+    health: HttpPath = Field(
         "/health",
         description="custom: the path that answers with 200 once the model is loaded.",
     )
@@ -63,18 +68,18 @@ class ServerConfig(Section):
         (), description="Arguments that are added to the engine's command."
     )
     env: dict[Variable, str] = Field({}, description="Environment variables of the engine.")
-    resources: Object | None = Field(
+    resources: Resources | None = Field(
         None,
         description="Requests and limits, merged over those that are computed from the model.",
     )
     node_selector: dict[str, str] = Field({}, description="Labels of the nodes to serve on.")
-    tolerations: tuple[Object, ...] = Field(
+    tolerations: tuple[Toleration, ...] = Field(
         (), description="Taints that the pods put up with, besides that of GPU nodes."
     )
-    priority_class: Name | None = Field(
+    priority_class: ObjectName | None = Field(
         None, description="A PriorityClass: who gives way when GPUs run out."
     )
-    name: Text | None = Field(
+    name: ApiName | None = Field(
         None, description="The model's name in the API; by default the server's key."
     )
     context_length: Positive | None = Field(
@@ -98,7 +103,7 @@ class ServerConfig(Section):
         description="The cluster has GPUs to spare: new pods start before old ones stop. Off, "
         "because a rollout would wait for ever for a GPU that nobody has.",
     )
-    allow_from: tuple[Label, ...] | None = Field(
+    allow_from: tuple[Namespace, ...] | None = Field(
         None,
         description="Namespaces that may connect. By default any, since a default cannot know "
         "where clients are.",

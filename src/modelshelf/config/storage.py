@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelshelf.config.values import Host, Name, Path, Rate, Section, Size, Text, Uid
+from modelshelf.config.values import Host, MountOption, ObjectName, Path, Rate, Section, Size, Uid
 
 Kind = Literal["nfs", "claim", "storageClass", "hostPath"]
 
@@ -22,13 +22,13 @@ class Nfs(Section):
         "not enforce it for NFS; given, a model that is larger than this is refused before it is "
         "pulled.",
     )
-    driver: Text | None = Field(
+    driver: ObjectName | None = Field(
         None,
         description="A CSI driver, such as nfs.csi.k8s.io, that mounts the share. By default the "
         "kubelet does so itself, which needs nothing installed in the cluster, but the NFS "
         "programs on the nodes.",
     )
-    mount_options: tuple[Text, ...] | None = Field(
+    mount_options: tuple[MountOption, ...] | None = Field(
         None,
         description="Options for mounting, instead of the usual ones (NFS 4.1, hard, long "
         "timeouts, no access times).",
@@ -38,7 +38,9 @@ class Nfs(Section):
 class StorageClass(Section):
     """A class of storage that makes the share when it is asked for."""
 
-    name: Name = Field(description="Its name; it must provide volumes that many nodes may mount.")
+    name: ObjectName = Field(
+        description="Its name; it must provide volumes that many nodes may mount."
+    )
     size: Size = Field(description="How large a volume to ask for.")
 
 
@@ -55,7 +57,7 @@ class ShelfConfig(Section):
     """Where the files lie: exactly one of nfs, claim, storageClass and hostPath."""
 
     nfs: Nfs | None = Field(None, description="An NFS share, by host and path.")
-    claim: Name | None = Field(
+    claim: ObjectName | None = Field(
         None,
         description="An existing PersistentVolumeClaim in the namespace that many nodes may mount "
         "(ReadWriteMany).",

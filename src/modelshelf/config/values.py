@@ -1,21 +1,20 @@
-"""The kinds of values in modelshelf.yaml that several sections share, and how they are checked."""
+"""The kinds of values that sections of modelshelf.yaml share, and how they are checked."""
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from modelshelf.config import names
 from modelshelf.config.quantity import bytes_of, kubernetes_quantity
 from modelshelf.core.errors import UsageError
 
-LONGEST_NAME = 40  # leaves room in 63 characters for what object names add
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+# Kubernetes' own: also thousandths, as in `500m` of a processor.
+_AMOUNT = re.compile(r"\d+(\.\d*)?([eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?")
+_TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
 class Section(BaseModel):
@@ -30,23 +29,6 @@ class Section(BaseModel):
     )
 
 
-def label(text: str) -> str:
-    """A name that Kubernetes takes for any object.
-
-    Raises:
-        ValueError: It is none (RFC 1123), or too long.
-    """
-    if len(text) > LONGEST_NAME:
-        raise ValueError(f"{text!r} has {len(text)} characters; {LONGEST_NAME} is the most")
-    if not _LABEL.fullmatch(text):
-        near = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-        raise ValueError(
-            f"{text!r} is not a name that Kubernetes takes: use a-z, 0-9 and dashes between them"
-            + (f"; {near!r} would do" if near else "")
-        )
-    return text
-
-
 def _size(text: str) -> str:
     try:
         return kubernetes_quantity(text)
@@ -56,76 +38,73 @@ def _size(text: str) -> str:
 
 def _rate(text: str) -> str:
     try:
-        if bytes_of(text.removesuffix("/s")) > 0:
-            return text.removesuffix("/s")
+        rate = text.removesuffix("/s")
+        if bytes_of(rate) > 0:
+            return rate
     except UsageError:
         pass
-    raise ValueError(f"{text!r} is no speed; write bytes per second, such as 200MB")
+    raise ValueError(f"{text!r} is no speed: write bytes per second, such as 200MB")
 
 
-def absolute(text: str) -> str:
-    """A path from the root, without `..` and without a slash at its end.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if not text.startswith("/") or ".." in text.split("/") or not text.isprintable():
-        raise ValueError(f"{text!r} is not an absolute path: it begins with / and has no ..")
-    return os.path.normpath("/" + text.lstrip("/"))
-
-
-def _inside(text: str) -> str:
-    path = text.rstrip("/")
-    if not path or path.startswith("/") or {"..", ".", ""} & set(path.split("/")):
-        raise ValueError(
-            f"{text!r} is not a folder on the share: write it without / or .. in front"
-        )
-    return path
+def _resources(value: dict[str, Any]) -> dict[str, Any]:
+    """Requests and limits as Kubernetes has them, each amount as text."""
+    for part, amounts in value.items():
+        if part not in ("requests", "limits") or not isinstance(amounts, dict):
+            raise ValueError(f"it has requests and limits below it, each with amounts; not {part}")
+        for name, amount in amounts.items():
+            if isinstance(amount, bool) or not _AMOUNT.fullmatch(str(amount)):
+                raise ValueError(
+                    f"{part}.{name} is {amount!r}, which is no amount, such as 4 or 8Gi"
+                )
+    return {
+        part: {name: str(amount) for name, amount in amounts.items()}
+        for part, amounts in value.items()
+    }
 
 
-def host(text: str) -> str:
-    """A host's name or address, without scheme, port or path.
+def _toleration(value: dict[str, Any]) -> dict[str, Any]:
+    for name, part in value.items():
+        if name not in _TOLERATION:
+            raise ValueError(f"a toleration has no key {name!r}, but {', '.join(_TOLERATION)}")
+        kind = int if name == "tolerationSeconds" else str
+        if type(part) is not kind:
+            what = "a whole number" if kind is int else "text: write it in quotes"
+            raise ValueError(f"{name} must be {what}")
+    return value
 
-    Raises:
-        ValueError: It is none.
-    """
-    if not _HOST.fullmatch(text):
-        raise ValueError(f"{text!r} is not a host: write a name or an address alone")
+
+def _image_key(text: str) -> str:
+    if text not in IMAGE_KEYS:
+        raise ValueError(f"{text!r} is none of the images: {', '.join(IMAGE_KEYS)}")
     return text
 
 
-def url(text: str) -> str:
-    """An http or https URL without a password; a slash at its end is taken off.
+IMAGE_KEYS = ("python", "vllm", "vllm-cpu", "llamacpp", "llamacpp-cuda")
 
-    Raises:
-        ValueError: It is none.
-    """
-    match = re.fullmatch(r"https?://(?P<rest>[^\s/?#]+)(/[^\s?#]*)?", text)
-    if match is None:
-        raise ValueError("it must be a URL that begins with http:// or https://")
-    if "@" in match["rest"]:
-        raise ValueError("it holds a password, which does not belong in a file")
-    return text.rstrip("/")
-
-
-def _variable(text: str) -> str:
-    if not _VARIABLE.fullmatch(text):
-        raise ValueError(f"{text!r} is not the name of an environment variable")
-    return text
-
-
-Label = Annotated[str, AfterValidator(label), Field(max_length=LONGEST_NAME)]
-Name = Annotated[str, Field(min_length=1, max_length=253)]
 Text = Annotated[str, Field(min_length=1)]
+Key = Annotated[str, AfterValidator(names.key)]
+Namespace = Annotated[str, AfterValidator(names.namespace)]
+ObjectName = Annotated[str, AfterValidator(names.object_name)]
+DataKey = Annotated[str, AfterValidator(names.data_key)]
+Path = Annotated[str, AfterValidator(names.absolute)]
+Inside = Annotated[str, AfterValidator(names.inside)]
+Host = Annotated[str, AfterValidator(names.host)]
+Url = Annotated[str, AfterValidator(names.url)]
+Source = Annotated[str, AfterValidator(names.source)]
+RepoId = Annotated[str, AfterValidator(names.repo_id)]
+Image = Annotated[str, AfterValidator(names.image)]
+ImageKey = Annotated[str, AfterValidator(_image_key)]
+Registry = Annotated[str, AfterValidator(names.registry)]
+ApiName = Annotated[str, AfterValidator(names.api_name)]
+HttpPath = Annotated[str, AfterValidator(names.http_path)]
+Variable = Annotated[str, AfterValidator(names.variable)]
+Resource = Annotated[str, AfterValidator(names.resource)]
+MountOption = Annotated[str, AfterValidator(names.mount_option)]
 Size = Annotated[str, AfterValidator(_size)]
 Rate = Annotated[str, AfterValidator(_rate)]
-Path = Annotated[str, AfterValidator(absolute)]
-Inside = Annotated[str, AfterValidator(_inside)]
-Host = Annotated[str, AfterValidator(host)]
-Url = Annotated[str, AfterValidator(url)]
-Variable = Annotated[str, AfterValidator(_variable)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Uid = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Object = dict[str, Any]
+Resources = Annotated[dict[str, Any], AfterValidator(_resources)]
+Toleration = Annotated[dict[str, Any], AfterValidator(_toleration)]
