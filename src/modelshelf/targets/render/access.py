@@ -16,7 +16,7 @@ def service(metadata: Object, selector: Object) -> Object:
         "metadata": metadata,
         "spec": {
             "type": "ClusterIP",
-            "selector": selector,
+            "selector": dict(selector),
             "ports": [
                 {
                     "name": "http",
@@ -39,7 +39,7 @@ def disruption_budget(metadata: Object, selector: Object) -> Object:
         "spec": {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": selector},
+            "selector": {"matchLabels": dict(selector)},
         },
     }
 
@@ -67,7 +67,7 @@ def network_policy(
         "kind": "NetworkPolicy",
         "metadata": metadata,
         "spec": {
-            "podSelector": {"matchLabels": selector},
+            "podSelector": {"matchLabels": dict(selector)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": ingress,
             "egress": [],

@@ -126,7 +126,7 @@ def _spread(selector: Object) -> Object:
         "topologyKey": "kubernetes.io/hostname",
         # A second pod beside the first is better than none.
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector},
+        "labelSelector": {"matchLabels": dict(selector)},
         # Counts the pods of one version alone, or a rollout would fill the wrong nodes.
         "matchLabelKeys": ["pod-template-hash"],
     }
@@ -155,24 +155,22 @@ def _gate(parts: Parts) -> Object:
 
 def _engine(parts: Parts) -> Object:
     container = parts.container
-    made: Object = {
+    settle = container.drain.settle
+    return {
         "name": ENGINE,
         "image": container.image,
         "imagePullPolicy": "IfNotPresent",
+        **({"command": list(container.command)} if container.command else {}),
         "args": list(container.args),
         "env": [{"name": name, "value": value} for name, value in sorted(container.env.items())],
         "ports": [{"name": "http", "containerPort": container.port, "protocol": "TCP"}],
         **probes(container, parts.start),
+        **({"lifecycle": {"preStop": {"sleep": {"seconds": settle}}}} if settle else {}),
         "resources": merged(_resources(container), parts.server.resources),
         "securityContext": _restricted(read_only_root=container.read_only_root),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _engine_mounts(parts),
     }
-    if container.command:
-        made["command"] = list(container.command)
-    if container.drain.settle:
-        made["lifecycle"] = {"preStop": {"sleep": {"seconds": container.drain.settle}}}
-    return made
 
 
 def _restricted(*, read_only_root: bool) -> Object:

@@ -73,18 +73,23 @@ def server_objects(
     spec = _gate_spec(config, server_key, snapshot)
     chosen = selector(config, server_key)
     parts = Parts(config, server, snapshot, container, start, gate_map_name, key(spec).name, chosen)
-    metadata = {
+    return [
+        spec,
+        _deployment(_metadata(config, server_key), parts),
+        access.service(_metadata(config, server_key), chosen),
+        access.disruption_budget(_metadata(config, server_key), chosen),
+        access.network_policy(
+            _metadata(config, server_key), chosen, container.port, server.allow_from
+        ),
+    ]
+
+
+def _metadata(config: Config, server_key: str) -> Object:
+    return {
         "name": server_key,
         "namespace": config.namespace,
         "labels": labels(config, SERVER, server_key),
     }
-    return [
-        spec,
-        _deployment(metadata, parts),
-        access.service(metadata, chosen),
-        access.disruption_budget(metadata, chosen),
-        access.network_policy(metadata, chosen, container.port, server.allow_from),
-    ]
 
 
 def _container(config: Config, server_key: str, snapshot: Snapshot, start: int) -> Container:
@@ -120,10 +125,13 @@ def _deployment(metadata: Object, parts: Parts) -> Object:
             "revisionHistoryLimit": _KEPT_VERSIONS,
             "progressDeadlineSeconds": _progress_deadline(server, container, parts.start),
             "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(server, container)},
-            "selector": {"matchLabels": parts.selector},
+            "selector": {"matchLabels": dict(parts.selector)},
             "template": {
                 # On the template too: kept ReplicaSets say by it which snapshots are still named.
-                "metadata": {"labels": metadata["labels"], "annotations": {SNAPSHOT: named}},
+                "metadata": {
+                    "labels": dict(metadata["labels"]),
+                    "annotations": {SNAPSHOT: named},
+                },
                 "spec": pod_spec(parts),
             },
         },
