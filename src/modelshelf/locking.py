@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Collection
 
 from modelshelf import select, sources
-from modelshelf.config.file import Config
-from modelshelf.config.lock import Choice, Lock, Locked, choice_for, refuse_too_large, stale
+from modelshelf.config.file import Config, load
+from modelshelf.config.lock import (
+    Choice,
+    Lock,
+    Locked,
+    beside,
+    choice_for,
+    read,
+    refuse_stale,
+    refuse_too_large,
+    stale,
+)
+from modelshelf.core import files
 from modelshelf.core.errors import Error, NotFoundError, UsageError
 from modelshelf.core.events import Listener, ignore
 from modelshelf.core.model import Snapshot
@@ -62,6 +74,71 @@ def lock(
             raise _about(name, error) from error
     refuse_too_large(config, result)
     return result
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opened:
+    """A modelshelf.yaml and its lock.
+
+    Attributes:
+        config: What is wanted.
+        lock: What it was resolved to, up to date.
+        before: The lock as it was found.
+        path: The lock's file.
+    """
+
+    config: Config
+    lock: Lock
+    before: Lock
+    path: str
+
+
+def open_file(
+    file: str,
+    *,
+    locked: bool = False,
+    upgrade: bool | Collection[str] = (),
+    on_event: Listener = ignore,
+) -> Opened:
+    """Read a modelshelf.yaml and its lock; what the lock lacks is resolved and written.
+
+    Args:
+        file: The modelshelf.yaml.
+        locked: Refuse where the lock would change, and ask nobody.
+        upgrade: Models to resolve anew; True for all.
+        on_event: Hears of requests that are repeated.
+
+    Raises:
+        UsageError: A file cannot be read or says what it cannot; the lock would change.
+        NotWritableError, NoSpaceError: The lock cannot be written.
+        Error: Whatever `lock` raises.
+    """
+    config = load(file)
+    path = beside(file)
+    before = read(path)
+    if locked:
+        refuse_stale(config, before, path)
+        refuse_too_large(config, before)
+        return Opened(config, before, before, path)
+    after = lock(config, before, upgrade=upgrade, on_event=on_event)
+    if after != before:
+        write(path, after)
+    return Opened(config, after, before, path)
+
+
+def write(path: str, lock: Lock) -> None:
+    """Replace a lock's file, whole or not at all.
+
+    Raises:
+        NotWritableError, NoSpaceError, ShelfError: It cannot be written.
+    """
+    try:
+        # Through a link, which a rename would replace.
+        files.write(os.path.realpath(path), lock.dump().encode())
+    except OSError as error:
+        explained = files.explain(error, path)
+        explained.hint = f"{path} is kept beside modelshelf.yaml: see who may write in that folder"
+        raise explained from error
 
 
 def _named(config: Config, upgrade: Collection[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelshelf.cli import ls, mirror, path, pull, rm, serve, show, tag, verify
+from modelshelf.cli import init, lock, ls, mirror, path, pull, rm, serve, show, tag, verify
 from modelshelf.core.version import __version__
 
 app = typer.Typer(
@@ -46,6 +46,8 @@ for command in (
     rm.rm,
     serve.serve,
     mirror.mirror,
+    init.init,
+    lock.lock,
 ):
     app.command()(command)
 

@@ -116,6 +116,11 @@ def parse(text: str, path: str = FILE) -> Lock:
         raise UsageError(f"{path} is damaged", hint=_RELOCK) from None
 
 
+def beside(path: str | os.PathLike[str]) -> str:
+    """The lock of a modelshelf.yaml: beside it, and named after it."""
+    return os.path.splitext(os.fspath(path))[0] + ".lock"
+
+
 def choice_for(config: Config, model_name: str) -> Choice:
     """The choice of files that modelshelf.yaml asks for.
 
@@ -150,16 +155,21 @@ def left(config: Config, lock: Lock) -> tuple[str, ...]:
     return tuple(sorted(set(lock.models) - set(config.models)))
 
 
-def refuse_stale(config: Config, lock: Lock) -> None:
+def refuse_stale(config: Config, lock: Lock, path: str = FILE) -> None:
     """Refuse a lock that would have to change: `--locked`.
+
+    Args:
+        config: What is wanted.
+        lock: What is locked.
+        path: What errors call it.
 
     Raises:
         UsageError: It lacks a model, has it otherwise, or has one too many.
     """
     if names := (*stale(config, lock), *left(config, lock)):
         raise UsageError(
-            f"modelshelf.lock does not fit modelshelf.yaml: {', '.join(names)} would change",
-            hint="run modelshelf lock, and commit what it writes",
+            f"{path} does not fit what modelshelf.yaml says now: {', '.join(names)} would change",
+            hint="run modelshelf lock, and commit what it writes to git",
         )
 
 

@@ -66,12 +66,13 @@ def problems(config: Config) -> Iterator[Problem]:
     """Whatever cannot work, though each value is one that its key can have."""
     for key, server in config.servers.items():
         place = ("servers", key)
-        yield from ((place, text) for text in _name(key))
+        yield from ((place, text) for text in wrong_name(key))
         yield from ((place + below, text) for below, text in _server(config, server))
     yield from _engines(config)
 
 
-def _name(key: str) -> Iterator[str]:
+def wrong_name(key: str) -> Iterator[str]:
+    """What is wrong with a server's name, besides what no object can be called."""
     if key[0].isdigit():
         yield f"a Service cannot be called {key!r}: its name begins with a letter"
     variable = f"{key.upper().replace('-', '_')}_PORT"

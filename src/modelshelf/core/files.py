@@ -80,11 +80,16 @@ def sync(path: str) -> None:
 
 def write_json(path: str, value: object, *, mode: int = 0o644) -> None:
     """Replace a file by the canonical JSON of a value, whole or not at all, and sync it."""
+    write(path, canonical_json(value), mode=mode)
+
+
+def write(path: str, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file, whole or not at all, and sync it."""
     # Not named after the file, whose name may be as long as names can be.
     temporary = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
-            file.write(canonical_json(value))
+            file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
