@@ -1,0 +1,140 @@
+"""A real NFS server: Debian's nfs-ganesha, unpacked, serving folders by NFS 4.1 to the nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Literal, Self
+
+from lab import debian
+
+PORT = 2049
+_PACKAGES = ("nfs-ganesha", "nfs-ganesha-vfs")
+# libnfsidmap loads its methods by path, and by name where that fails: so its folder is one too.
+_LIBRARIES = ("usr/lib/ganesha", "usr/lib/x86_64-linux-gnu/libnfsidmap")
+_PLUGINS = "usr/lib/x86_64-linux-gnu/ganesha"
+_IDMAP = "[General]\nDomain = lab\n[Translation]\nMethod = nsswitch\n"
+
+
+class NfsStartError(Exception):
+    """The server did not come up; the message ends with the last lines of its log."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Export:
+    """A folder that clients may mount.
+
+    Attributes:
+        folder: The folder on this machine.
+        path: What clients call it, as `/models`.
+        access: Whether they may write.
+        squash: Whether their root counts as nobody, as clouds have it.
+    """
+
+    folder: Path
+    path: str
+    access: Literal["RW", "RO"] = "RW"
+    squash: Literal["Root_Squash", "No_Root_Squash"] = "Root_Squash"
+
+
+def configuration(address: str, folder: Path, plugins: Path, exports: tuple[Export, ...]) -> str:
+    """The server's configuration file (ganesha-core-config(8), ganesha-export-config(8))."""
+    core = [
+        f"Protocols = 4; Bind_addr = {address}; NFS_Port = {PORT}; Plugins_Dir = {plugins};",
+        "Enable_NLM = false; Enable_RQUOTA = false; mount_path_pseudo = true;",
+    ]
+    nfs = [
+        # Without grace a restarted server answers at once: no client waits 90 s to open a file.
+        "Graceless = true; Only_Numeric_Owners = true; Minor_Versions = 1,2;",
+        f"IdmapConf = {folder}/idmapd.conf; RecoveryRoot = {folder}/recovery;",
+    ]
+    blocks = [
+        f"NFS_CORE_PARAM {{ {' '.join(core)} }}",
+        f"NFSv4 {{ {' '.join(nfs)} }}",
+        "EXPORT_DEFAULTS { SecType = sys; Transports = TCP; Protocols = 4; }",
+        "LOG { Default_Log_Level = EVENT; }",
+    ]
+    blocks += [
+        f"EXPORT {{ Export_Id = {number}; Path = {export.folder}; Pseudo = {export.path}; "
+        f"Access_Type = {export.access}; Squash = {export.squash}; FSAL {{ Name = VFS; }} }}"
+        for number, export in enumerate(exports, start=1)
+    ]
+    return "\n".join(blocks) + "\n"
+
+
+class NfsServer:
+    """A server that can be killed and started again; use it as a context manager.
+
+    Args:
+        folder: Where it keeps its configuration, log and recovery state.
+        address: The address of this machine that it listens on.
+        exports: What it serves.
+    """
+
+    def __init__(self, folder: Path, address: str, exports: tuple[Export, ...]) -> None:
+        self._tree = debian.unpacked("nfs-ganesha", _PACKAGES)
+        self._folder = folder
+        self._address = address
+        self._child: subprocess.Popen[bytes] | None = None
+        (folder / "recovery").mkdir(parents=True, exist_ok=True)
+        (folder / "idmapd.conf").write_text(_IDMAP)
+        plugins = self._tree.folder / _PLUGINS
+        (folder / "ganesha.conf").write_text(configuration(address, folder, plugins, exports))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote."""
+        return self._folder / "ganesha.log"
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections.
+
+        Raises:
+            NfsStartError: It ended, or took none within 20 s.
+        """
+        # Compiled in: Kerberos' credentials, which nobody asks for here.
+        Path("/run/ganesha").mkdir(exist_ok=True)
+        folder = self._folder
+        argv = [f"{self._tree.program('ganesha.nfsd')}", "-F", "-f", f"{folder}/ganesha.conf"]
+        argv += ["-L", f"{self.log}", "-p", f"{folder}/ganesha.pid"]
+        with open(self.log, "ab") as log:
+            self._child = subprocess.Popen(argv, env=self._env(), stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            if time.monotonic() > deadline or self._child.poll() is not None:
+                self.kill()
+                raise NfsStartError(f"nfs-ganesha does not start: {self._last_words()}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it as a power cut would, without a word to its clients."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((self._address, PORT), 1):
+            return True
+        return False
+
+    def _env(self) -> dict[str, str]:
+        env = os.environ | self._tree.env
+        folders = [str(self._tree.folder / folder) for folder in _LIBRARIES]
+        env["LD_LIBRARY_PATH"] = ":".join([*folders, env.get("LD_LIBRARY_PATH", "")])
+        return env
+
+    def _last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
