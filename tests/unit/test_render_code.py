@@ -52,13 +52,26 @@ def test_a_map_is_named_by_what_it_holds() -> None:
 
 
 def test_gitops_keeps_what_a_kept_replica_set_names() -> None:
-    """Flux and Argo CD delete no code map, and Argo CD applies it on the server."""
+    """Flux and Argo CD delete no map of a server; those of a Job go with the Job."""
+    spec = {"shelf": "/shelf"}
     for verb in _VERBS:
-        assert code.code_map(config(), verb)["metadata"]["annotations"] == {
+        made = code.code_map(config(), verb)
+        told = code.spec_map(config(), SERVER, "mistral", verb, spec)
+
+        kept = {
             "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
             "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
             "kustomize.toolkit.fluxcd.io/prune": "disabled",
         }
+        applied = {"argocd.argoproj.io/sync-options": "ServerSideApply=true"}
+        expected = kept if verb == "gate" else applied
+        assert made["metadata"]["annotations"] == told["metadata"]["annotations"] == expected
+
+
+def test_a_map_fits_where_kubectl_writes_it_down_once_more() -> None:
+    """`kubectl apply` copies the object into an annotation of at most 256 KiB."""
+    for verb in _VERBS:
+        assert len(json.dumps(code.code_map(config(), verb))) < 256 * 1024 - 1024
 
 
 def test_a_spec_is_one_json_file() -> None:
@@ -91,7 +104,9 @@ def test_another_spec_has_another_name() -> None:
 
 def test_a_list_of_files_that_fits_no_config_map_is_refused() -> None:
     """The error says which model it is, and what to do."""
-    with pytest.raises(UsageError, match="what huge needs is more than the 1 MiB") as caught:
+    with pytest.raises(
+        UsageError, match="what the pull of huge needs is more than the 1 MiB"
+    ) as caught:
         code.spec_map(config(), PULL, "huge", "pull", {"shelf": "/" + "x" * (1 << 20)})
 
     assert "include" in caught.value.hint

@@ -8,20 +8,22 @@ import functools
 import importlib.resources
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from modelshelf.config.file import Config
 from modelshelf.core.errors import UsageError
-from modelshelf.targets.render.names import CODE, MANAGER, Object, fitted, labels, short_hash
+from modelshelf.targets.render.names import CODE, MANAGER, NAME, Object, fitted, labels, short_hash
 
 Verb = Literal["pull", "gate", "purge"]
 """What a pod does: a verb of `core/__main__.py`."""
 
 CODE_PATH = "/modelshelf/core"
 SPEC_PATH = "/spec"
-# A ReplicaSet that is kept for a rollback names these maps long after git has forgotten them. Flux
+# Argo CD applies on the client by default, which writes all of it once more, into an annotation.
+_APPLIED = {"argocd.argoproj.io/sync-options": "ServerSideApply=true"}
+# A ReplicaSet that is kept for a rollback names its maps long after git has forgotten them. Flux
 # would delete them in the middle of a rollout, Argo CD at its end.
-KEPT = {
+_KEPT = {
     "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
     "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
@@ -39,7 +41,8 @@ def code_map(config: Config, which: Verb) -> Object:
     Raises:
         UsageError: There are more bytes than a ConfigMap takes.
     """
-    return _map(config, CODE, which, f"{MANAGER}-{which}", dict(files(which)), digits=10)
+    own = labels(config, CODE, which)
+    return _map(config, which, f"{MANAGER}-{which}", own, dict(files(which)))
 
 
 def spec_map(config: Config, component: str, name: str, verb: Verb, spec: Object) -> Object:
@@ -56,7 +59,8 @@ def spec_map(config: Config, component: str, name: str, verb: Verb, spec: Object
         UsageError: A model has so many files that their list does not fit into a ConfigMap.
     """
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    return _map(config, component, name, f"{verb}-{name}-spec", {f"{verb}.json": text}, digits=8)
+    own = labels(config, component, name)
+    return _map(config, verb, f"{verb}-{name}-spec", own, {f"{verb}.json": text})
 
 
 def command(which: Verb, spec_path: str = "") -> list[str]:
@@ -120,24 +124,21 @@ def _text(module: str) -> str:
     return importlib.resources.files(_PACKAGE).joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
-def _map(  # noqa: PLR0913 (the parts of an object that has many)
-    config: Config, component: str, name: str, prefix: str, data: dict[str, Any], *, digits: int
-) -> Object:
-    if sum(len(key) + len(text.encode()) for key, text in data.items()) > _MOST_BYTES:
+def _map(config: Config, verb: Verb, prefix: str, own: dict[str, str], data: Object) -> Object:
+    """An immutable ConfigMap. Its labels are hashed too: two files must not share an object."""
+    if sum(len(name) + len(text.encode()) for name, text in data.items()) > _MOST_BYTES:
         raise UsageError(
-            f"what {name} needs is more than the 1 MiB that a ConfigMap takes",
+            f"what the {verb} of {own[NAME]} needs is more than the 1 MiB that a ConfigMap takes",
             hint="choose fewer files of the model, by include and exclude",
         )
-    # The labels are hashed too: two files in one namespace must not share an object.
-    own = labels(config, component, name)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": fitted(prefix, short_hash([own, data], digits)),
+            "name": fitted(prefix, short_hash([own, data], digits=10)),
             "namespace": config.namespace,
             "labels": own,
-            "annotations": dict(KEPT),
+            "annotations": dict(_KEPT if verb == "gate" else _APPLIED),
         },
         "immutable": True,
         "data": data,

@@ -25,7 +25,7 @@ class _Dumper(_Fastest):  # type: ignore[misc]
 
 
 def _text(dumper: Any, text: str) -> Any:  # noqa: ANN401 (PyYAML's own, untyped)
-    style = "|" if "\n" in text else '"' if _DOUBTFUL.fullmatch(text) else None
+    style = "|" if "\n" in text else "'" if _DOUBTFUL.fullmatch(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -9,7 +9,6 @@ import math
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
-from modelshelf.config.quantity import bytes_of
 from modelshelf.engines.images import image
 from modelshelf.targets.render import code
 from modelshelf.targets.render.names import (
@@ -25,6 +24,7 @@ from modelshelf.targets.render.names import (
     labels,
     short_hash,
 )
+from modelshelf.targets.render.resources import merged
 from modelshelf.targets.render.storage import claims
 
 SHELF_PATH = "/shelf"
@@ -143,7 +143,7 @@ def _job(
                     },
                 ]
             },
-            "template": {"metadata": {"labels": own}, "spec": _pod(config, verb, spec_map)},
+            "template": {"metadata": {"labels": dict(own)}, "spec": _pod(config, verb, spec_map)},
         },
     }
 
@@ -163,7 +163,7 @@ def _pod(config: Config, verb: code.Verb, spec_map: str) -> Object:
             "runAsGroup": config.shelf.group,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "tolerations": [*_away(), *pull.tolerations],
+        "tolerations": [*_away(), *map(dict, pull.tolerations)],
         "containers": [_container(config, verb)],
         "volumes": [
             {"name": "shelf", "persistentVolumeClaim": {"claimName": claims(config).rw}},
@@ -194,7 +194,7 @@ def _container(config: Config, verb: code.Verb) -> Object:
         "imagePullPolicy": "IfNotPresent",
         "command": code.command(verb),
         "env": _environment(config) if verb == "pull" else [_HOME],
-        "resources": _resources(config.pull.resources or {}),
+        "resources": merged(_RESOURCES, config.pull.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -232,17 +232,3 @@ def _away() -> list[Object]:
         }
         for what in ("not-ready", "unreachable")
     ]
-
-
-def _resources(given: Object) -> Object:
-    """The user's over ours, so that no request is above its limit.
-
-    A limit of theirs alone is the request too, as Kubernetes has it.
-    """
-    requests, limits = given.get("requests", {}), given.get("limits", {})
-    asked = {name: value for name, value in _RESOURCES["requests"].items() if name not in limits}
-    most = {
-        name: max(value, str(requests.get(name, value)), key=bytes_of)
-        for name, value in _RESOURCES["limits"].items()
-    }
-    return {"requests": asked | requests, "limits": most | limits}

@@ -167,12 +167,12 @@ def _bound_claim(volume: Object) -> Object:
     metadata, spec = volume["metadata"], volume["spec"]
     reference = spec["claimRef"]
     wish = {
-        "accessModes": spec["accessModes"],
+        "accessModes": list(spec["accessModes"]),
         "storageClassName": "",
         "volumeName": metadata["name"],
         "resources": {"requests": {"storage": _ASKED}},
     }
-    return _claim(reference["namespace"], reference["name"], metadata["labels"], wish)
+    return _claim(reference["namespace"], reference["name"], dict(metadata["labels"]), wish)
 
 
 def _dynamic_claim(config: Config, storage_class: StorageClass) -> Object:
