@@ -1,16 +1,26 @@
-"""Writes docs/reference/{commands,python,events}.md from the code: run by `make reference`."""
+"""Writes the pages of docs/reference that say what the code says: run by `make reference`."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.fields import FieldInfo
 
 import modelshelf
+from modelshelf.config.file import Config
+from modelshelf.config.problems import inner_type, section_in
+from modelshelf.config.schema import schema
+from modelshelf.config.values import Section
 from modelshelf.core import events
 
 PAGES = pathlib.Path(__file__).parents[1] / "docs" / "reference"
@@ -19,6 +29,50 @@ _EVENTS = """# Reference: events
 Written by `make reference`. Long work tells a listener what happens; with `--json` each event is
 one line on stdout, with its name under `event` and its fields beside it.
 """
+_YAML = """# Reference: modelshelf.yaml
+
+Written by `make reference` from `modelshelf.config`. Any other key is an error that names the
+line and the nearest right one. Editors check the file with
+[modelshelf.schema.json](modelshelf.schema.json): begin it with
+`# yaml-language-server: $schema=PATH-OR-URL`.
+
+Scalars mean what YAML 1.2 says: `no`, `on` and dates are text, `true` and `false` truth values.
+Sizes are Kubernetes quantities (`100Gi`); a B behind them (`200MB`) is taken, too. `required`
+stands where there is no default, `-` where leaving the key out is a meaning of its own.
+
+A whole file:
+
+```yaml
+namespace: llm
+shelf:
+  nfs: {server: 10.100.32.2, path: /2633050/7d1686e4-9212-420f-a593-ab544993d99b, size: 100Gi}
+models:
+  mistral-7b:
+    source: hf://mistralai/Mistral-7B-Instruct-v0.3
+servers:
+  mistral:
+    model: mistral-7b
+    engine: vllm
+    replicas: 1
+    gpus: 1
+```
+
+The lock lies beside the file and has its name: `modelshelf.lock` for `modelshelf.yaml`.
+
+## What is refused besides
+
+- A server called as no Service can be: it begins with a letter, has at most 40 characters of a-z,
+  0-9 and dashes, and makes no variable that an engine reads. Kubernetes sets `<NAME>_PORT` in the
+  pods of a namespace for each Service in it: `vllm` would set `VLLM_PORT`, which vLLM takes for its
+  own port, and dies.
+- A key that stands twice, a model that no entry of `models` has, one that is served for two
+  engines, `command` or `health` for an engine that has its own.
+- `env` and `args` that say what another key says (`--port`, `--model`, `VLLM_PORT`), and
+  `HF_TOKEN`: servers never ask a Hub.
+- Passwords in URLs: the file belongs in git.
+"""
+
+
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example):$", re.MULTILINE)
 
 
@@ -100,12 +154,70 @@ def all_events() -> str:
     return "\n".join(parts)
 
 
+def yaml_file() -> str:
+    """Every key of modelshelf.yaml."""
+    parts = [_YAML]
+    for where, section in _sections(Config, ""):
+        title = f"`{where}`" if where else "The file"
+        parts.append(f"## {title}\n\n{inspect.getdoc(section)}\n\n{_table(section)}\n")
+    return "\n".join(parts)
+
+
+def _sections(section: type[Section], where: str) -> Iterator[tuple[str, type[Section]]]:
+    yield where, section
+    for name, field in section.model_fields.items():
+        below, part = section_in(field.annotation)
+        if part is not None:
+            key = f"{where}.{field.alias or name}".lstrip(".") + below
+            yield from _sections(part, key)
+
+
+def _table(section: type[Section]) -> str:
+    rows = ["| key | type | default | what for |", "| --- | --- | --- | --- |"]
+    for name, field in section.model_fields.items():
+        cells = (
+            f"`{field.alias or name}`",
+            _type_of(field.annotation),
+            _default(field),
+            field.description or "",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _type_of(annotation: object) -> str:
+    kind = inner_type(annotation)
+    arguments = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _type_of(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is tuple:
+        return f"list of {_type_of(arguments[0])}"
+    if origin is dict and arguments[1] is not Any:
+        return f"mapping to {_type_of(arguments[1])}"
+    names: dict[object, str] = {str: "text", int: "number", bool: "true or false"}
+    return names.get(kind, "mapping")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value is None or isinstance(value, Section) or value in ((), {}):
+        return "-"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
 def pages() -> dict[pathlib.Path, str]:
     """Path → what should stand there."""
     return {
         PAGES / "commands.md": commands(),
         PAGES / "python.md": python(),
         PAGES / "events.md": all_events(),
+        PAGES / "modelshelf-yaml.md": yaml_file(),
+        PAGES / "modelshelf.schema.json": json.dumps(schema(), indent=2) + "\n",
     }
 
 

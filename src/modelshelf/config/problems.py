@@ -139,31 +139,36 @@ def section_at(root: type[Section], place: Place) -> type[Section] | None:
     kind: object = root
     for part in place:
         if isinstance(kind, type) and issubclass(kind, Section):
-            kind = _inner(keys(kind).get(str(part)))
+            kind = inner_type(keys(kind).get(str(part)))
         elif typing.get_origin(kind) is dict:
-            kind = _inner(typing.get_args(kind)[1])
+            kind = inner_type(typing.get_args(kind)[1])
         else:
             return None
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
-def _inner(kind: object) -> object:
+def inner_type(kind: object) -> object:
     """A type without `| None`."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return next(part for part in typing.get_args(kind) if part is not types.NoneType)
     return kind
 
 
+def section_in(annotation: object) -> tuple[str, type[Section] | None]:
+    """The section that a key has below it, if any, and `.NAME` where names come in between."""
+    kind, between = inner_type(annotation), ""
+    if typing.get_origin(kind) is dict:
+        kind, between = inner_type(typing.get_args(kind)[1]), ".NAME"
+    return between, kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
 def _elsewhere(section: type[Section], key: str, where: str = "") -> str | None:
     """Another section that has a key of that name, as `servers.NAME`."""
     for name, annotation in keys(section).items():
-        kind = _inner(annotation)
-        below = f"{where}{name}"
-        if typing.get_origin(kind) is dict:
-            kind, below = _inner(typing.get_args(kind)[1]), f"{below}.NAME"
-        if isinstance(kind, type) and issubclass(kind, Section):
-            if key in keys(kind):
-                return below
-            if deeper := _elsewhere(kind, key, f"{below}."):
-                return deeper
+        between, part = section_in(annotation)
+        if part is not None:
+            below = f"{where}{name}{between}"
+            found = below if key in keys(part) else _elsewhere(part, key, f"{below}.")
+            if found:
+                return found
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from modelshelf.config.values import Host, MountOption, ObjectName, Path, Rate, Section, Size, Uid
 
@@ -55,6 +55,12 @@ class HostPath(Section):
 
 class ShelfConfig(Section):
     """Where the files lie: exactly one of nfs, claim, storageClass and hostPath."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [kind]} for kind in ("nfs", "claim", "storageClass", "hostPath")]
+        }
+    )
 
     nfs: Nfs | None = Field(None, description="An NFS share, by host and path.")
     claim: ObjectName | None = Field(
