@@ -146,7 +146,7 @@ def _cores(server: ServerConfig) -> int:
     """The whole cores that the user gives a pod, rounded up; 0 where nobody says."""
     given = server.resources or {}
     for part in ("limits", "requests"):
-        text = str((given.get(part) or {}).get("cpu", ""))
+        text = given.get(part, {}).get("cpu", "")
         try:
             return math.ceil(int(text[:-1]) / 1000 if text.endswith("m") else float(text))
         except ValueError:

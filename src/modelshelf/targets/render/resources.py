@@ -1,34 +1,26 @@
 """Requests and limits: ours under the user's. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from modelshelf.targets.render.names import Object
 
-_SIDES = ("requests", "limits")
+Amounts = Mapping[str, Mapping[str, str]]
+"""`requests` and `limits`, each resource → quantity."""
 
 
-def merged(ours: Mapping[str, Mapping[str, str]], given: Mapping[str, Any] | None) -> Object:
+def merged(ours: Amounts, given: Amounts | None) -> Object:
     """Resources as the API takes them: no request is above its limit because only one was given.
 
     Args:
         ours: Requests and limits that were computed.
-        given: What modelshelf.yaml says; it wins, and null takes one of ours away. A limit alone is
-            the request too, as Kubernetes has it. A request alone is the limit too where we have
-            one, since memory that is only promised is memory that others may have taken.
+        given: What modelshelf.yaml says, which wins. A limit alone is the request too, as
+            Kubernetes has it. A request alone is the limit too where we have one, since memory
+            that is only promised is memory that others may have taken.
     """
-    given = dict(given or {})
-    requests, limits = (dict(given.pop(side, None) or {}) for side in _SIDES)
-    for name, value in tuple(limits.items()):
-        requests.setdefault(name, value)
-    for name, value in tuple(requests.items()):
-        if name in ours["limits"]:
-            limits.setdefault(name, value)
-    return given | {
-        "requests": _present({**ours["requests"], **requests}),
-        "limits": _present({**ours["limits"], **limits}),
+    requests, limits = (dict((given or {}).get(side, {})) for side in ("requests", "limits"))
+    asked = {**ours["requests"], **limits, **requests}
+    capped = {name: amount for name, amount in requests.items() if name in ours["limits"]}
+    return {
+        "requests": dict(sorted(asked.items())),
+        "limits": dict(sorted({**ours["limits"], **capped, **limits}.items())),
     }
-
-
-def _present(values: Mapping[str, Any]) -> Object:
-    return {name: str(value) for name, value in sorted(values.items()) if value is not None}
