@@ -20,8 +20,8 @@ TMP = "/tmp"
 
 
 def pod(of: Snapshot, engine: str, **server: Any) -> Container:
-    """The container of a server, called `mine`, that has ten minutes to start."""
-    options = PodOptions("/models/mine", "mine", 600)
+    """The container of a server, called `mine` if not otherwise, with ten minutes to start."""
+    options = PodOptions("/models/mine", server.get("name", "mine"), 600)
     config = ServerConfig.model_validate({"model": "m", "engine": engine, **server})
     return POD_ENGINES[engine].pod(of, config, options)
 
@@ -258,6 +258,12 @@ def test_llamacpp_takes_the_first_part_and_the_projector() -> None:
             "the pinned image of llama.cpp is for GPUs of NVIDIA, not for amd.com/gpu",
             "name one with the server's `image:`",
             id="another maker's GPU, llama.cpp",
+        ),
+        pytest.param(
+            *(GGUF, {"engine": "llamacpp", "name": "a,b"}),
+            "llama.cpp takes the model's name 'a,b' for several, because of the comma",
+            "give the server a `name:` without one",
+            id="a name that llama.cpp splits",
         ),
         pytest.param(
             *(MISTRAL, {"engine": "custom", "image": "a/b:1", "command": ("run", "{name}")}),

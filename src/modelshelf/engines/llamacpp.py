@@ -71,7 +71,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
             not for these GPUs.
     """
     gpus = server.gpus or 0
-    _refuse(snapshot, server, gpus)
+    _refuse(snapshot, server, options.name, gpus)
     port = server.port or PORT
     tokens = server.context_length or budget.LLAMACPP_CONTEXT
     tokens *= 1 if server.context_length is None else server.parallel or _PARALLEL
@@ -103,7 +103,12 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
     )
 
 
-def _refuse(snapshot: Snapshot, server: ServerConfig, gpus: int) -> None:
+def _refuse(snapshot: Snapshot, server: ServerConfig, name: str, gpus: int) -> None:
+    if "," in name:
+        raise UsageError(
+            f"llama.cpp takes the model's name {name!r} for several, because of the comma",
+            hint="give the server a `name:` without one",
+        )
     if not accepts(snapshot):
         raise UsageError(
             f"llama.cpp cannot serve {snapshot.repo_id} as it is locked: it does not hold exactly "

@@ -1,0 +1,120 @@
+"""What a server keeps of what is running: its code, and its count of pods."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from rendering import config, snapshot
+
+from modelshelf.config.lock import Locked, choice_for
+from modelshelf.targets.render.names import REPLICAS, TEMPLATE, Object
+from modelshelf.targets.render.serving import (
+    code_map_of,
+    keep_code,
+    keep_replicas,
+    server_objects,
+    template_hash,
+    with_code_map,
+)
+
+
+def deployment(code: str = "gate-old", settings: str = "") -> Object:
+    """A server's Deployment with a map of code, as rendered."""
+    file = config(servers=f"mine: {{model: tiny, {settings}}}")
+    locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), snapshot())
+    return server_objects(file, "mine", locked, code)[1]
+
+
+def running(code: str = "gate-old", *, replicas: int = 1, settings: str = "") -> Object:
+    """The same as the API server gives it back: filled with defaults, with a status."""
+    live = copy.deepcopy(deployment(code, settings))
+    live["metadata"] |= {"uid": "1", "resourceVersion": "2", "generation": 3}
+    live["spec"]["replicas"] = replicas
+    live["spec"]["template"]["spec"] |= {"schedulerName": "default-scheduler", "dnsPolicy": "x"}
+    live["status"] = {"readyReplicas": replicas}
+    return live
+
+
+def test_the_code_map_can_be_told_and_changed() -> None:
+    """The map's name is read from the pods' volumes; another one leaves the original as it was."""
+    old = deployment("gate-old")
+    new = with_code_map(old, "gate-new")
+    assert (code_map_of(old), code_map_of(new)) == ("gate-old", "gate-new")
+    assert new == deployment("gate-new")
+    assert code_map_of({"spec": {"template": {"spec": {"containers": []}}}}) is None
+    hollow = [{"name": "code", "emptyDir": {}}]
+    assert code_map_of({"spec": {"template": {"spec": {"volumes": hollow}}}}) is None
+
+
+def test_the_hash_is_that_of_all_but_the_code() -> None:
+    """Another map leaves it, another argument changes it; the annotation holds it."""
+    old = deployment("gate-old")
+    assert template_hash(old) == template_hash(deployment("gate-new"))
+    assert template_hash(old) != template_hash(deployment("gate-old", "args: [--seed=1]"))
+    assert old["metadata"]["annotations"][TEMPLATE] == template_hash(old)
+
+
+def test_another_modelshelf_restarts_nothing() -> None:
+    """While nothing else changes, the running map stays: whichever version renders."""
+    assert keep_code(deployment("gate-new"), running("gate-old")) == deployment("gate-old")
+    assert keep_code(deployment("gate-old"), running("gate-new")) == deployment("gate-new")
+    assert keep_code(deployment("gate-old"), running("gate-old")) == deployment("gate-old")
+
+
+def test_the_new_code_comes_with_any_other_change() -> None:
+    """Pods that start anew anyway get the new map; so do those for which it is asked."""
+    changed = deployment("gate-new", "args: [--seed=1]")
+    assert keep_code(changed, running("gate-old")) == changed
+    assert keep_code(deployment("gate-new"), running("gate-old"), refresh=True) == deployment(
+        "gate-new"
+    )
+
+
+def test_without_a_running_map_the_rendered_one_stays() -> None:
+    """A server that is new, that somebody else made, or that mounts no map has nothing to keep."""
+    new = deployment("gate-new")
+    foreign = running("gate-old")
+    del foreign["metadata"]["annotations"]
+    unmounted = running("gate-old")
+    unmounted["spec"]["template"]["spec"]["volumes"] = []
+    assert [keep_code(new, live) for live in (None, foreign, unmounted)] == [new, new, new]
+
+
+@pytest.mark.parametrize(
+    ("before", "live", "now", "sent"),
+    [
+        pytest.param(1, 3, 1, 3, id="scaled by hand or by an autoscaler"),
+        pytest.param(1, 0, 1, 0, id="scaled to nothing"),
+        pytest.param(1, 3, 2, 2, id="another number in the file"),
+        pytest.param(3, 1, 0, 0, id="nothing in the file"),
+        pytest.param(2, 2, 2, 2, id="as it is"),
+    ],
+)
+def test_the_count_of_pods_follows_the_file_only_when_the_file_changes(
+    before: int, live: int, now: int, sent: int
+) -> None:
+    """A number is always sent: the live one, or the file's where that is another than before."""
+    found = keep_replicas(
+        deployment(settings=f"replicas: {now}"),
+        running(replicas=live, settings=f"replicas: {before}"),
+    )
+    assert found["spec"]["replicas"] == sent
+    assert found["metadata"]["annotations"][REPLICAS] == str(now)
+    assert found | {"spec": None} == deployment(settings=f"replicas: {now}") | {"spec": None}
+
+
+def test_a_server_that_is_new_or_somebody_elses_gets_the_files_number() -> None:
+    """Without our annotation the live count is nobody's wish that we know of."""
+    foreign = running(replicas=5)
+    del foreign["metadata"]["annotations"]
+    for live in (None, foreign):
+        found = keep_replicas(deployment(settings="replicas: 2"), live)
+        assert found == deployment(settings="replicas: 2")
+
+
+def test_a_live_count_that_is_not_written_is_one() -> None:
+    """Kubernetes' default is what runs where nobody wrote a number."""
+    live = running(settings="replicas: 4")
+    del live["spec"]["replicas"]
+    assert keep_replicas(deployment(settings="replicas: 4"), live)["spec"]["replicas"] == 1
