@@ -6,6 +6,7 @@ is reached without the proxy or the identity that its file asks for is the wrong
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import os
 import urllib.parse
@@ -220,6 +221,8 @@ def _refuse(value: Mapping[str, Any], part: str, where: str) -> None:
                 f"{where} has {key}, which modelshelf does not support",
                 hint=hint or "remove it there, or use another context",
             )
+        if key.endswith("-data") and not _is_base64(value[key]):
+            raise UsageError(f"{where} has a {key} that is not base64")
     plugin = value.get("exec")
     if plugin is None:
         return
@@ -231,6 +234,13 @@ def _refuse(value: Mapping[str, Any], part: str, where: str) -> None:
             f"exec of {where} has apiVersion {plugin.get('apiVersion')}",
             hint=f"modelshelf and kubectl speak {' and '.join(EXEC_VERSIONS)}",
         )
+
+
+def _is_base64(text: object) -> bool:
+    try:
+        return bool(base64.b64decode("".join(str(text).split()), validate=True))
+    except ValueError:
+        return False
 
 
 def _check_server(value: Mapping[str, Any], where: str) -> None:
