@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,10 @@ def test_an_image_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match=r"images\.vlm is the image of nothing") as caught:
         image({"vlm": "a/b:1"}, None, "vllm")
     assert caught.value.hint == "keys: llamacpp, llamacpp-cuda, python, vllm, vllm-cpu"
+
+
+def test_the_reference_names_every_image() -> None:
+    """The page that users read and the table that pods are made from say the same."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "rendered-server.md"
+    rows = re.findall(r"^\| `([\w-]+)`[^|]*\| `([^`]+:[^`]+)` \|$", page.read_text(), re.MULTILINE)
+    assert dict(rows) == dict(IMAGES)
