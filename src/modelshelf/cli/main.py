@@ -7,7 +7,26 @@ from typing import Annotated
 
 import typer
 
-from modelshelf.cli import init, lock, ls, mirror, path, pull, rm, serve, show, tag, verify
+from modelshelf.cli import (
+    diff,
+    down,
+    init,
+    lock,
+    logs,
+    ls,
+    mirror,
+    path,
+    pull,
+    rm,
+    rollback,
+    scale,
+    serve,
+    show,
+    status,
+    tag,
+    up,
+    verify,
+)
 from modelshelf.core.version import __version__
 
 app = typer.Typer(
@@ -48,6 +67,13 @@ for command in (
     mirror.mirror,
     init.init,
     lock.lock,
+    diff.diff,
+    up.up,
+    status.status,
+    scale.scale,
+    rollback.rollback,
+    logs.logs,
+    down.down,
 ):
     app.command()(command)
 

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from modelshelf.cli import words
 from modelshelf.core.errors import Error
-from modelshelf.core.events import Event, FileDone, Hashed, Listener, Planned, Progressed
+from modelshelf.core.events import (
+    Event,
+    FileDone,
+    Hashed,
+    Listener,
+    Planned,
+    Progressed,
+    Published,
+)
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 class Output:
@@ -40,6 +48,21 @@ class Output:
         """What was asked for, on stdout, as plain text."""
         if not self.json:
             _write(sys.stdout, text)
+
+    def line(self, value: Mapping[str, Any]) -> None:
+        """One JSON line, where programs read."""
+        if self.json:
+            _write(sys.stdout, json.dumps(value, ensure_ascii=False))
+
+    def can_ask(self) -> bool:
+        """Whether somebody is there who could answer."""
+        return not self.json and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(self, question: str) -> str:
+        """What somebody types; empty if they end the input."""
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        return sys.stdin.readline()
 
     def note(self, text: str) -> None:
         """A word for people, on stderr."""
@@ -82,10 +105,11 @@ class Output:
 
     @contextmanager
     def progress(self, verb: str) -> Iterator[Listener]:
-        """A listener that draws a bar on a terminal, and writes lines elsewhere.
+        """A listener that draws bars on a terminal, and writes lines elsewhere.
 
         Args:
-            verb: What the bar says, such as `pulling`.
+            verb: What the bar says, such as `pulling`; empty for one bar for each model that tells
+                how far it is.
         """
         if self.json or self.quiet or not sys.stderr.isatty():
             yield self.event
@@ -95,7 +119,7 @@ class Output:
 
         console = Console(stderr=True, no_color=not self._color)
         with Progress(*_columns(), console=console, transient=True) as progress:
-            yield _Bar(progress, verb, console.print).on_event
+            yield _Bars(progress, verb, console.print).on_event
 
     def _painted(self) -> bool:
         return self._color and sys.stderr.isatty()
@@ -111,26 +135,35 @@ def error_json(error: Error) -> Mapping[str, Any]:
     }
 
 
-class _Bar:
-    """Draws one bar, and the lines above it."""
+class _Bars:
+    """Draws a bar for each thing at work, and the lines above them."""
 
     def __init__(self, progress: Progress, verb: str, say: Any) -> None:  # noqa: ANN401
         self._progress = progress
-        self._task = progress.add_task(verb, total=None, connections="")
+        self._tasks = {"": self._add(verb)} if verb else {}
         self._say = say
 
     def on_event(self, event: Event) -> None:
-        if isinstance(event, Progressed):
-            connections = f"{event.connections} connections" if event.connections else ""
-            self._progress.update(
-                self._task, completed=event.done, total=event.total, connections=connections
-            )
-        elif isinstance(event, Hashed):
-            self._progress.update(self._task, completed=event.done, total=event.total)
-        elif not isinstance(event, FileDone) and (text := words.sentence(event)):
-            if isinstance(event, Planned):
-                self._progress.update(self._task, total=event.bytes)
+        of, told = words.told_by(event)
+        if isinstance(told, Progressed):
+            connections = f"{told.connections} connections" if told.connections else ""
+            self._update(of, completed=told.done, total=told.total, connections=connections)
+        elif isinstance(told, Hashed):
+            self._update(of, completed=told.done, total=told.total)
+        elif not isinstance(told, FileDone) and (text := words.sentence(event)):
+            if isinstance(told, Planned):
+                self._update(of, total=told.bytes)
+            elif of and isinstance(told, Published) and of in self._tasks:
+                self._progress.remove_task(self._tasks.pop(of))
             self._say(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _update(self, of: str, **fields: Any) -> None:  # noqa: ANN401 - as rich has it
+        if of not in self._tasks:
+            self._tasks[of] = self._add(of)
+        self._progress.update(self._tasks[of], **fields)
+
+    def _add(self, name: str) -> TaskID:
+        return self._progress.add_task(name, total=None, connections="")
 
 
 def _columns() -> Sequence[Any]:

@@ -10,6 +10,7 @@ from modelshelf.core.events import Event
 
 _STEP = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def size(count: float) -> str:
@@ -33,10 +34,27 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def age(seconds: float) -> str:
+    """`12 s`, `5 min`, `3 h`, `2 d`."""
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds / _HOUR:.0f} h"
+    return f"{seconds / _DAY:.0f} d"
+
+
 def short(snapshot_id: str) -> str:
     """Enough digits of an id to tell it from others, and the digits of its choice of files."""
     commit, _, files = snapshot_id.partition("-")
     return f"{commit[:12]}-{files}"
+
+
+@functools.singledispatch
+def told_by(event: Event) -> tuple[str, Event]:
+    """Which of several things at work tells an event, and the event; empty where there is one."""
+    return "", event
 
 
 @functools.singledispatch

@@ -1,0 +1,49 @@
+"""`modelshelf down`: take everything of a file out of a cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from modelshelf.cli import kube, words
+from modelshelf.cli.verb import FileRun, file_verb
+
+
+@file_verb
+def down(  # noqa: PLR0913 - one for each option
+    run: FileRun,
+    *,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete the models' files on the share, too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    timeout: kube.TimeoutOption = None,
+    context: kube.ContextOption = None,
+    kubeconfig: kube.KubeconfigOption = None,
+) -> None:
+    """Take everything of modelshelf.yaml out of the cluster, servers first.
+
+    The files on the share stay, and the next up finds them; --purge deletes them.
+    """
+    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
+
+    with kube.opened(run, context, kubeconfig) as it:
+        site = it.site(run.output.event, timeout)
+        found = kubernetes.there(site)
+        namespace, name = it.config.namespace, it.config.name
+        run.output.note(
+            f"{it.cluster.server} (context {it.cluster.context}), namespace {namespace}: "
+            f"{words.count(len(found), 'object')} of the file named {name}"
+        )
+        for key in found:
+            run.output.note(f"  {key}")
+        expected, question = "y", "Remove them? [y/N] "
+        if purge:
+            models = ", ".join(kubernetes.repo_ids(it.config, it.lock)) or "no models"
+            run.output.note(f"and their files on the share: {models}")
+            expected, question = name, f"Type {name} to remove them and delete the files: "
+        if not kube.confirmed(run, question, expected=expected, yes=yes):
+            run.output.note("nothing was removed")
+            raise typer.Exit(1)
+        kubernetes.down(site, it.lock, purge=purge)

@@ -1,0 +1,139 @@
+"""What happens in a cluster, as people read it. Pure; importing it teaches `words` these events."""
+
+from __future__ import annotations
+
+from modelshelf.cli.words import age, count, sentence, short, told_by
+from modelshelf.core.events import Event
+from modelshelf.targets.kubernetes import events
+
+_PHASES = {
+    "pending": "waits for a node",
+    "unschedulable": "finds no node",
+    "scheduled": "mounts its volumes",
+    "image": "gets its image",
+    "gate": "its gate looks for the model",
+    "weights": "loads the model",
+    "ready": "is ready",
+    "done": "is done",
+    "failed": "failed",
+    "terminating": "ends",
+}
+
+
+def _snapshot(named: str) -> str:
+    repo_id, _, snapshot = named.partition("@")
+    return f"{repo_id}@{short(snapshot)}" if snapshot else repo_id
+
+
+@told_by.register
+def _(event: events.PullEvent) -> tuple[str, Event]:
+    return event.model, event.event
+
+
+@sentence.register
+def _(event: events.Connected) -> str:
+    return f"{event.server} (context {event.context}), namespace {event.namespace}"
+
+
+@sentence.register
+def _(event: events.Applied) -> str:
+    return "" if event.how == "unchanged" else f"{event.kind}/{event.name} {event.how}"
+
+
+@sentence.register
+def _(event: events.TakenBack) -> str:
+    who = ", ".join(event.managers)
+    return f"{event.kind}/{event.name}: set back what {who} set: {', '.join(event.fields)}"
+
+
+@sentence.register
+def _(event: events.Removing) -> str:
+    return f"not in modelshelf.yaml any more: {', '.join(event.objects)}"
+
+
+@sentence.register
+def _(event: events.Kept) -> str:
+    return f"kept: {event.name}, {event.what} ({event.why})"
+
+
+@sentence.register
+def _(event: events.Awaiting) -> str:
+    return f"waiting for {event.what}: {event.why}"
+
+
+@sentence.register
+def _(event: events.ClaimBound) -> str:
+    return f"claim {event.name} has its volume {event.volume}"
+
+
+@sentence.register
+def _(event: events.PullStarted) -> str:
+    what = {
+        "created": "a Job pulls it",
+        "replaced": "a Job looks whether it is still there",
+        "attached": "a Job is at it already",
+    }[event.how]
+    return f"{event.model}: {what} ({event.job})"
+
+
+@sentence.register
+def _(event: events.PullEvent) -> str:
+    text = sentence(event.event)
+    return f"{event.model}: {text}" if text else ""
+
+
+@sentence.register
+def _(event: events.PullTrouble) -> str:
+    return f"{event.model}: {event.reason}; the Job tries again"
+
+
+@sentence.register
+def _(event: events.PodPhased) -> str:
+    detail = f": {event.detail}" if event.detail else ""
+    phase = _PHASES.get(event.phase, event.phase)
+    return f"{event.name}: pod {event.pod} {phase}{detail} ({age(event.seconds)})"
+
+
+@sentence.register
+def _(event: events.PodForced) -> str:
+    return f"pod {event.pod} deleted by force: its node {event.node} is gone"
+
+
+@sentence.register
+def _(event: events.ServerReady) -> str:
+    if not event.replicas:
+        return f"{event.server}: no replicas, as asked"
+    return f"{event.server}: {count(event.replicas, 'replica')} ready at {event.url}"
+
+
+@sentence.register
+def _(event: events.Answered) -> str:
+    answer = " ".join(event.answer.split())
+    return (
+        f"{event.server} answers as {event.model} in {event.seconds:.1f} s\n"
+        f"  {event.question}\n  {answer}"
+    )
+
+
+@sentence.register
+def _(event: events.NotAsked) -> str:
+    return f"{event.server} was not asked: {event.why}"
+
+
+@sentence.register
+def _(event: events.Scaled) -> str:
+    return f"{event.server}: {event.before} → {count(event.replicas, 'replica')}"
+
+
+@sentence.register
+def _(event: events.RolledBack) -> str:
+    return f"{event.server}: {_snapshot(event.before)} → {_snapshot(event.now)}"
+
+
+@sentence.register
+def _(event: events.Done) -> str:
+    if event.verb == "down":
+        return f"removed in {age(event.seconds)}"
+    if not event.changed:
+        return f"nothing changed: the cluster is as modelshelf.yaml says ({age(event.seconds)})"
+    return f"{count(event.changed, 'object')} changed in {age(event.seconds)}"

@@ -1,0 +1,65 @@
+"""`modelshelf status`: what serves, and what the last look at the shelf said."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from modelshelf.cli import kube
+from modelshelf.cli.output import Output
+from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.cli.words import age, short, size
+
+if TYPE_CHECKING:
+    from modelshelf.targets.kubernetes.status import ModelStatus, ServerStatus, Status
+
+
+@file_verb
+def status(
+    run: FileRun,
+    *,
+    context: kube.ContextOption = None,
+    kubeconfig: kube.KubeconfigOption = None,
+) -> None:
+    """Show what serves and where, and what the last look at the shelf said."""
+    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
+
+    with kube.opened(run, context, kubeconfig) as it:
+        found = kubernetes.status(it.site(run.output.event))
+    run.output.document(dataclasses.asdict(found))
+    _show(run.output, found)
+
+
+def _show(output: Output, found: Status) -> None:
+    output.note(f"{found.cluster} (context {found.context}), namespace {found.namespace}")
+    output.table(
+        ("SERVER", "READY", "MODEL", "COMMIT", "SIZE>", "URL"),
+        [_server(each) for each in found.servers],
+    )
+    for server in found.servers:
+        if server.reason:
+            output.data(f"{server.name}: {server.reason}")
+        for pod in server.pods:
+            detail = f": {pod.reason}" if pod.reason else ""
+            output.data(f"  {pod.name}  {pod.phase} for {age(pod.seconds)}{detail}")
+    output.table(
+        ("MODEL", "SNAPSHOT", "SIZE>", "LAST LOOK"), [_model(each) for each in found.models]
+    )
+
+
+def _server(server: ServerStatus) -> tuple[str, ...]:
+    replicas = f"{server.ready}/{server.wanted}"
+    bytes_ = size(server.bytes) if server.bytes else "-"
+    return (server.name, replicas, server.model, server.commit[:12] or "-", bytes_, server.url)
+
+
+def _model(model: ModelStatus) -> tuple[str, ...]:
+    repo_id, _, snapshot = model.snapshot.partition("@")
+    named = f"{repo_id}@{short(snapshot)}" if snapshot else "-"
+    looks = {
+        "whole": f"whole, {age(model.seconds)} ago",
+        "failed": f"failed {age(model.seconds)} ago: {model.detail}",
+        "running": f"being pulled for {age(model.seconds)}",
+        "never": "never",
+    }
+    return (model.name, named, size(model.bytes) if model.bytes else "-", looks[model.look])

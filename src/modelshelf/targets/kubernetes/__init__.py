@@ -1,0 +1,36 @@
+"""Kubernetes as a target: bring a cluster to what modelshelf.yaml and modelshelf.lock say.
+
+`up`, `diff`, `status`, `scale`, `rollback`, `logs` and `down` are the public names, a module each.
+Below them: `applying` applies one object and says what changed; `volumes`, `hub_token`, `pulls`,
+`servers`, `prune`, `ready` and `ask` are the steps of `up`; `jobs`, `lines` and `pods` decide
+purely; `site` holds what every step needs.
+"""
+
+from modelshelf.targets.kubernetes.diff import Change, diff
+from modelshelf.targets.kubernetes.down import down, repo_ids, there
+from modelshelf.targets.kubernetes.logs import Choice as LogChoice
+from modelshelf.targets.kubernetes.logs import logs
+from modelshelf.targets.kubernetes.rollback import rollback
+from modelshelf.targets.kubernetes.scale import scale
+from modelshelf.targets.kubernetes.site import Site, Timeouts
+from modelshelf.targets.kubernetes.status import Status, status
+from modelshelf.targets.kubernetes.up import Options, Report, up
+
+__all__ = [
+    "Change",
+    "LogChoice",
+    "Options",
+    "Report",
+    "Site",
+    "Status",
+    "Timeouts",
+    "diff",
+    "down",
+    "logs",
+    "repo_ids",
+    "rollback",
+    "scale",
+    "status",
+    "there",
+    "up",
+]

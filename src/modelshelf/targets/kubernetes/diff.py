@@ -1,0 +1,115 @@
+"""`diff`: what `up` would change, as the API server itself says in a dry run."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+from collections.abc import Iterator
+
+from modelshelf.config.lock import Lock
+from modelshelf.kube.refusals import ForbiddenError, MissingError
+from modelshelf.targets.kubernetes import applying, prune, servers
+from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.up import wanted_keys
+from modelshelf.targets.render import names
+from modelshelf.targets.render.documents import to_yaml
+from modelshelf.targets.render.names import Object
+from modelshelf.targets.render.plan import Rendered, render
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """What would become of one object.
+
+    Attributes:
+        how: `created`, `changed`, `removed`, or `refused`: it belongs to somebody else.
+        diff: Lines of a unified diff of its YAML; empty for what is not changed.
+    """
+
+    kind: str
+    name: str
+    how: str
+    diff: tuple[str, ...] = ()
+
+
+def diff(site: Site, lock: Lock) -> list[Change]:
+    """What `up` would change; nothing is changed.
+
+    A pull's Job that runs anew is no change: it is how `up` looks at the shelf.
+
+    Raises:
+        UsageError: The file asks for what cannot be.
+        TargetError: The cluster refused.
+    """
+    rendered = render(site.config, lock.only(site.config.models))
+    if _is_new(site, rendered.namespace):
+        return [_created(obj) for obj in _every(rendered, rendered.servers)]
+    prepared = servers.prepare(site, rendered.servers, refresh=False)
+    changes = []
+    for obj in _every(rendered, prepared.objects):
+        if obj["kind"] == "Namespace" and not _may_change(site, obj):
+            continue
+        unused = obj in rendered.code[1:] and obj["metadata"]["name"] not in prepared.maps
+        if not unused and (change := _change(site, obj)):
+            changes.append(change)
+    gone = prune.left_over(site, wanted_keys(rendered, prepared))
+    removed = (Change(obj["kind"], obj["metadata"]["name"], "removed") for obj in gone)
+    return [*changes, *removed]
+
+
+def _every(rendered: Rendered, parts: object) -> Iterator[Object]:
+    assert isinstance(parts, dict)  # noqa: S101 - narrows for the type checker
+    yield from (rendered.namespace, *rendered.storage, *rendered.code)
+    for objects in (*rendered.pulls.values(), *parts.values()):
+        yield from objects
+
+
+def _is_new(site: Site, namespace: Object) -> bool:
+    try:
+        return site.cluster.get("Namespace", namespace["metadata"]["name"]) is None
+    except ForbiddenError:
+        return False
+
+
+def _may_change(site: Site, namespace: Object) -> bool:
+    try:
+        live = site.cluster.get("Namespace", namespace["metadata"]["name"])
+    except ForbiddenError:
+        return False
+    return live is None or applying.ours(live, site.config)
+
+
+def _created(obj: Object) -> Change:
+    return Change(obj["kind"], obj["metadata"]["name"], "created")
+
+
+def _change(site: Site, obj: Object) -> Change | None:
+    key = names.key(obj)
+    live = site.cluster.get(key.kind, key.name, key.namespace or None)
+    if live is None:
+        return _created(obj)
+    if not applying.ours(live, site.config):
+        return Change(key.kind, key.name, "refused", (f"it belongs to {applying.owner(live)}",))
+    if key.kind == "Job":
+        return None
+    try:
+        after = site.cluster.apply(obj, force=True, dry_run=True)
+    except MissingError:
+        return _created(obj)
+    lines = unified(live, after)
+    return Change(key.kind, key.name, "changed", lines) if lines else None
+
+
+def unified(before: Object, after: Object) -> tuple[str, ...]:
+    """The lines of a unified diff between two states of an object; none if they ask alike. Pure."""
+    old, new = (to_yaml([_readable(obj)]).splitlines() for obj in (before, after))
+    lines = difflib.unified_diff(old, new, n=2, lineterm="")
+    return tuple(line for line in lines if not line.startswith(("---", "+++")))
+
+
+def _readable(obj: Object) -> Object:
+    shown = copy.deepcopy(applying.essence(obj))
+    if shown.get("kind") == "Secret":
+        shown["data"] = dict.fromkeys(shown.get("data") or {}, "(not shown)")
+    return shown

@@ -1,0 +1,97 @@
+"""Pods on their way: what they wait for, and those that hang on a node that is gone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+from modelshelf.kube import phases
+from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.targets.kubernetes.events import PodForced, PodPhased
+from modelshelf.targets.kubernetes.site import Site, Told
+from modelshelf.targets.render.names import Object
+
+_GRACE_OVER = 15.0  # seconds that a pod may still hang in Terminating after its grace period
+
+
+def leaving(pod: Object) -> bool:
+    """Whether a pod is being deleted."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def ready(pod: Object) -> bool:
+    """Whether a pod is ready, and stays."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return not leaving(pod) and any(
+        condition.get("type") == "Ready" and condition.get("status") == "True"
+        for condition in conditions
+    )
+
+
+def age(obj: Object, now: float) -> float:
+    """Seconds since an object was created; 0 where that is not known."""
+    created = obj["metadata"].get("creationTimestamp")
+    return max(0.0, now - seconds(created)) if created else 0.0
+
+
+def seconds(timestamp: str) -> float:
+    """Kubernetes' `2026-11-24T16:31:00Z` as seconds since 1970."""
+    return dt.datetime.fromisoformat(timestamp).timestamp()
+
+
+def hangs(pod: Object, gone: frozenset[str], now: float) -> bool:
+    """Whether a pod hangs in Terminating, on a node that cannot end it.
+
+    Args:
+        pod: A pod.
+        gone: Names of nodes that are not ready.
+        now: Seconds since 1970.
+    """
+    if not leaving(pod) or pod.get("spec", {}).get("nodeName") not in gone:
+        return False
+    # The timestamp is when its grace period ends.
+    return now - seconds(pod["metadata"]["deletionTimestamp"]) >= _GRACE_OVER
+
+
+def not_ready(nodes: Iterable[Object]) -> frozenset[str]:
+    """The names of nodes that do not report that they are ready."""
+    return frozenset(node["metadata"]["name"] for node in nodes if not _node_ready(node))
+
+
+def _node_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions") or ()
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+
+
+def force_hanging(site: Site, pods: Sequence[Object]) -> None:
+    """Delete by force what cannot end because its node is gone.
+
+    Nothing is lost by it: a pull's writers share no handle, and servers only read. A user who may
+    not see nodes cannot tell, and waits.
+    """
+    now = site.pace.wall()
+    late = [pod for pod in pods if leaving(pod)]
+    if not late:
+        return
+    try:
+        gone = not_ready(site.cluster.list("Node"))
+    except ForbiddenError:
+        return
+    for pod in late:
+        if hangs(pod, gone, now):
+            name = pod["metadata"]["name"]
+            site.cluster.delete("Pod", name, site.namespace, grace=0)
+            site.tell(PodForced(name, pod["spec"]["nodeName"]))
+
+
+def phase(pod: Object, gate_says: str = "") -> phases.PodPhase:
+    """How far a pod is; `gate_says` is the last line of its gate, where that is known."""
+    return phases.pod_phase(pod, gate_says)
+
+
+def tell_phase(site: Site, told: Told, name: str, pod: Object, gate_says: str = "") -> None:
+    """Tell how far a pod is, if that is news."""
+    now = phase(pod, gate_says)
+    pod_name = pod["metadata"]["name"]
+    event = PodPhased(name, pod_name, now.name, now.detail, age(pod, site.pace.wall()))
+    told.once(pod_name, f"{now.name}: {now.detail}", event)

@@ -1,0 +1,167 @@
+"""Run the Jobs that write to the shelf, all at once, and follow them to their end."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+
+from modelshelf.core.errors import Error, TargetError, TimedOutError
+from modelshelf.core.events import Published, Purged
+from modelshelf.kube.refusals import ExistsError
+from modelshelf.targets.kubernetes import applying, jobs, lines, pods, why
+from modelshelf.targets.kubernetes.events import PullEvent, PullStarted, PullTrouble
+from modelshelf.targets.kubernetes.reading import Line, Readers
+from modelshelf.targets.kubernetes.site import Deadline, Site, Told
+from modelshelf.targets.render import names
+from modelshelf.targets.render.names import Object
+from modelshelf.targets.render.pulling import FINAL_EXIT_CODES
+
+_LAST_LINES = 5.0  # seconds for the rest of a log whose pod has ended
+_BEGIN = 900.0  # seconds until a Job's container must have begun; its image may have to be pulled
+_KEPT_LINES = 8  # that were no JSON, for the error of a Job whose pod told of none
+
+
+def run(site: Site, wanted: Mapping[str, Object]) -> None:
+    """Run a Job for each model, and wait until all are complete.
+
+    A finished Job of the same name is replaced, since running it is how the share is looked at; a
+    running one is joined. The first that fails ends the wait; the others go on in the cluster.
+
+    Args:
+        site: Where.
+        wanted: Model → its Job.
+
+    Raises:
+        Error: A Job failed: of the kind that its pod told of, else `TargetError`.
+    """
+    for model, job in wanted.items():
+        _start(site, model, job)
+    following = {
+        job["metadata"]["name"]: _Following(site, model, job) for model, job in wanted.items()
+    }
+    while following:
+        found = {job["metadata"]["name"]: job for job in _list(site, "Job")}
+        # Pods second: those of a Job that has ended have ended, too.
+        every = _list(site, "Pod")
+        pods.force_hanging(site, every)
+        for name, one in list(following.items()):
+            if one.look(found.get(name), every):
+                del following[name]
+        if following:
+            site.pace.sleep(site.pace.look)
+
+
+def _list(site: Site, kind: str) -> list[Object]:
+    return site.cluster.list(kind, site.namespace, names.of_file(site.config))
+
+
+def _start(site: Site, model: str, job: Object) -> None:
+    key = names.key(job)
+    live = applying.until_alive(site, key)
+    if live is not None and not applying.ours(live, site.config):
+        raise applying.foreign(live)
+    how = "created"
+    if live is not None:
+        if jobs.state(live) == "running":
+            site.tell(PullStarted(model, key.name, "attached"))
+            return
+        site.cluster.delete(key.kind, key.name, key.namespace, wait=True)
+        how = "replaced"
+    try:
+        site.cluster.create(job)
+    except ExistsError:  # another `up` was faster
+        how = "attached"
+    site.tell(PullStarted(model, key.name, how))
+
+
+class _Following:
+    """One Job, from one look to the next."""
+
+    def __init__(self, site: Site, model: str, job: Object) -> None:
+        self._site = site
+        self._model = model
+        self._name = job["metadata"]["name"]
+        self._readers = Readers(site.cluster, site.namespace)
+        self._told = Told(site.tell)
+        self._published = False
+        self._other: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        limit = site.timeouts.pull
+        self._end = None if limit is None else Deadline(site.pace, limit)
+        self._begin = Deadline(site.pace, _BEGIN)
+
+    def look(self, job: Object | None, every: Sequence[Object]) -> bool:
+        """Look once, and tell what is new; whether the Job is complete."""
+        if job is None:
+            raise TargetError(
+                f"Job {self._name} was deleted while it worked on {self._model}",
+                hint="run the same command again",
+            )
+        mine = jobs.pods_of(job, every)
+        for pod in mine:
+            self._read(pod)
+        self._pass_on()
+        if jobs.state(job) == "running":
+            self._refuse_late(job, mine)
+            return False
+        self._readers.finish([pod["metadata"]["name"] for pod in mine], _LAST_LINES)
+        self._pass_on()
+        if jobs.state(job) == "failed":
+            raise self._error(job, mine)
+        self._tell_outcome(mine)
+        return True
+
+    def _read(self, pod: Object) -> None:
+        name = pod["metadata"]["name"]
+        if not jobs.has_log(pod):
+            pods.tell_phase(self._site, self._told, self._model, pod)
+        elif not (jobs.ended(pod) and self._readers.ended(name)):
+            self._readers.read(self._model, name)
+
+    def _pass_on(self) -> None:
+        for line in self._readers.lines():
+            self._pass(line)
+
+    def _pass(self, line: Line) -> None:
+        told = jobs.said(line.text)
+        if told.get("event") == "error":
+            if told.get("exit_code") not in FINAL_EXIT_CODES:
+                self._site.tell(PullTrouble(self._model, line.pod, str(told.get("message", ""))))
+        elif event := lines.event_of(told):
+            self._published |= isinstance(event, Published | Purged)
+            self._site.tell(PullEvent(self._model, event))
+        elif not told:
+            self._other.append(line.text)
+
+    def _refuse_late(self, job: Object, mine: Sequence[Object]) -> None:
+        if mine and jobs.has_log(mine[-1]):
+            self._begin.extend()
+        over = next((d for d in (self._end, self._begin) if d is not None and d.passed), None)
+        waiting = why.job(self._site, job, mine)
+        self._told.awaiting(f"Job {self._name}", waiting)
+        if over is not None:
+            kind = TargetError if waiting else TimedOutError
+            raise kind(
+                f"{self._model}: Job {self._name} did not come further in {over.seconds:g} s"
+                + (f": {waiting}" if waiting else ""),
+                hint="the Job goes on in the cluster; the same command joins it",
+            )
+
+    def _error(self, job: Object, mine: Sequence[Object]) -> Error:
+        for pod in reversed(mine):
+            if error := jobs.typed_error(f"model {self._model}", jobs.outcome(pod)):
+                return error
+        last = next((text for pod in reversed(mine) if (text := why.end(pod))), "")
+        return TargetError(
+            f"Job {self._name} for {self._model} failed: {jobs.failure(job)}"
+            + (f"; {last}" if last else ""),
+            hint="\n  ".join(self._other) or "the next `up` starts it again where it stopped",
+        )
+
+    def _tell_outcome(self, mine: Sequence[Object]) -> None:
+        """Tell how it ended, if its log could not be read to the end."""
+        if self._published:
+            return
+        for pod in reversed(mine):
+            if event := lines.event_of(jobs.outcome(pod)):
+                self._site.tell(PullEvent(self._model, event))
+                return

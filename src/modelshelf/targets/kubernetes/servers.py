@@ -1,0 +1,153 @@
+"""Apply servers: what stays as it is in the cluster, and what is said about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+
+from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.targets.kubernetes import applying
+from modelshelf.targets.kubernetes.events import Awaiting, Kept
+from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.render import names, serving
+from modelshelf.targets.render.names import Object
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """What will be applied for the servers.
+
+    Attributes:
+        objects: Server → its objects, in order.
+        maps: Names of the code maps that their Deployments mount.
+        kept: What is not as the file says, on purpose.
+    """
+
+    objects: Mapping[str, list[Object]]
+    maps: frozenset[str]
+    kept: tuple[Kept, ...]
+
+    def replicas(self, server: str) -> int:
+        """How many pods a server will have."""
+        return int(deployment_of(self.objects[server])["spec"]["replicas"])
+
+
+def deployment_of(objects: Collection[Object]) -> Object:
+    """The Deployment among a server's objects."""
+    return next(obj for obj in objects if obj["kind"] == "Deployment")
+
+
+def prepare(site: Site, rendered: Mapping[str, list[Object]], *, refresh: bool) -> Prepared:
+    """Decide what of the live Deployments stays.
+
+    Args:
+        site: Where.
+        rendered: Server → its objects, as the file has them.
+        refresh: Whether servers get the newest code map, which restarts them.
+    """
+    live = {
+        each["metadata"]["name"]: each
+        for each in site.cluster.list("Deployment", site.namespace, names.of_file(site.config))
+    }
+    present = {
+        each["metadata"]["name"]
+        for each in site.cluster.list(
+            "ConfigMap", site.namespace, {**names.of_file(site.config), names.COMPONENT: names.CODE}
+        )
+    }
+    objects: dict[str, list[Object]] = {}
+    kept: list[Kept] = []
+    for server, parts in rendered.items():
+        wanted = deployment_of(parts)
+        mine = live.get(wanted["metadata"]["name"])
+        final = keep(wanted, mine, present, refresh=refresh)
+        kept += differences(server, wanted, final)
+        objects[server] = [final if obj is wanted else obj for obj in parts]
+    maps = {serving.code_map_of(deployment_of(parts)) for parts in objects.values()}
+    return Prepared(objects, frozenset(name for name in maps if name), tuple(kept))
+
+
+def keep(wanted: Object, live: Object | None, present: Collection[str], *, refresh: bool) -> Object:
+    """A Deployment as it will be applied: the live one's code map and replicas stay. Pure.
+
+    Args:
+        wanted: As the file has it.
+        live: As the cluster has it.
+        present: Names of the code maps that the cluster has: one that is gone cannot stay.
+        refresh: Whether the newest code map is wanted whatever is there.
+    """
+    mounted = serving.code_map_of(live) if live is not None else None
+    fresh = refresh or mounted not in present
+    return serving.keep_replicas(serving.keep_code(wanted, live, refresh=fresh), live)
+
+
+def differences(server: str, wanted: Object, final: Object) -> list[Kept]:
+    """What of a Deployment stays other than the file says. Pure."""
+    kept: list[Kept] = []
+    count, asked = final["spec"]["replicas"], wanted["spec"]["replicas"]
+    if count != asked:
+        why = f"modelshelf.yaml says {asked}, which has not changed since; scale sets the number"
+        kept.append(Kept(server, f"{count} replicas", why))
+    mounted = serving.code_map_of(final)
+    if mounted != serving.code_map_of(wanted):
+        why = "another modelshelf restarts no server; --refresh-code does"
+        kept.append(Kept(server, f"its code, {mounted}", why))
+    return kept
+
+
+def apply_servers(site: Site, prepared: Prepared, code: list[Object], *, force: bool) -> None:
+    """Apply the code maps that servers mount, then the servers."""
+    for obj in code:
+        if obj["metadata"]["name"] in prepared.maps:
+            applying.apply(site, obj, force=force)
+    for event in prepared.kept:
+        site.tell(event)
+    for parts in prepared.objects.values():
+        for obj in parts:
+            applying.apply(site, obj, force=force)
+
+
+def warn_of_missing_gpus(site: Site, prepared: Prepared) -> None:
+    """Say early which resource no node offers; a user who may not see nodes gets no warning."""
+    wanted = {
+        resource: server
+        for server, parts in prepared.objects.items()
+        for resource in extended(deployment_of(parts))
+        if prepared.replicas(server)
+    }
+    if not wanted:
+        return
+    try:
+        nodes = site.cluster.list("Node")
+    except ForbiddenError:
+        return
+    for resource, server in wanted.items():
+        if not offered(nodes, resource):
+            site.tell(
+                Awaiting(
+                    f"server {server}",
+                    f"no node of this cluster offers {resource}: its pods cannot start before one "
+                    "does",
+                )
+            )
+
+
+def extended(deployment: Object) -> frozenset[str]:
+    """The resources besides processor, memory and disk that a Deployment's pods ask for. Pure."""
+    limits = [
+        (each.get("resources") or {}).get("limits") or {}
+        for each in deployment["spec"]["template"]["spec"]["containers"]
+    ]
+    return frozenset(name for part in limits for name, count in part.items() if _asks(name, count))
+
+
+def _asks(name: str, count: object) -> bool:
+    return "/" in name and str(count) != "0"
+
+
+def offered(nodes: Collection[Object], resource: str) -> bool:
+    """Whether any node has a resource. Pure."""
+    return any(
+        str((node.get("status", {}).get("allocatable") or {}).get(resource, "0")) != "0"
+        for node in nodes
+    )

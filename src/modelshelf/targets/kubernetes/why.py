@@ -1,0 +1,62 @@
+"""The reason that Kubernetes gives, with what `kube.reasons` needs to know fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelshelf.core.errors import Error
+from modelshelf.kube import endings, reasons
+from modelshelf.kube.messages import event_about
+from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.render.names import Object
+
+_LATE = "WaitForFirstConsumer"
+_LINES = 3  # of a container that runs and does not answer
+
+
+def server(site: Site, deployment: Object, mine: Sequence[Object]) -> str:
+    """Why a server is not ready; empty if Kubernetes says nothing."""
+    sets = site.cluster.list("ReplicaSet", site.namespace)
+    events = site.cluster.events(site.namespace)
+    found = reasons.why_deployment(deployment, sets, mine, events)
+    if len(running := [pod for pod in mine if _runs(pod)]) != 1 or "does not answer" not in found:
+        return found
+    return reasons.why_pod(running[0], events, said(site, running[0])) or found
+
+
+def said(site: Site, pod: Object, container: str | None = None) -> tuple[str, ...]:
+    """The last lines of a container; none if there are none to be had."""
+    try:
+        name = pod["metadata"]["name"]
+        return tuple(site.cluster.logs(name, site.namespace, container, tail=_LINES))
+    except Error:
+        return ()
+
+
+def job(site: Site, live: Object, mine: Sequence[Object]) -> str:
+    """Why a Job is not complete; empty while its container runs."""
+    if mine and _runs(mine[-1]):
+        return ""
+    return reasons.why_job(live, mine, site.cluster.events(site.namespace))
+
+
+def claim(site: Site, name: str, live: Object | None) -> tuple[str, bool]:
+    """Why a claim is not bound, and whether it will only be once a pod uses it."""
+    if live is None:
+        return f"there is no claim {name}", False
+    volume_name = live["spec"].get("volumeName")
+    wants_volume = volume_name and not live["spec"].get("storageClassName")
+    volume = site.cluster.get("PersistentVolume", volume_name) if wants_volume else None
+    events = site.cluster.events(site.namespace, name)
+    late = (event_about(live, events) or {}).get("reason") == _LATE
+    return reasons.why_claim(live, volume, events), late
+
+
+def end(pod: Object) -> str:
+    """How a pod's container ended, as the end of a sentence; empty if it has not."""
+    ended = endings.ending(pod)
+    return ended.sentence() if ended is not None else ""
+
+
+def _runs(pod: Object) -> bool:
+    return any("running" in (each.get("state") or {}) for each in endings.main_statuses(pod))
