@@ -31,6 +31,7 @@ class Answer:
         length: The Content-Length that is claimed; None for the true one.
         headers: More headers.
         gate: If given, the answer waits for it.
+        after: If given, the connection stays open until then.
     """
 
     status: int = 200
@@ -38,6 +39,7 @@ class Answer:
     length: int | None = None
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     gate: threading.Event | None = None
+    after: threading.Event | None = None
 
 
 def of(obj: Any, status: int = 200, **headers: str) -> Answer:
@@ -102,6 +104,8 @@ class _Talk(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(answer.body)
+        if answer.after:
+            answer.after.wait(10)
         self.close_connection = length != len(answer.body)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815

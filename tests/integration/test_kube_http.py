@@ -234,10 +234,11 @@ def test_following_a_silent_log_ends_after_the_time_that_was_named(api: ApiServe
     """A node that lost its power says nothing more, and closes no connection either."""
     with cluster(api.url) as it:
         gate = threading.Event()
-        api.script = [Answer(gate=gate)]
-        with pytest.raises(UnreachableError):
-            next(it.logs("a", "llm", follow=True, idle=0.05))
+        api.script = [Answer(gate=gate), Answer(body=b"one\n", length=9, after=gate)]
+        assert list(it.logs("a", "llm", follow=True, idle=0.1)) == []
+        assert list(it.logs("a", "llm", follow=True, idle=0.1)) == ["one"]
         gate.set()
+        assert it.calls == 2
 
 
 def test_several_threads_use_one_cluster(api: ApiServer) -> None:

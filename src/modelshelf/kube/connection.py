@@ -85,7 +85,14 @@ class Connection:
             TargetError: It was refused, or no answer came.
         """
         read = idle if follow else _ANSWER
-        with contextlib.closing(self._answer(call, read=read, stream=True)) as response:
+        try:
+            response = self._answer(call, read=read, stream=True)
+        except UnreachableError as error:
+            # A server sends not even headers before there is a first line.
+            if follow and isinstance(error.__cause__, httpx2.ReadTimeout):
+                return
+            raise
+        with contextlib.closing(response):
             try:
                 yield from _lines(response.iter_bytes())
             except httpx2.HTTPError as error:
@@ -119,7 +126,8 @@ class Connection:
                 with contextlib.closing(response):
                     wait = self._refused(call, response, last=last)
             except httpx2.HTTPError as error:
-                if last or not _worth_repeating(call, error):
+                silent = stream and isinstance(error, httpx2.ReadTimeout)
+                if last or silent or not _worth_repeating(call, error):
                     raise self._unreachable(error) from error
             self._sleep(_TRIES.wait(failures, random.random(), wait))  # noqa: S311
         raise AssertionError("the last try returns or raises")
