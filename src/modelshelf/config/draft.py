@@ -93,7 +93,12 @@ def _shelf(shelf: dict[str, str | dict[str, str]]) -> list[str]:
 def _include(globs: tuple[str, ...]) -> list[str]:
     if not globs:
         return []
-    return [_line(f"    include: {json.dumps(globs)}", "which files, such as a quantisation")]
+    return [
+        _line(
+            f"    include: {json.dumps(globs, ensure_ascii=False)}",
+            "which files, such as a quantisation",
+        )
+    ]
 
 
 def _line(text: str, comment: str) -> str:
@@ -106,4 +111,4 @@ def _scalar(text: str) -> str:
         plain = read(f"- {text}", "").data == [text]
     except UsageError:
         plain = False
-    return text if plain else json.dumps(text)
+    return text if plain else json.dumps(text, ensure_ascii=False)

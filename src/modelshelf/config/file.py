@@ -69,7 +69,7 @@ class Config(Section):
     )
     shelf: ShelfConfig = Field(description="Where the files lie.")
     hub: HubConfig = Field(HubConfig(), description="Where models come from.")  # type: ignore[call-arg]
-    pull: PullConfig = Field(PullConfig(), description="How pull Jobs run.")  # type: ignore[call-arg]
+    pull: PullConfig = Field(PullConfig(), description="How the Jobs that pull models run.")  # type: ignore[call-arg]
     models: dict[Key, ModelConfig] = Field(description="The models, by a name of your own.")
     servers: dict[Key, ServerConfig] = Field(
         {}, description="The servers, by the name that their Service will have."

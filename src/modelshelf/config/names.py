@@ -205,4 +205,6 @@ def _mount_source(server: str, colon: str, path: str) -> tuple[str, str]:
     # Without brackets an address with colons could end at any of them.
     if not colon or (":" in server and not server.startswith("[")):
         raise ValueError("there is no host with :/ behind it")
+    if path.startswith("/"):
+        raise ValueError("it has two slashes behind the host, as URLs do")
     return host(server), absolute("/" + path)

@@ -35,10 +35,10 @@ def refusal(path: str, document: Document, found: Iterable[tuple[Place, str]]) -
     """
     lines = sorted({(document.line(place), text) for place, text in found})
     texts = [f"{path}:{line}: {text}" for line, text in lines]
-    more = [text.removeprefix(f"{path}:") for text in texts[1:_SHOWN]]
+    more = [f"line {text.removeprefix(f'{path}:')}" for text in texts[1:_SHOWN]]
     if len(texts) > _SHOWN:
-        more.append(f"{len(texts) - _SHOWN} more")
-    return UsageError(texts[0], hint=f"also line {'; line '.join(more)}" if more else "")
+        more.append(f"and {len(texts) - _SHOWN} more")
+    return UsageError(texts[0], hint=f"also {'; '.join(more)}" if more else "")
 
 
 def explained(root: type[Section], errors: Sequence[ErrorDetails]) -> list[tuple[Place, str]]:

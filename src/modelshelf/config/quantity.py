@@ -53,7 +53,7 @@ def quantity_of(count: int) -> str:
     for unit in reversed(_BINARY):
         scale = _UNITS[unit]
         if count >= _ROUGH * scale or (count >= scale and count % scale == 0):
-            return f"{math.ceil(count / scale)}{unit}"
+            return f"{-(-count // scale)}{unit}"
     return str(count)
 
 

@@ -19,6 +19,7 @@ Place = tuple[str | int, ...]
 
 _MOST = 100_000  # values: aliases of aliases can stand for any number of them
 _DEEPEST = 40
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half a character: no file or API could hold it
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _SCALARS = {
@@ -145,7 +146,7 @@ class _Reading:
     def _scalar(self, node: yaml.Node) -> str | int | float | bool | None:
         kind, text = node.tag.removeprefix(_TAG), node.value
         match kind:
-            case "str" | "merge":
+            case "str" | "merge" if not _SURROGATE.search(text):
                 return str(text)
             case "null":
                 return None
@@ -155,7 +156,7 @@ class _Reading:
                 return int(text)
             case "float":
                 return float(text)
-        raise self._error(node, f"{text[:_DEEPEST]!r} is of a kind that has no meaning here")
+        raise self._error(node, f"{text[:_DEEPEST]!a} is of a kind that has no meaning here")
 
     def _error(self, node: yaml.Node, problem: str) -> UsageError:
         return UsageError(f"{self._path}:{_line(node)}: {problem}")

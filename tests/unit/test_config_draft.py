@@ -1,0 +1,56 @@
+"""The file that `init` writes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelshelf.config.draft import Draft, model_key, server_key
+from modelshelf.config.file import parse
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "server"),
+    [
+        ("hf://mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-instruct-v0-3", "mistral"),
+        ("hf://Qwen/Qwen2.5-7B-Instruct-GGUF@main", "qwen2-5-7b-instruct-gguf", "qwen2"),
+        ("hf://openai/gpt-oss-20b", "gpt-oss-20b", "gpt"),
+        ("hf://x/7b_Vllm-Tiny", "7b-vllm-tiny", "tiny"),
+        ("hf://x/vllm", "vllm", "model"),
+        ("hf://x/___", "model", "model"),
+        ("hf://x/" + "a-" * 30, ("a-" * 20)[:39], "a"),
+    ],
+)
+def test_names_come_from_the_model(source: str, model: str, server: str) -> None:
+    """Keys are made of the repository's name, and are such as a file may have."""
+    assert (model_key(source), server_key(model)) == (model, server)
+
+
+_WORDS = st.text("abcXYZ019.-_", min_size=1, max_size=60)
+
+
+@given(_WORDS, _WORDS, st.sampled_from(["vllm", "llamacpp"]), st.integers(0, 9))
+def test_a_draft_says_what_it_was_told(org: str, name: str, engine: str, gpus: int) -> None:
+    """Whatever a model is called, the draft is a file, and means what it was made of."""
+    source = f"hf://{org}/{name}"
+    key = model_key(source)
+    server = server_key(key)
+    shelf: dict[str, str | dict[str, str]] = {"hostPath": {"path": f"/{name} {{x}}: # y"}}
+    config = parse(Draft(shelf, source, key, server, "true", engine, gpus, ("*'\"é*",)).text())
+    assert config.models[key].source == source
+    assert config.models[key].include == ("*'\"é*",)
+    assert config.namespace == "true"
+    assert config.shelf.host_path is not None
+    assert config.shelf.host_path.path == f"/{name} {{x}}: # y"
+    found = config.servers[server]
+    assert (found.model, found.engine, found.gpus, found.replicas) == (key, engine, gpus, 1)
+
+
+def test_a_draft_is_short_and_teaches() -> None:
+    """Two dozen lines at most, with a comment beside most keys."""
+    shelf: dict[str, str | dict[str, str]] = {"claim": "models"}
+    text = Draft(shelf, "hf://org/name", "name", "name", "llm", "vllm", 1).text()
+    assert len(text.splitlines()) <= 24
+    assert text.count("#") >= 8
+    assert max(len(line) for line in text.splitlines()) <= 100
