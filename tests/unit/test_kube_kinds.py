@@ -1,0 +1,46 @@
+"""Where objects live in the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelshelf.kube.kinds import KINDS, label_selector, named
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "path"),
+    [
+        ("Pod", ("llm", "a"), "/api/v1/namespaces/llm/pods/a"),
+        ("Pod", (None,), "/api/v1/pods"),
+        ("Pod", ("llm", "a", "log"), "/api/v1/namespaces/llm/pods/a/log"),
+        ("Deployment", ("llm",), "/apis/apps/v1/namespaces/llm/deployments"),
+        ("PersistentVolume", (None, "a"), "/api/v1/persistentvolumes/a"),
+        ("PersistentVolume", ("llm", "a"), "/api/v1/persistentvolumes/a"),
+        ("StorageClass", (None, "a b?"), "/apis/storage.k8s.io/v1/storageclasses/a%20b%3F"),
+    ],
+)
+def test_a_path_says_kind_namespace_and_name(
+    kind: str, where: tuple[str | None, ...], path: str
+) -> None:
+    """Kinds that live in no namespace have none in their path."""
+    assert KINDS[kind].path(*where) == path  # type: ignore[arg-type]
+
+
+def test_a_group_is_empty_for_the_core() -> None:
+    """As RBAC rules have it."""
+    assert (KINDS["Pod"].group, KINDS["Job"].group) == ("", "batch")
+
+
+def test_a_selector_is_sorted() -> None:
+    """Equal labels ask the same question; None asks for the label alone."""
+    assert label_selector({"b": "2", "a": None, "c": ""}) == "a,b=2,c="
+
+
+def test_an_object_in_words() -> None:
+    """Kind, and where it is known namespace and name."""
+    assert [named("Pod", "a", "llm"), named("Pod", "a"), named("Pod", "", "llm"), named("Pod")] == [
+        "Pod llm/a",
+        "Pod a",
+        "Pod llm",
+        "Pod",
+    ]
