@@ -1,0 +1,86 @@
+"""`modelshelf render`, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from hub import Hub
+
+from modelshelf.cli.main import main
+
+_EXAMPLE = Path(__file__).parents[2] / "examples" / "llamacpp-hostpath"
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A modelshelf.yaml with its lock, in a folder in which one works, and no Hub to ask."""
+    for name in ("modelshelf.yaml", "modelshelf.lock"):
+        shutil.copyfile(_EXAMPLE / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    return tmp_path / "modelshelf.yaml"
+
+
+def test_objects_go_to_stdout(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without -o it is one stream that `kubectl apply -f -` takes, and nothing else."""
+    assert main(["render"]) == 0
+
+    kinds = [obj["kind"] for obj in yaml.safe_load_all(capsys.readouterr().out)]
+    assert kinds[0] == "Namespace"
+    assert kinds.index("Job") < kinds.index("Deployment")
+
+
+def test_objects_are_json_on_request(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs get one document."""
+    assert main(["render", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)[0]["kind"] == "Namespace"
+
+
+def test_a_folder_is_brought_up_to_date(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is written is told; a second time there is nothing to tell."""
+    assert main(["render", "-o", "deploy"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "created: deploy/serve/30-smollm2.yaml" in told.err
+
+    assert main(["render", "-o", "deploy"]) == 0
+    assert capsys.readouterr().err == "deploy is up to date: 7 files\n"
+
+
+def test_a_folder_is_reported_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each file is named with what happened to it."""
+    assert main(["render", "-o", "deploy", "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["folder"] == "deploy"
+    assert document["files"]["pull/00-namespace.yaml"] == "created"
+
+
+def test_a_model_that_is_new_is_locked(
+    file: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `up`, what the lock lacks is resolved and written down."""
+    repo = hub.add("acme/tiny", {"config.json": b"{}", "tiny.gguf": b"GGUF"}, lfs=["tiny.gguf"])
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    file.write_text(
+        "namespace: llm\nshelf: {claim: models}\n"
+        "models: {tiny: {source: hf://acme/tiny, engine: llamacpp}}\n"
+    )
+
+    assert main(["render", "--locked"]) == 2
+    assert "modelshelf lock" in capsys.readouterr().err
+
+    assert main(["render", "-o", "deploy"]) == 0
+    assert repo.commit in (file.parent / "modelshelf.lock").read_text()
+    assert "tiny: hf://acme/tiny@main" in capsys.readouterr().err
+
+
+def test_refreshing_code_is_about_a_folder(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stdout there is no older map to keep."""
+    assert main(["render", "--refresh-code"]) == 2
+    assert "-o DIR" in capsys.readouterr().err
