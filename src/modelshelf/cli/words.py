@@ -118,6 +118,12 @@ def _(event: events.Verified) -> str:
 
 
 @sentence.register
+def _(event: events.Purged) -> str:
+    what = f"{count(event.snapshots, 'snapshot')}, {size(event.bytes)}"
+    return f"{event.repo_id} deleted: {what}"
+
+
+@sentence.register
 def _(event: events.GateWaiting) -> str:
     return f"waiting: {event.reason}"
 
