@@ -41,6 +41,7 @@ _CAUSES = (
     ),
 )
 _SHORT = re.compile(r"Insufficient ([^\s,.]+(?:\.[^\s,.]+)*)")
+_PREEMPTION = re.compile(r" (?:no new claims to deallocate, )?preemption:")
 _NO_ROOM = (
     ("untolerated taint", "give the server `tolerations` for that taint"),
     ("affinity/selector", "no node has all labels of its `nodeSelector`"),
@@ -67,7 +68,7 @@ def why_pod(pod: Object, events: Iterable[Object] = (), said: Sequence[str] = ()
         return f"{_name(pod)} failed: {one_line(status.get('message') or status['reason'])}"
     if not (pod.get("spec") or {}).get("nodeName"):
         return _unschedulable(pod)
-    if condition(pod, "Ready").get("status") == "True":
+    if status.get("phase") == "Succeeded" or condition(pod, "Ready").get("status") == "True":
         return ""
     for one in statuses(pod):
         if reason := _container(pod, one, events):
@@ -95,7 +96,7 @@ def _unschedulable(pod: Object) -> str:
         return ""
     message = one_line(found.get("message"))
     # What preempting others would help is another question than why there is no room.
-    reason = message.partition(" preemption:")[0].rstrip(".")
+    reason = _PREEMPTION.split(message)[0].rstrip(".")
     return f"no node takes {_name(pod)}: {reason}{_cure(reason)}"
 
 
