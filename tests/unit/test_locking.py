@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import pathlib
-import stat
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from modelshelf import locking, sources
 from modelshelf.config.file import parse
 from modelshelf.config.lock import Choice, Lock, read
+from modelshelf.core import files
 from modelshelf.core.errors import (
     Error,
     NoSpaceError,
@@ -253,13 +254,16 @@ def test_a_lock_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
     assert "--shelf" not in caught.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written(tmp_path: pathlib.Path) -> None:
-    """Somebody else's folder is named."""
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(NotWritableError, match="may not write"):
-        locking.write(str(tmp_path / "modelshelf.lock"), Lock())
-    tmp_path.chmod(stat.S_IRWXU)
+def test_a_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's folder is told from a full disk."""
+    for code, kind in ((errno.EACCES, NotWritableError), (errno.ENOSPC, NoSpaceError)):
+
+        def refuse(path: str, data: bytes, code: int = code) -> None:
+            raise OSError(code, os.strerror(code), path)
+
+        monkeypatch.setattr(files, "write", refuse)
+        with pytest.raises(kind, match=r"/srv"):
+            locking.write("/srv/modelshelf.lock", Lock())
 
 
 def test_the_choice_of_the_file_is_what_counts(hub: Repositories) -> None:

@@ -79,8 +79,8 @@ class PullConfig(Section):
     )
     deadline: Positive | None = Field(
         None,
-        description="Seconds after which a pull is given up; by default computed from the "
-        "model's size.",
+        description="Seconds after which a pull is given up; by default 6 hours, and "
+        "more for what 5 MB/s would not be enough for.",
     )
 
 

@@ -102,8 +102,9 @@ def _server(config: Config, server: ServerConfig) -> Iterator[Problem]:
 def _custom(server: ServerConfig) -> Iterator[Problem]:
     if server.image is None:
         yield (), "engine custom needs an image"
-    if not any("{model}" in part for part in server.command):
-        yield ("command",), "engine custom needs a command with {model}, the path to load from"
+    if not any("{model}" in part for part in (*server.command, *server.args)):
+        what = "a command (or args) with {model}, the path to load from"
+        yield ("command",), f"engine custom needs {what}"
     for name in ("context_length", "parallel"):
         if getattr(server, name) is not None:
             key = type(server).model_fields[name].alias or name

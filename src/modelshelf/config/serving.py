@@ -54,15 +54,15 @@ class ServerConfig(Section):
     )
     command: tuple[Text, ...] = Field(
         (),
-        description="custom: the command. {model} becomes the model's path, {port} the port and "
-        "{name} the model's name in the API.",
+        description="custom: the command, unless the image has one that `args` suffice for. In both, "
+        "{model} becomes the model's path, {port} the port and {name} the model's name in the API.",
     )
     health: HttpPath = Field(
         "/health",
         description="custom: the path that answers with 200 once the model is loaded.",
     )
     port: Port | None = Field(
-        None, description="The port in the container; by default the engine's usual one."
+        None, description="The port in the container; by default 8000, whatever the engine."
     )
     args: tuple[Text, ...] = Field(
         (), description="Arguments that are added to the engine's command."
@@ -83,15 +83,20 @@ class ServerConfig(Section):
         None, description="The model's name in the API; by default the server's key."
     )
     context_length: Positive | None = Field(
-        None, description="Tokens of context; by default what the model states."
+        None,
+        description="Tokens that one request and its answer may have together; by default what "
+        "the model states. llamacpp on a CPU has 8192 for all requests together instead, since a "
+        "model's own length can be more than the memory of any pod.",
     )
     parallel: Positive | None = Field(
-        None, description="Requests that one pod works on at a time; by default the engine's."
+        None,
+        description="Requests that one pod works on at a time; by default 4 for llamacpp, and "
+        "what vLLM chooses.",
     )
     drain: Count | None = Field(
         None,
         description="Seconds that requests in flight have to finish when a pod stops; by default "
-        "the engine's.",
+        "120 for vllm, which finishes them after SIGTERM, and 30 for the others.",
     )
     start_within: Positive | None = Field(
         None,
@@ -109,9 +114,11 @@ class ServerConfig(Section):
         "where clients are.",
     )
     user: Uid | None = Field(
-        None, description="The uid of the engine; by default the one that its image expects."
+        None,
+        description="The uid of the engine; by default the one that vLLM's image expects (2000), "
+        "and `shelf.user` for the others.",
     )
-    group: Count | None = Field(None, description="The gid of the engine.")
+    group: Count | None = Field(None, description="The gid that goes with it.")
     shm: Size | None = Field(
         None, description="How large /dev/shm is; by default what the number of GPUs needs."
     )

@@ -19,8 +19,8 @@ class Nfs(Section):
     size: Size | None = Field(
         None,
         description="How large the share is. Kubernetes wants some number for a volume and does "
-        "not enforce it for NFS; given, a model that is larger than this is refused before it is "
-        "pulled.",
+        "not enforce it for NFS (1Ti without this key); given, a model that is "
+        "larger than this is refused before it is pulled.",
     )
     driver: ObjectName | None = Field(
         None,
@@ -30,8 +30,8 @@ class Nfs(Section):
     )
     mount_options: tuple[MountOption, ...] | None = Field(
         None,
-        description="Options for mounting, instead of the usual ones (NFS 4.1, hard, long "
-        "timeouts, no access times).",
+        description="Options for mounting, instead of NFS 4.1, hard, long timeouts, large blocks "
+        "and no access times.",
     )
 
 
