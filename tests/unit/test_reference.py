@@ -13,6 +13,7 @@ import pytest
 
 import modelshelf
 from modelshelf import api
+from modelshelf.config import names, quantity
 from modelshelf.core import shelf
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -48,16 +49,16 @@ def test_unknown_names_are_attribute_errors() -> None:
         modelshelf.nothing  # noqa: B018 - the access is what is tested
 
 
-@pytest.mark.parametrize("module", [api, shelf], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [api, shelf, names, quantity], ids=lambda m: m.__name__)
 def test_examples(module: ModuleType, tmp_path: pathlib.Path) -> None:
     """The examples in docstrings do what they say, in a folder called `tmp`."""
     tiny = tmp_path / "tiny"
     tiny.mkdir()
     (tiny / "config.json").write_bytes(b"{}")
     (tiny / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    names = {**vars(module), "tmp": tmp_path, "os": os}
+    known = {**vars(module), "tmp": tmp_path, "os": os}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    tests = [t for t in doctest.DocTestFinder().find(module, globs=names) if t.examples]
+    tests = [t for t in doctest.DocTestFinder().find(module, globs=known) if t.examples]
     assert tests
     for test in tests:
         assert runner.run(test).failed == 0, test.name

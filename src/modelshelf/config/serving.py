@@ -54,8 +54,9 @@ class ServerConfig(Section):
     )
     command: tuple[Text, ...] = Field(
         (),
-        description="custom: the command, unless the image has one that `args` suffice for. In both, "
-        "{model} becomes the model's path, {port} the port and {name} the model's name in the API.",
+        description="custom: the command, unless the image has one that `args` suffice for. In "
+        "both, {model} becomes the model's path, {port} the port and {name} the model's name in "
+        "the API.",
     )
     health: HttpPath = Field(
         "/health",
