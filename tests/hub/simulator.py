@@ -57,6 +57,7 @@ class Hub:
     Args:
         redirect: Whether LFS files come from the file host.
         tls: Certificate of both ports, for https.
+        address: Where both ports listen; pods reach no loopback.
 
     Attributes:
         requests: Every request so far, in the order of arrival, both ports'.
@@ -67,7 +68,13 @@ class Hub:
         host: The file host's port.
     """
 
-    def __init__(self, *, redirect: bool = False, tls: Certificate | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        redirect: bool = False,
+        tls: Certificate | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.page_size = 1000
@@ -78,12 +85,12 @@ class Hub:
         self._signed: dict[str, _Signed] = {}
         self._lock = threading.Lock()
         context = tls.context() if tls else None
-        self.hub = Server("hub", self._answer, self._refuses, context)
-        self.host = Server("host", self._answer, self._refuses, context)
+        self.hub = Server("hub", self._answer, self._refuses, context, address)
+        self.host = Server("host", self._answer, self._refuses, context, address)
 
     @property
     def url(self) -> str:
-        """What HF_ENDPOINT is set to: `http://127.0.0.1:PORT`."""
+        """What HF_ENDPOINT is set to: `http://ADDRESS:PORT`."""
         return self.hub.url
 
     def start(self) -> None:

@@ -73,6 +73,7 @@ class Server(http.server.ThreadingHTTPServer):
         answer: Called for each request, on the connection's thread.
         refuse: Called for each new connection; True resets it.
         tls: The server's side of TLS, for https.
+        address: Where it listens.
 
     Attributes:
         accepted: Connections so far.
@@ -90,8 +91,10 @@ class Server(http.server.ThreadingHTTPServer):
         answer: Answer,
         refuse: Callable[[], bool],
         tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+        super().__init__((address, 0), _Connection)
+        self._address = address
         self.origin = origin
         self.answer = answer
         self.accepted = 0
@@ -105,8 +108,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.server_address[1]}"
+        """`http://ADDRESS:PORT`."""
+        return f"{'https' if self._tls else 'http'}://{self._address}:{self.server_address[1]}"
 
     @property
     def connections(self) -> int:

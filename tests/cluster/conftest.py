@@ -1,0 +1,88 @@
+"""What tests on a real Kubernetes share.
+
+Run them by `python -m lab build && python -m lab run pytest tests/cluster`; see `lab.cluster`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub import Hub
+from lab.cluster import Cluster, one_node, why_not
+
+_NUMBERS = itertools.count(1)
+_OWNER = 1000
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real cluster of one node, the same for all tests."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with one_node() as started:
+        yield started
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A name for a namespace that does not exist; what is in it afterwards is deleted."""
+    name = f"test-{os.getpid()}-{next(_NUMBERS)}"
+    yield name
+    _empty(cluster, name)
+
+
+@pytest.fixture
+def restricted(cluster: Cluster, namespace: str) -> str:
+    """A namespace that exists, takes pods at once, and enforces Pod Security `restricted`."""
+    cluster.kubectl("create", "namespace", namespace)
+    enforce = "pod-security.kubernetes.io/enforce=restricted"
+    cluster.kubectl("label", "namespace", namespace, enforce)
+    # Until its account is there, a bare pod is refused.
+    account = ["--namespace", namespace, "serviceaccount/default"]
+    cluster.kubectl("wait", "--for=create", "--timeout=30s", *account)
+    return namespace
+
+
+@pytest.fixture
+def share(cluster: Cluster, namespace: str) -> Path:
+    """An empty folder on the node, for a hostPath that stands for the share; user 1000 owns it."""
+    if cluster.share is None:
+        pytest.skip("somebody's own cluster: the node's folders cannot be looked at")
+    folder = cluster.share / namespace
+    folder.mkdir()
+    os.chown(folder, _OWNER, _OWNER)
+    return folder
+
+
+@pytest.fixture
+def hub(cluster: Cluster) -> Iterator[Hub]:
+    """A Hub that pods reach, and that counts what it sends them."""
+    with Hub(address=cluster.address) as hub:
+        yield hub
+
+
+@pytest.fixture
+def gpus(cluster: Cluster) -> Iterator[int]:
+    """Two GPUs on the node, as far as the scheduler can see."""
+    cluster.set_gpus(2)
+    yield 2
+    cluster.set_gpus(0)
+
+
+def _empty(cluster: Cluster, namespace: str) -> None:
+    """Delete a namespace with all that is in it, and the volumes that its claims were bound to."""
+    now = ["--ignore-not-found", "--namespace", namespace]
+    # Whoever makes pods first, then the pods, which need not take their leave.
+    cluster.kubectl("delete", "deployments,jobs,replicasets", "--all", "--wait=false", *now)
+    cluster.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", *now)
+    # Kubernetes takes seconds to see that a namespace is empty, and nobody needs its name again.
+    later = ["--ignore-not-found", "--wait=false"]
+    cluster.kubectl("delete", "namespace", namespace, *later)
+    for volume in json.loads(cluster.kubectl("get", "persistentvolumes", "-o=json"))["items"]:
+        if volume["spec"].get("claimRef", {}).get("namespace") == namespace:
+            cluster.kubectl("delete", "persistentvolume", volume["metadata"]["name"], *later)
