@@ -51,7 +51,6 @@ def test_a_share_is_two_volumes_bound_to_two_claims() -> None:
             "capacity": {"storage": "1Ti"},
             "accessModes": ["ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "",
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",

@@ -150,7 +150,6 @@ def _volume(config: Config, mode: Mode, about: str, source: Object) -> Object:
             "capacity": {"storage": config.shelf.size or SIZE},
             "accessModes": [_ACCESS[mode]],
             "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "",
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
@@ -168,6 +167,7 @@ def _bound_claim(volume: Object) -> Object:
     reference = spec["claimRef"]
     wish = {
         "accessModes": list(spec["accessModes"]),
+        # No class, as the volume has none: left out, a claim gets the cluster's default.
         "storageClassName": "",
         "volumeName": metadata["name"],
         "resources": {"requests": {"storage": _ASKED}},
