@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hub import Hub
 from lab.cluster import Cluster, one_node, why_not
+from projects import Project, add_smollm2
 
 _NUMBERS = itertools.count(1)
 _OWNER = 1000
@@ -64,6 +65,13 @@ def hub(cluster: Cluster) -> Iterator[Hub]:
     """A Hub that pods reach, and that counts what it sends them."""
     with Hub(address=cluster.address) as hub:
         yield hub
+
+
+@pytest.fixture
+def project(tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: Path) -> Project:
+    """One llama.cpp server of a real model, with a folder of the node as the share."""
+    add_smollm2(hub)
+    return Project(tmp_path, cluster, namespace, hub, {"hostPath": {"path": str(share)}})
 
 
 @pytest.fixture
