@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
+import signal
 import socket
-import subprocess
-import time
 from pathlib import Path
 from typing import Literal, Self
 
 from lab import debian
+from lab.processes import Process
 
 PORT = 2049
 _PACKAGES = ("nfs-ganesha", "nfs-ganesha-vfs")
@@ -19,10 +18,6 @@ _PACKAGES = ("nfs-ganesha", "nfs-ganesha-vfs")
 _LIBRARIES = ("usr/lib/ganesha", "usr/lib/x86_64-linux-gnu/libnfsidmap")
 _PLUGINS = "usr/lib/x86_64-linux-gnu/ganesha"
 _IDMAP = "[General]\nDomain = lab\n[Translation]\nMethod = nsswitch\n"
-
-
-class NfsStartError(Exception):
-    """The server did not come up; the message ends with the last lines of its log."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +62,15 @@ def configuration(address: str, folder: Path, plugins: Path, exports: tuple[Expo
     return "\n".join(blocks) + "\n"
 
 
+def program() -> debian.Tree:
+    """The unpacked nfs-ganesha.
+
+    Raises:
+        PartError: It cannot be fetched here.
+    """
+    return debian.unpacked("nfs-ganesha", _PACKAGES)
+
+
 class NfsServer:
     """A server that can be killed and started again; use it as a context manager.
 
@@ -77,10 +81,10 @@ class NfsServer:
     """
 
     def __init__(self, folder: Path, address: str, exports: tuple[Export, ...]) -> None:
-        self._tree = debian.unpacked("nfs-ganesha", _PACKAGES)
+        self._tree = program()
         self._folder = folder
         self._address = address
-        self._child: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         (folder / "recovery").mkdir(parents=True, exist_ok=True)
         (folder / "idmapd.conf").write_text(_IDMAP)
         plugins = self._tree.folder / _PLUGINS
@@ -93,48 +97,33 @@ class NfsServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    @property
-    def log(self) -> Path:
-        """What the server wrote."""
-        return self._folder / "ganesha.log"
-
     def start(self) -> None:
         """Start it and wait until it takes connections.
 
         Raises:
-            NfsStartError: It ended, or took none within 20 s.
+            StartError: It ended, or took none within 20 s.
         """
         # Compiled in: Kerberos' credentials, which nobody asks for here.
         Path("/run/ganesha").mkdir(exist_ok=True)
         folder = self._folder
         argv = [f"{self._tree.program('ganesha.nfsd')}", "-F", "-f", f"{folder}/ganesha.conf"]
-        argv += ["-L", f"{self.log}", "-p", f"{folder}/ganesha.pid"]
-        with open(self.log, "ab") as log:
-            self._child = subprocess.Popen(argv, env=self._env(), stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
-        while not self._answers():
-            if time.monotonic() > deadline or self._child.poll() is not None:
-                self.kill()
-                raise NfsStartError(f"nfs-ganesha does not start: {self._last_words()}")
-            time.sleep(0.05)
+        argv += ["-L", f"{folder}/ganesha.log", "-p", f"{folder}/ganesha.pid"]
+        # The name is that of its own log, so that a failed start shows that.
+        self._process = Process("ganesha", argv, folder, self._env())
+        self._process.until(self._answers, "the NFS server takes connections", 20)
 
     def kill(self) -> None:
         """End it as a power cut would, without a word to its clients."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            self._child = None
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.stop()
+            self._process = None
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((self._address, PORT), 1):
-            return True
-        return False
+        socket.create_connection((self._address, PORT), 1).close()
+        return True
 
     def _env(self) -> dict[str, str]:
-        env = os.environ | self._tree.env
+        env = self._tree.env
         folders = [str(self._tree.folder / folder) for folder in _LIBRARIES]
-        env["LD_LIBRARY_PATH"] = ":".join([*folders, env.get("LD_LIBRARY_PATH", "")])
-        return env
-
-    def _last_words(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+        return env | {"LD_LIBRARY_PATH": ":".join([*folders, env.get("LD_LIBRARY_PATH", "")])}

@@ -1,0 +1,45 @@
+"""Two virtual machines as nodes, with an NFS share between them."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import machines
+from lab import namespace as lab_namespace
+from lab.machines import TwoNodes
+
+
+def why_not() -> str | None:
+    """One line saying why there are no such nodes here, or None."""
+    if reason := lab_namespace.why_not():
+        return reason
+    if not lab_namespace.inside():
+        return "two nodes live in a namespace: python -m lab run pytest tests/nfs"
+    return None
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[TwoNodes]:
+    """Two Ready nodes and their share, for all tests of a run."""
+    if reason := why_not():
+        pytest.skip(reason)
+    # Not in pytest's folders: those are kept for three runs, and the disks' copies are large.
+    with (
+        tempfile.TemporaryDirectory(prefix="modelshelf-nodes-") as folder,
+        machines.two_nodes(Path(folder)) as nodes,
+    ):
+        yield nodes
+
+
+@pytest.fixture
+def namespace(nodes: TwoNodes) -> Iterator[str]:
+    """A namespace of the test's own, which enforces nothing; gone afterwards with its pods."""
+    name = f"test-{secrets.token_hex(3)}"
+    nodes.kubectl("create", "namespace", name)
+    nodes.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
+    yield name
+    nodes.kubectl("delete", "namespace", name, "--timeout=120s")
