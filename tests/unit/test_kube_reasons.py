@@ -156,6 +156,10 @@ def test_events_of_a_predecessor_do_not_count() -> None:
             'container engine of pod llm/m-1 cannot be started: exec: "vllm": not found in $PATH',
         ),
         (
+            pod([], [state("engine", terminated(128, "exec: x: not found", reason="StartError"))]),
+            "container engine of pod llm/m-1 cannot be started: exec: x: not found",
+        ),
+        (
             pod(phase="Failed", reason="Evicted", message="The node was low on memory."),
             "pod llm/m-1 failed: The node was low on memory.",
         ),
@@ -411,7 +415,7 @@ LATER = "2026-11-24T11:00:00Z"
 )
 def test_a_job_says_what_its_newest_pod_says(it: Object, pods: list[Object], reason: str) -> None:
     """Core's own error first; what refuses a pod only where there is none."""
-    events = [event("Job", "pull-m", "FailedCreate", "exceeded quota")]
+    events = [event("Job", "pull-m", "FailedCreate", "Error creating: exceeded quota")]
     if pods:
         assert why_job(it, pods) == reason
     assert why_job(it, pods, events if not pods else ()) == reason
@@ -490,7 +494,7 @@ STUCK_WHY = (
             deployment(observed=1),
             SETS,
             [],
-            "Deployment llm/m was not looked at since it changed: is the controller manager up?",
+            "Deployment llm/m has changed, and the controller manager has not looked at it yet",
         ),
         (
             deployment(condition("Progressing", "False", 'ReplicaSet "m-new" has timed out')),
@@ -520,7 +524,7 @@ def test_a_refusal_may_stand_in_an_event() -> None:
     events = [event("ReplicaSet", "m-new", "FailedCreate", f"Error creating: {QUOTA}")]
     few = [replicaset("m-old", 9), replicaset("m-new", 10, replicas=0)]
     assert why_deployment(deployment(), few, [], events) == (
-        f"Deployment llm/m may not start a pod: Error creating: {QUOTA}"
+        f"Deployment llm/m may not start a pod: {QUOTA}"
     )
     assert why_deployment(deployment(), SETS, [], events) == ""
 

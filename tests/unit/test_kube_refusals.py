@@ -15,6 +15,7 @@ from modelshelf.kube.refusals import (
     ExistsError,
     ForbiddenError,
     MissingError,
+    passing,
     refusal,
 )
 
@@ -192,3 +193,29 @@ def test_who_is_not_an_api_server_is_not_quoted(body: bytes) -> None:
     """What stands between may answer with anything."""
     error = refusal(APPLY, SERVER, "prod", 418, body)
     assert str(error) == f"{SERVER} refused to apply Deployment llm/mistral: HTTP status 418"
+
+
+UNKNOWN = "failed to create typed patch object (llm/m; apps/v1, Kind=Deployment): .x: not declared"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "message", "again"),
+    [
+        ("GET", 429, "too many requests", True),
+        ("PATCH", 503, "unavailable", True),
+        ("PATCH", 500, "etcdserver: leader changed", True),
+        ("PATCH", 500, UNKNOWN, False),
+        ("PATCH", 409, "conflict", False),
+        ("POST", 429, "too many requests", True),
+        ("POST", 503, "unavailable", False),
+    ],
+)
+def test_what_may_pass_is_worth_another_try(
+    method: str,
+    status: int,
+    message: str,
+    again: bool,  # noqa: FBT001
+) -> None:
+    """Not a field that does not exist, whose status is 500 too, nor what may have been done."""
+    body = json.dumps({"kind": "Status", "message": message}).encode()
+    assert passing(Call("x", "Pod", "a", "llm", method, "/x"), status, body) is again

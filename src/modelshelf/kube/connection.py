@@ -24,13 +24,11 @@ from modelshelf.core.retries import Backoff, retry_after
 from modelshelf.kube import plugins
 from modelshelf.kube.calls import Call
 from modelshelf.kube.kubeconfig import KubeContext
-from modelshelf.kube.refusals import UnreachableError, refusal
+from modelshelf.kube.refusals import UnreachableError, passing, refusal
 
 _CONNECT = 5.0  # seconds
 _ANSWER = 60.0  # seconds; the API server itself gives up after as many
 _TRIES = Backoff(tries=4, first=0.4, most=10.0)
-_RETRIED = frozenset({429, 500, 502, 503, 504})
-_NOT_DONE = frozenset({429})  # what also a create may be repeated after
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,9 +132,9 @@ class Connection:
 
     def _refused(self, call: Call, response: httpx2.Response, *, last: bool) -> float | None:
         """Raise what a refusal means; return, with seconds to wait, if it is worth another try."""
-        status = response.status_code
-        failed = refusal(call, self.server, self.context, status, response.read())
-        if status not in (_NOT_DONE if call.method == "POST" else _RETRIED):
+        status, body = response.status_code, response.read()
+        failed = refusal(call, self.server, self.context, status, body)
+        if not passing(call, status, body):
             raise failed
         if last:
             raise UnreachableError(str(failed), hint=self._look())

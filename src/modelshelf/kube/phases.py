@@ -39,8 +39,9 @@ class PodPhase:
 
     Attributes:
         name: `pending` (no node yet), `unschedulable`, `scheduled` (a node has it, and mounts its
-            volumes), `image`, `gate` (the init container runs), `weights` (the engine runs, and
-            does not answer yet), `ready`, `done`, `failed` or `terminating`.
+            volumes), `image` (once for the gate, once for the engine), `gate` (the init container
+            runs), `weights` (the engine runs, and does not answer yet), `ready`, `done`, `failed`
+            or `terminating`.
         detail: More about it, in one sentence or part of one; may be empty.
     """
 

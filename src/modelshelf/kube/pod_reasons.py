@@ -15,6 +15,7 @@ from modelshelf.kube.messages import event_about, one_line
 from modelshelf.kube.phases import ENDING_AGAIN, IMAGE_TROUBLE, START_TROUBLE, pod_phase
 
 _OOM = "OOMKilled"
+_NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
 _NOT_STARTED = (
     "FailedMount",
     "FailedAttachVolume",
@@ -114,20 +115,23 @@ def _container(pod: Object, status: Object, events: Sequence[Object]) -> str:
     if reason in IMAGE_TROUBLE:
         return _image(pod, status, why, events)
     if reason in START_TROUBLE:
-        return (
-            f"container {status['name']} of {_name(pod)} cannot be started: "
-            f"{one_line(why.get('message') or reason)}"
-        )
+        return _no_start(pod, status, why.get("message") or reason)
     ended = of_status(status)
     trouble = reason == ENDING_AGAIN or "terminated" in (status.get("state") or {})
     if ended is None or not trouble or not (ended.exit_code or status in main_statuses(pod)):
         return ""
+    if ended.reason in _NEVER_RAN:
+        return _no_start(pod, status, ended.said())
     if ended.reason == _OOM:
         return (
             f"container {status['name']} of {_name(pod)} was killed: it needs more memory than "
             f"its limit of {_memory(pod, status['name'])}; raise `resources.limits.memory`"
         )
     return f"container {one_line(ended.sentence())} ({_name(pod)})"
+
+
+def _no_start(pod: Object, status: Object, why: str) -> str:
+    return f"container {status['name']} of {_name(pod)} cannot be started: {one_line(why)}"
 
 
 def _image(pod: Object, status: Object, why: Object, events: Sequence[Object]) -> str:

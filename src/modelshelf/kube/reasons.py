@@ -41,7 +41,7 @@ def why_job(job: Object, pods: Iterable[Object], events: Iterable[Object] = ()) 
         return found[-1]
     refused = event_about(job, events, ("FailedCreate",))
     if refused and not any(_open(pod) for pod in mine):
-        return f"{name} may not start a pod: {one_line(refused.get('message'))}"
+        return f"{name} may not start a pod: {_no_pod(refused)}"
     said = _last_words(mine)
     return f"{name} tries again after its pod said: {said}" if said else ""
 
@@ -76,7 +76,7 @@ def why_deployment(
         return f"{name} is paused: `kubectl rollout resume` lets it go on"
     seen = (deployment.get("status") or {}).get("observedGeneration", 0)
     if seen < deployment["metadata"].get("generation", 0):
-        return f"{name} was not looked at since it changed: is the controller manager up?"
+        return f"{name} has changed, and the controller manager has not looked at it yet"
     late = condition(deployment, "Progressing")
     if late.get("status") == "False":
         return f"{name}: {one_line(late.get('message'))}"
@@ -94,13 +94,18 @@ def _refused(deployment: Object, newest: Object | None, events: Sequence[Object]
     for obj in filter(None, (newest, deployment)):
         found = condition(obj, "ReplicaFailure")
         if found.get("status") == "True":
-            return one_line(found.get("message"))
+            return _no_pod(found)
     status = (newest or {}).get("status") or {}
     wanted = ((newest or {}).get("spec") or {}).get("replicas", 0)
     if newest is None or status.get("replicas", 0) >= wanted:
         return ""
     event = event_about(newest, events, ("FailedCreate",))
-    return one_line(event.get("message")) if event else ""
+    return _no_pod(event) if event else ""
+
+
+def _no_pod(refusal: Object) -> str:
+    # An event says it with this before it, a condition without.
+    return one_line(refusal.get("message")).removeprefix("Error creating: ")
 
 
 def _first_of(found: Sequence[str]) -> str:

@@ -11,6 +11,10 @@ from modelshelf.kube.calls import Call
 
 _UNAUTHORISED, _FORBIDDEN, _MISSING, _CONFLICT = 401, 403, 404, 409
 _MALFORMED = frozenset({400, 422})
+_BUSY = 429
+_FAILING = frozenset({_BUSY, 500, 502, 503, 504})
+# What a field that no schema has is refused with, as status 500 (Kubernetes 1.36, measured).
+_NOT_TYPED = "failed to create typed"
 # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go: what RBAC's refusal says.
 _RBAC = re.compile(
     r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
@@ -76,6 +80,19 @@ def refusal(call: Call, server: str, context: str, status: int, body: bytes) -> 
     if status == _CONFLICT:
         return _conflict(call, server, said, sentence)
     return TargetError(sentence)
+
+
+def passing(call: Call, status: int, body: bytes) -> bool:
+    """Whether the same question may soon get a better answer, and may be put again.
+
+    Args:
+        call: The question.
+        status: HTTP status of the refusal.
+        body: Its body.
+    """
+    if call.method == "POST":
+        return status == _BUSY  # after anything else it may have been done
+    return status in _FAILING and _NOT_TYPED not in str(_status(body).get("message"))
 
 
 def _status(body: bytes) -> dict[str, Any]:
