@@ -95,8 +95,8 @@ def _kernel_package() -> str:
 
 
 def _own_content() -> str:
-    """A digest of the files of this folder that go into the disk."""
-    files = [*(_HERE / name for name in _SCRIPTS), *sorted(_ETC.iterdir())]
+    """A digest of what the disk is made by and of: this module, and the files of this folder."""
+    files = [Path(__file__), *(_HERE / name for name in _SCRIPTS), *sorted(_ETC.iterdir())]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
