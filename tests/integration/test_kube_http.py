@@ -450,3 +450,33 @@ def test_a_plugins_failure_to_renew_is_ours(api: ApiServer, tmp_path: Path) -> N
         with pytest.raises(TargetError, match="ended with exit code 3") as raised:
             it.get("Pod", "a", "llm")
     assert type(raised.value) is TargetError
+
+
+@pytest.mark.parametrize(
+    ("user", "what"),
+    [
+        ({"token": "SECRET\n"}, "a token or path with characters that HTTP forbids"),
+        ({"tokenFile": "/no/token"}, "Token file /no/token not found"),
+        ({"tokenFile": "/"}, "[Errno 21] Is a directory: '/'"),
+    ],
+)
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    api: ApiServer, user: dict[str, Any], what: str
+) -> None:
+    """Neither in the message nor in what led to it."""
+    with cluster(api.url, **user) as it, pytest.raises(UsageError) as raised:
+        it.get("Pod", "a", "llm")
+    assert str(raised.value) == f"{api.url} (context test) cannot be asked: {what}"
+    assert raised.value.__suppress_context__
+    assert api.asked == []
+
+
+def test_credentials_go_to_their_own_server_only(api: ApiServer) -> None:
+    """A URL in the place of a path is a path."""
+    with cluster(api.url, token="t0ken") as it:
+        it.request("GET", "http://other.example/x")
+        it.request("GET", "//other.example/x")
+    assert [request.path for request in api.asked] == [
+        "/http://other.example/x",
+        "/other.example/x",
+    ]

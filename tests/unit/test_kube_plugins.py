@@ -114,6 +114,9 @@ def test_a_plugin_that_fails_is_named_with_its_hint(code: str, what: str) -> Non
 
 def test_a_plugin_that_is_not_installed_is_named() -> None:
     """With the system's reason."""
-    with pytest.raises(TargetError, match="cannot be started: No such file or directory") as raised:
+    with pytest.raises(TargetError, match="started: No such file or directory: /no") as raised:
         run({"apiVersion": V1, "command": "/no/such/login"}, CONTEXT)
     assert raised.value.hint == "run it by hand: it says more"
+    unread = KubeContext("prod", "https://c", {"certificate-authority": "/no/ca.crt"}, {})
+    with pytest.raises(TargetError, match=r"No such file or directory: /no/ca\.crt"):
+        run({"apiVersion": V1, "command": "true", "provideClusterInfo": True}, unread)

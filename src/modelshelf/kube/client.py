@@ -251,6 +251,8 @@ class Cluster:
         Raises:
             UnreachableError: No answer came.
         """
+        # The credentials go nowhere else, whatever is asked for.
+        path = f"/{path.lstrip('/')}"
         call = Call("ask", path, "", None, method, path, body=body, headers=headers or {})
         return self._connection.once(call, timeout)
 

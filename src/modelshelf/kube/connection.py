@@ -143,15 +143,25 @@ class Connection:
     def _send(self, call: Call, *, read: float | None, stream: bool) -> httpx2.Response:
         with self._lock:
             self.calls += 1
-        request = self._http.build_request(
-            call.method,
-            call.path,
-            params=call.params or None,
-            content=call.body,
-            headers=dict(call.headers),
-            timeout=httpx2.Timeout(_ANSWER, connect=_CONNECT, read=read),
-        )
-        return self._http.send(request, stream=stream)
+        try:
+            request = self._http.build_request(
+                call.method,
+                call.path,
+                params=call.params or None,
+                content=call.body,
+                headers=dict(call.headers),
+                timeout=httpx2.Timeout(_ANSWER, connect=_CONNECT, read=read),
+            )
+            return self._http.send(request, stream=stream)
+        except (ConfigError, OSError, httpx2.InvalidURL, httpx2.LocalProtocolError) as error:
+            # Nothing was sent. What is wrong may be the token, which the message quotes then.
+            what = "a token or path with characters that HTTP forbids"
+            if isinstance(error, ConfigError | OSError):
+                what = str(error)
+            raise UsageError(
+                f"{self.server} (context {self.context}) cannot be asked: {what}",
+                hint="check this context's user in the kubeconfig",
+            ) from None
 
     def _look(self) -> str:
         return f"check that the cluster is up: `kubectl --context {self.context} get --raw /readyz`"

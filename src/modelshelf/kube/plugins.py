@@ -57,8 +57,8 @@ def run(plugin: Mapping[str, Any], context: KubeContext) -> Credential:
     command = str(plugin["command"])
     interactive = plugin.get("interactiveMode") != "Never" and sys.stdin.isatty()
     added = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or []}
-    about = json.dumps(exec_info(plugin, context.cluster, interactive=interactive))
     try:
+        about = json.dumps(exec_info(plugin, context.cluster, interactive=interactive))
         done = subprocess.run(  # noqa: S603 - the user's own kubeconfig names it
             [command, *map(str, plugin.get("args") or [])],
             env={**os.environ, **added, "KUBERNETES_EXEC_INFO": about},
@@ -68,7 +68,9 @@ def run(plugin: Mapping[str, Any], context: KubeContext) -> Credential:
             check=False,
         )
     except OSError as error:
-        raise _failed(plugin, context, f"cannot be started: {error.strerror}") from error
+        raise _failed(
+            plugin, context, f"cannot be started: {error.strerror}: {error.filename}"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise _failed(plugin, context, f"did not end within {_PATIENCE:g} s") from error
     if done.returncode:
