@@ -7,16 +7,25 @@ Package lists are the machine's own, or fresh ones in a folder of ours where it 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import platform
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.parts import PartError, part, run
 
 # `_apt` may not write into our folders; these downloads are verified by apt all the same.
-_APT = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=1")
+_APT = (
+    "apt-get",
+    "-qq",
+    *("-o", "APT::Sandbox::User=root"),
+    *("-o", "Debug::NoLocking=1"),
+    # Nothing of the machine's is written, its indexes neither.
+    *("-o", "Dir::Cache::pkgcache="),
+    *("-o", "Dir::Cache::srcpkgcache="),
+)
 _LIBRARIES = ("usr/lib", "lib")
 _PROGRAMS = ("usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 # What a root is made of before its packages; without the second apt merges /usr by a perl script.
@@ -90,8 +99,7 @@ def unpacked(name: str, packages: Sequence[str]) -> Tree:
     def build(place: Path) -> None:
         # The packages themselves are fetched even where they are installed: a run must not
         # depend on what a laptop happens to have.
-        missing = [word for word in _resolved(packages) if word.split("=")[0] not in packages]
-        _unpack([*packages, *missing], place)
+        _fetch(packages, place, always=packages)
 
     inputs = ("tree 2", release(), platform.machine(), *packages)
     return Tree(part(name, inputs, build))
@@ -114,39 +122,45 @@ def root(name: str, packages: Sequence[str]) -> Path:
             (place / link).symlink_to(f"usr/{link}")
         with tempfile.NamedTemporaryFile() as nothing_installed:
             options = ("-o", f"Dir::State::status={nothing_installed.name}")
-            names = list(_resolved([*_MINIMUM, *packages], options))
-            _unpack(names, place, options)
+            _fetch([*_MINIMUM, *packages], place, options)
         _configure(place)
 
     return part(name, ("root 2", release(), platform.machine(), *packages), build)
 
 
-def _resolved(packages: Iterable[str], options: Sequence[str] = ()) -> Iterator[str]:
-    """What apt would install, as `name=version`."""
-    asked = ["-s", "install", "--no-install-recommends", *packages]
-    for line in run([*_apt(), "-q=1", *options, *asked]).splitlines():
-        if match := re.match(r"Inst (\S+) (?:\[\S+\] )?\((\S+)", line):
-            yield f"{match[1]}={match[2]}"
-
-
-def _unpack(packages: Sequence[str], place: Path, options: Sequence[str] = ()) -> None:
+def _fetch(
+    packages: Sequence[str], place: Path, options: Sequence[str] = (), always: Sequence[str] = ()
+) -> None:
+    """Unpack what apt would install, and some packages even if it would not, into a folder."""
     with tempfile.TemporaryDirectory(dir=place.parent) as debs:
-        run([*_apt(), *options, "download", *packages], folder=debs)
+        try:
+            _download([*_APT, *options], packages, always, debs)
+        except PartError:
+            # No lists, or stale ones: packages are gone from the archive when newer ones are out.
+            lists = f"Dir::State::lists={_new_lists()}"
+            _download([*_APT, *options, "-o", lists], packages, always, debs)
         for deb in sorted(Path(debs).glob("*.deb")):
             run(["sh", "-c", _EXTRACT, "sh", deb, place])
 
 
-def _apt() -> tuple[str, ...]:
-    """apt-get with package lists: the machine's, or ours where it has none."""
-    if any(Path("/var/lib/apt/lists").glob("*Packages*")):
-        return _APT
+def _download(
+    apt: Sequence[str], packages: Sequence[str], always: Sequence[str], folder: str
+) -> None:
+    shown = run([*apt, "-q=1", "-s", "install", "--no-install-recommends", *packages])
+    found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", shown, re.MULTILINE)
+    missing = [f"{name}={version}" for name, version in found if name not in always]
+    run([*apt, "download", *always, *missing], folder=folder)
+
+
+def _new_lists() -> Path:
+    """Today's package lists, in a folder of ours: the machine's stay as they are."""
 
     def build(place: Path) -> None:
         (place / "partial").mkdir()
         run([*_APT, "-o", f"Dir::State::lists={place}", "update"])
 
-    lists = part("apt-lists", ("lists 1", release()), build)
-    return (*_APT, "-o", f"Dir::State::lists={lists}")
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    return part("apt-lists", ("lists 1", release(), today), build)
 
 
 def _configure(place: Path) -> None:
