@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hub import Hub
 from lab import images
+from lab.binaries import VERSION
 from lab.cluster import GPU, Cluster
 from lab.control import KubectlError
 
@@ -85,7 +86,8 @@ def test_a_node_is_ready(cluster: Cluster) -> None:
     node = json.loads(cluster.kubectl("get", "node", cluster.node, "-o=json"))
     ready = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
     assert ready == ["True"]
-    assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.3"
+    if cluster.own:
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == VERSION
 
 
 def test_the_images_have_the_names_that_are_rendered() -> None:
@@ -134,7 +136,7 @@ def test_the_llama_image_is_the_real_server_without_python(
 ) -> None:
     """Its entrypoint is llama-server, and there is no python3 to be found."""
     pod = _pod("llama", images.LLAMA, args=["--version"])
-    assert "built with GNU" in _said(cluster, restricted, pod)
+    assert "version: " in _said(cluster, restricted, pod)
     look = ["sh", "-c", "command -v python3 || echo none"]
     assert _said(cluster, restricted, _pod("look", images.LLAMA, look)) == "none\n"
 

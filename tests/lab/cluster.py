@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lab import control, namespace, node
+from lab.control import KUBECONFIG
 from lab.parts import say
 
-KUBECONFIG = "MODELSHELF_TEST_KUBECONFIG"
 GPU = "nvidia.com/gpu"
 _FOLDER = Path("/run/lab/cluster")
 _OWNER = 1000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import shutil
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -14,10 +16,21 @@ from lab.parts import key as short
 from lab.pki import Authority, Pair
 from lab.processes import Process
 
+# Names a cluster to use instead of one of the lab.
+KUBECONFIG = "MODELSHELF_TEST_KUBECONFIG"
 ADDRESS = "10.77.0.1"
 PORT = 6443
 SERVICES = "10.96.0.0/16"
 PODS = "10.244.0.0/16"
+AUDITED = "audited"  # a group: what its users ask for is written to `logs/audit.log`
+_AUDIT = f"""\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {{level: Metadata, userGroups: [{AUDITED}]}}
+- {{level: None}}
+"""
 _FIRST_SERVICE = "10.96.0.1"
 _ETCD = "http://127.0.0.1:2379"
 _NAMES = (
@@ -58,7 +71,7 @@ def kubectl(kubeconfig: Path, *args: str, stdin: str | None = None) -> str:
         KubectlError: It failed.
     """
     done = subprocess.run(
-        [binaries.kubernetes() / "kubectl", "--kubeconfig", kubeconfig, *args],
+        [_program(), "--kubeconfig", kubeconfig, *args],
         input=stdin if stdin is not None else "",
         capture_output=True,
         text=True,
@@ -67,6 +80,12 @@ def kubectl(kubeconfig: Path, *args: str, stdin: str | None = None) -> str:
     if done.returncode:
         raise KubectlError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def _program() -> str | Path:
+    """The kubectl that is built with the rest; with somebody's own cluster, also theirs."""
+    theirs = shutil.which("kubectl") if os.environ.get(KUBECONFIG) else None
+    return theirs or binaries.kubernetes() / "kubectl"
 
 
 class Control:
@@ -161,6 +180,8 @@ class Control:
         self.run("kube-scheduler", [programs / "kube-scheduler", *alone])
 
     def _server_flags(self) -> list[str]:
+        policy = self.folder / "audit.yaml"
+        policy.write_text(_AUDIT, encoding="utf-8")
         serving = self.authority.certify("apiserver", "/CN=kube-apiserver", _NAMES)
         client = self.authority.certify("kubelet-client", "/O=system:masters/CN=kube-apiserver")
         return [
@@ -178,6 +199,8 @@ class Control:
             f"--service-account-key-file={self.authority.account_public}",
             f"--service-account-signing-key-file={self.authority.account_key}",
             "--authorization-mode=Node,RBAC",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.logs}/audit.log",
             f"--service-cluster-ip-range={SERVICES}",
             "--allow-privileged=true",
             # Otherwise it writes a certificate of its own to /var/run/kubernetes.

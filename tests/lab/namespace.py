@@ -88,6 +88,9 @@ def begin(argv: Sequence[str]) -> int:
     Returns:
         The command's exit status.
     """
+    if not shutil.which(argv[0]):
+        say(f"{argv[0]} is not on PATH")
+        return 127
     _furnish()
     with subprocess.Popen(argv) as child:
         _leave_signals_to(child)
@@ -119,9 +122,10 @@ def hierarchies() -> list[Path]:
 
 
 def _leave_signals_to(child: subprocess.Popen[bytes]) -> None:
-    """Let the command decide about Ctrl-C, and pass on a request to end."""
+    """Let the command decide about Ctrl-C; a request to end is one to end everything."""
     signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    # Killed, not asked: unshare blocks SIGTERM, and takes all with it when it dies.
+    signal.signal(signal.SIGTERM, lambda *_: child.kill())
 
 
 def _furnish() -> None:
