@@ -30,4 +30,5 @@ def diff(
         run.output.data(f"{change.how:<8} {change.kind}/{change.name}")
         for line in change.diff:
             run.output.data(f"    {line}")
-    run.output.note("" if changes else "up would change nothing")
+    if not changes:
+        run.output.note("up would change nothing")

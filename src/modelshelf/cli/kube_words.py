@@ -69,11 +69,11 @@ def _(event: events.ClaimBound) -> str:
 @sentence.register
 def _(event: events.PullStarted) -> str:
     what = {
-        "created": "a Job pulls it",
-        "replaced": "a Job looks whether it is still there",
-        "attached": "a Job is at it already",
+        "created": "started",
+        "replaced": "runs again, to look at the shelf",
+        "attached": "runs already",
     }[event.how]
-    return f"{event.model}: {what} ({event.job})"
+    return f"{event.model}: Job {event.job} {what}"
 
 
 @sentence.register

@@ -41,7 +41,7 @@ def _show(output: Output, found: Status) -> None:
             output.data(f"{server.name}: {server.reason}")
         for pod in server.pods:
             detail = f": {pod.reason}" if pod.reason else ""
-            output.data(f"  {pod.name}  {pod.phase} for {age(pod.seconds)}{detail}")
+            output.data(f"  {pod.name}  {pod.phase}, {age(pod.seconds)} old{detail}")
     output.table(
         ("MODEL", "SNAPSHOT", "SIZE>", "LAST LOOK"), [_model(each) for each in found.models]
     )

@@ -39,7 +39,10 @@ class Ending:
     def said(self) -> str:
         """What it said last, for people: its error's message, or else its last lines."""
         told = (self.message or {}).get("message") or (self.message or {}).get("reason")
-        return str(told) if told else self.text
+        if told:
+            return str(told)
+        # A pod of ours that was killed told how far it was, which explains nothing.
+        return "" if "event" in (self.message or {}) else self.text
 
     def sentence(self) -> str:
         """All of it, for people: `vllm ended with exit code 1: no such device`."""

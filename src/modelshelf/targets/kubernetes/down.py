@@ -77,7 +77,7 @@ def _until_no_pods(site: Site) -> None:
             return
         if len(mine) != told:
             told = len(mine)
-            site.tell(Awaiting(f"{told} pods", "they end what they are doing"))
+            site.tell(Awaiting("pods to end what they are doing", f"{told} left"))
         pods.force_hanging(site, mine)
         if deadline.passed:
             still = ", ".join(pod["metadata"]["name"] for pod in mine)

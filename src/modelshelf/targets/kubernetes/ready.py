@@ -119,6 +119,7 @@ class _Waiting:
         self._deadline: Deadline | None = None
         self._looks = -1
         self._says: dict[str, str] = {}
+        self._there: set[str] = set()  # pods that were ready before
 
     def look(self, deployment: Object | None, mine: Sequence[Object]) -> bool:
         """Look once, and tell what is new; whether the server is ready."""
@@ -129,7 +130,9 @@ class _Waiting:
                 f"Deployment {self._server} was deleted meanwhile", hint="run up again"
             )
         for pod in mine:
-            if not pods.leaving(pod):
+            if self._looks == 0 and pods.ready(pod):
+                self._there.add(pod["metadata"]["name"])
+            if not pods.leaving(pod) and pod["metadata"]["name"] not in self._there:
                 pods.tell_phase(site, self._told, self._server, pod, self._gate_says(pod))
         now = rollout(deployment)
         if now.done:

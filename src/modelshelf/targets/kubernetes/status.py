@@ -149,8 +149,15 @@ def of_server(config: Config, key: str, deployment: Object | None, seen: Seen) -
         commit=told.get(names.COMMIT, ""),
         bytes=int(told.get(names.BYTES, 0)),
         reason=reason if server else "modelshelf.yaml has it no longer: up removes it",
-        pods=tuple(_pod(pod, seen) for pod in mine if not pods.ready(pod)),
+        pods=tuple(_pod(pod, seen) for pod in mine if _is_news(pod, seen.now)),
     )
+
+
+def _is_news(pod: Object, now: float) -> bool:
+    """Whether a pod is not ready; one that ends in the time it has for it is as it should be."""
+    if pods.leaving(pod):
+        return now >= pods.seconds(pod["metadata"]["deletionTimestamp"])
+    return not pods.ready(pod)
 
 
 def _pod(pod: Object, seen: Seen) -> PodStatus:

@@ -14,6 +14,7 @@ from modelshelf.targets.render.names import Object
 from modelshelf.targets.render.storage import claims
 
 _MANY = "ReadWriteMany"
+_USUAL = 3.0  # seconds that binding may take before its reason is of interest
 
 
 def needed(lock: Lock) -> int:
@@ -86,6 +87,7 @@ def _mend(site: Site, volume: Object) -> None:
 
 def _until_bound(site: Site, told: Told, name: str) -> None:
     deadline = Deadline(site.pace, site.timeouts.bound)
+    patience = Deadline(site.pace, _USUAL)
     waited = False
     while True:
         claim = site.cluster.get("PersistentVolumeClaim", name, site.namespace)
@@ -97,7 +99,8 @@ def _until_bound(site: Site, told: Told, name: str) -> None:
         reason, late = why.claim(site, name, claim)
         if late:
             return
-        told.awaiting(f"claim {name}", reason)
+        if patience.passed:
+            told.awaiting(f"claim {name}", reason)
         if deadline.passed:
             raise TargetError(
                 f"claim {site.namespace}/{name} has no volume after {deadline.seconds:g} s"

@@ -34,8 +34,8 @@ def said(site: Site, pod: Object, container: str | None = None) -> tuple[str, ..
 
 
 def job(site: Site, live: Object, mine: Sequence[Object]) -> str:
-    """Why a Job is not complete; empty while its container runs."""
-    if mine and _runs(mine[-1]):
+    """Why a Job is not complete; empty while its container runs, or once it did what it should."""
+    if mine and (_runs(mine[-1]) or _succeeded(mine[-1])):
         return ""
     return reasons.why_job(live, mine, site.cluster.events(site.namespace))
 
@@ -56,6 +56,11 @@ def end(pod: Object) -> str:
     """How a pod's container ended, as the end of a sentence; empty if it has not."""
     ended = endings.ending(pod)
     return ended.sentence() if ended is not None else ""
+
+
+def _succeeded(pod: Object) -> bool:
+    ended = endings.ending(pod)
+    return ended is not None and ended.exit_code == 0
 
 
 def _runs(pod: Object) -> bool:
