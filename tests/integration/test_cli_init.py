@@ -23,6 +23,7 @@ MODEL = ["--model", "hf://mistralai/Mistral-7B-Instruct-v0.3"]
 def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """An empty folder, which is the current one."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
     return tmp_path
 
 
@@ -82,6 +83,14 @@ def test_other_storage(options: list[str], kind: str, size: str | None) -> None:
     """A file can begin with each kind of shelf."""
     config = written(*options, *MODEL)
     assert (config.shelf.kind, config.shelf.size) == (kind, size)
+
+
+def test_the_hub_that_is_set_here_is_the_hub_of_the_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """HF_ENDPOINT goes into the file, for pods know nothing of this environment."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.internal:8080")
+    assert written(*NFS, *MODEL).hub.endpoint == "http://hub.internal:8080"
 
 
 def test_json_says_what_was_named(capsys: pytest.CaptureFixture[str]) -> None:

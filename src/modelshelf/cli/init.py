@@ -87,7 +87,10 @@ def init(  # noqa: PLR0913 - one for each option
     gpus = (1 if engine == "vllm" else 0) if gpus is None else gpus
     key = model_key(source)
     server = name or server_key(key)
-    draft = Draft(shelf, source, key, server, namespace, engine, gpus, tuple(include or ()))
+    globs = tuple(include or ())
+    # Pods know nothing of this environment: what lock asks and what Jobs ask must be one hub.
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    draft = Draft(shelf, source, key, server, namespace, engine, gpus, globs, endpoint)
     text = draft.text()
     parse(text, run.file)
     _write(run.file, text)

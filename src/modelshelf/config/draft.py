@@ -27,6 +27,7 @@ class Draft:
         engine: `vllm` or `llamacpp`.
         gpus: For each pod.
         include: Patterns that narrow the choice of files.
+        endpoint: The Hub to pull from; None for the usual one.
     """
 
     shelf: dict[str, str | dict[str, str]]
@@ -37,6 +38,7 @@ class Draft:
     engine: str
     gpus: int
     include: tuple[str, ...] = ()
+    endpoint: str | None = None
 
     def text(self) -> str:
         """The file."""
@@ -49,6 +51,7 @@ class Draft:
             *_shelf(self.shelf),
             _line("  # user: 1000", "the uid that may write there; pods run as it"),
             "",
+            *_hub(self.endpoint),
             "models:",
             f"  {_scalar(self.model)}:",
             f"    source: {_scalar(self.source)}",
@@ -88,6 +91,16 @@ def _shelf(shelf: dict[str, str | dict[str, str]]) -> list[str]:
             lines.append(f"  {key}:")
             lines += [f"    {name}: {_scalar(text)}" for name, text in value.items()]
     return lines
+
+
+def _hub(endpoint: str | None) -> list[str]:
+    if endpoint is None:
+        return []
+    return [
+        _line("hub:", "where models come from; as HF_ENDPOINT said"),
+        f"  endpoint: {_scalar(endpoint)}",
+        "",
+    ]
 
 
 def _include(globs: tuple[str, ...]) -> list[str]:
