@@ -61,15 +61,16 @@ def network_policy(
             {"namespaceSelector": {"matchLabels": {_NAMESPACE: name}}} for name in namespaces
         ]
     # An empty list of peers in a rule would let everybody in: for nobody there must be no rule.
-    ingress = [] if namespaces is not None and not namespaces else [rule]
+    nobody = namespaces is not None and not namespaces
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": metadata,
         "spec": {
             "podSelector": {"matchLabels": dict(selector)},
+            # A type without rules allows nothing. An empty list of them would say the same, but the
+            # API server leaves it out, and takes each apply of it for a change.
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
-            "egress": [],
+            **({} if nobody else {"ingress": [rule]}),
         },
     }
