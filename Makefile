@@ -3,8 +3,9 @@
 UV := scripts/uv
 SYNC := $(UV) sync --quiet --frozen --all-extras
 IN := .venv/bin
+LAB := PYTHONPATH=tests $(IN)/python -m lab
 
-.PHONY: demo check test bench reference lock clean
+.PHONY: demo check test cluster bench reference golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -23,9 +24,18 @@ check: .venv/.synced
 	$(IN)/lint-imports
 	$(IN)/pytest -q tests/unit
 
-# What CI runs.
+# What CI runs. A real Kubernetes and real NFS clients need root on Debian or Ubuntu; elsewhere a
+# line says what was left out. What they are made of is built once, and nothing is installed.
 test: check
 	$(IN)/pytest -q tests/integration
+	$(LAB) build
+	$(LAB) run $(IN)/pytest -q tests/cluster
+	$(LAB) run $(IN)/pytest -q tests/nfs
+
+# A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.
+cluster: .venv/.synced
+	$(LAB) build
+	$(LAB) shell
 
 # Against huggingface_hub and curl in the same run; writes docs/benchmarks.md.
 bench: .venv/.synced
@@ -34,6 +44,10 @@ bench: .venv/.synced
 # The pages that are written from the code; a test fails when they are behind.
 reference: .venv/.synced
 	$(IN)/python scripts/reference.py
+
+# What examples are rendered to; look at what git says of it.
+golden: .venv/.synced
+	$(IN)/python scripts/golden.py
 
 lock:
 	$(UV) lock

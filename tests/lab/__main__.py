@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import binaries, cluster, containerd, control, images, namespace
+import models
+
+from lab import binaries, cluster, containerd, control, images, machines, namespace
 from lab.parts import PartError, say
 from lab.processes import StartError
 
@@ -35,6 +37,8 @@ _PARTS: Mapping[str, Callable[[], object]] = {
     "kube-score": binaries.kube_score,
     "images": images.images,
     "containerd": _bake,
+    "nodes": machines.prepare,
+    "model": models.smollm2,
 }
 
 
