@@ -1,0 +1,219 @@
+"""Each verb of a user's day with a server, on a real Kubernetes, with a hub that counts."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models import FILE, REPO_ID
+from projects import MODEL, SERVER, Done, Project, smollm2_files
+
+from modelshelf.config.file import load
+from modelshelf.kube.client import Cluster
+from modelshelf.targets.kubernetes import Site, status
+
+pytestmark = pytest.mark.timeout(400)
+
+_KINDS = (
+    "deployments,services,poddisruptionbudgets,networkpolicies,configmaps,persistentvolumeclaims"
+)
+_CALLS = 5
+
+
+def _versions(project: Project) -> dict[str, str]:
+    """What the API server changes whenever anybody changes anything, of all but Jobs and pods."""
+    return {
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+        for item in project.get(_KINDS)["items"]
+    }
+
+
+def _second_commit(project: Project) -> None:
+    project.hub.add(REPO_ID, smollm2_files(b"2"), lfs={FILE})
+    project.run("lock", "--upgrade", MODEL)
+
+
+def _served(project: Project) -> str:
+    """The snapshot that the live Deployment names."""
+    annotations = project.get("deployment", SERVER)["metadata"]["annotations"]
+    return str(annotations["modelshelf.dev/snapshot"])
+
+
+def _bytes_of(done: Done) -> int:
+    (published,) = done.of("published")
+    return int(published["bytes"])
+
+
+def test_up_brings_an_answer_and_a_second_up_changes_nothing(project: Project) -> None:
+    """The hub sends each byte once; the second run looks at the shelf and leaves every object."""
+    first = project.run("up")
+    assert "Paris" in first.answer
+    assert project.hub.bytes_sent(FILE) == _bytes_of(first) - project.hub.bytes_sent("README.md")
+    before, requests = _versions(project), len(project.hub.requests)
+    second = project.run("up")
+    assert second.changed == []
+    assert second.of("done", changed=0)
+    assert [event["how"] for event in second.of("published")] == ["present"]
+    assert _versions(project) == before
+    assert len(project.hub.requests) == requests
+
+
+def test_scaling_downloads_nothing(project: Project) -> None:
+    """1 → 2 → 0 → 1: ready pods are counted in, and the next up keeps the number and says so."""
+    project.run("up")
+    requests = len(project.hub.requests)
+    for wanted in (2, 0, 1, 2):
+        done = project.run("scale", SERVER, str(wanted))
+        assert [event["replicas"] for event in done.of("server-ready")] == [wanted]
+        assert project.get("deployment", SERVER)["status"].get("readyReplicas", 0) == wanted
+    again = project.run("up")
+    assert [event["what"] for event in again.of("kept")] == ["2 replicas"]
+    assert again.changed == []
+    assert len(project.pods()) == 2
+    assert len(project.hub.requests) == requests
+
+
+def test_a_rollback_needs_no_hub_and_the_next_up_stays_there(project: Project) -> None:
+    """A second commit is pulled beside the first; back again with a hub that refuses everybody."""
+    project.run("up")
+    first = _served(project)
+    _second_commit(project)
+    project.run("up")
+    second = _served(project)
+    assert second != first
+    sent = project.hub.bytes_sent(FILE)
+    project.hub.misbehave("refuse")
+    back = project.run("rollback", SERVER)
+    assert _served(project) == first
+    assert [(event["before"], event["now"]) for event in back.of("rolled-back")] == [
+        (second, first)
+    ]
+    again = project.run("up", "--locked")
+    assert "Paris" in again.answer
+    assert _served(project) == first
+    assert "Deployment" not in [event["kind"] for event in again.changed]
+    project.kubectl("rollout", "undo", f"deployment/{SERVER}")
+    project.kubectl("rollout", "status", f"deployment/{SERVER}", "--timeout=120s")
+    template = project.get("deployment", SERVER)["spec"]["template"]
+    assert template["metadata"]["annotations"]["modelshelf.dev/snapshot"] == second
+    assert project.hub.bytes_sent(FILE) == sent
+
+
+def test_status_takes_five_calls_and_tells_what_serves(project: Project) -> None:
+    """URL, replicas, model, commit and bytes; the last look; why a pod is not ready."""
+    project.run("up")
+    found = _status(project)
+    (server,), (model,) = found["servers"], found["models"]
+    assert server["url"] == f"http://{SERVER}.{project.namespace}.svc"
+    assert (server["ready"], server["wanted"], server["reason"]) == (1, 1, "")
+    assert f"{REPO_ID}@{server['commit']}-" in server["snapshot"]
+    assert server["bytes"] == model["bytes"] > 90_000_000
+    assert (model["look"], model["snapshot"]) == ("whole", server["snapshot"])
+    project.file["servers"][SERVER]["image"] = "localhost/nothing:1"
+    project.run("up", "--timeout=8", code=20)
+    (server,) = _status(project)["servers"]
+    assert "localhost/nothing:1" in server["reason"]
+    assert [pod["phase"] for pod in server["pods"]] == ["image"]
+
+
+def _status(project: Project) -> dict[str, Any]:
+    """What `status --json` says, after it was seen to ask no more than it may."""
+    (said,) = project.run("status").events
+    with Cluster.connect(str(project.kubeconfig)) as cluster:
+        status(Site(load(project.path), cluster))
+        assert 0 < cluster.calls <= _CALLS
+    return said
+
+
+def test_logs_are_those_of_servers_and_of_pulls(project: Project) -> None:
+    """A server's lines come with their pod's name; a pull's are its own JSON."""
+    project.run("up")
+    lines = project.run("logs", SERVER, "--tail=5").events
+    (pod,) = project.pods()
+    assert {line["pod"] for line in lines} == {pod["metadata"]["name"]}
+    assert len(lines) == 5
+    (pull, *_) = project.run("logs", MODEL).events
+    assert json.loads(pull["line"])["event"] in {"planned", "published"}
+    refused = project.run("logs", "nobody", code=2)
+    assert "no server and no model nobody" in refused.events[0]["message"]
+
+
+def test_diff_says_what_up_does_and_does_none_of_it(project: Project) -> None:
+    """Before the first up, after it, and for a changed argument and a server that left the file."""
+    other = copy.deepcopy(project.file["servers"][SERVER])
+    project.file["servers"]["other"] = {**other, "replicas": 0}
+    changes = _diff(project)
+    assert {change["how"] for change in changes} == {"created"}
+    assert project.run("up", "--locked", code=2).of("error")
+    project.run("up")
+    assert _diff(project) == []
+    before = _versions(project)
+    project.file["servers"][SERVER]["args"] = ["--no-perf"]
+    del project.file["servers"]["other"]
+    changes = _diff(project)
+    (changed,) = [change for change in changes if change["how"] == "changed"]
+    assert (changed["kind"], changed["name"]) == ("Deployment", SERVER)
+    assert [line for line in changed["diff"] if line.startswith("+") and "--no-perf" in line]
+    removed = {f"{each['kind']}/{each['name']}" for each in changes if each["how"] == "removed"}
+    assert _versions(project) == before
+    done = project.run("up")
+    gone = {f"{event['kind']}/{event['name']}" for event in done.of("applied", how="removed")}
+    assert gone == removed
+    assert {"Deployment/other", "Service/other"} < gone
+    assert [set(event["objects"]) for event in done.of("removing")] == [gone]
+    assert not [name for name in _versions(project) if "other" in name]
+
+
+def _diff(project: Project) -> list[dict[str, Any]]:
+    (changes,) = project.run("diff").events
+    assert isinstance(changes, list)
+    return changes
+
+
+def test_down_leaves_the_files_and_up_finds_them(project: Project, share: Path) -> None:
+    """Nothing of ours stays in the cluster; the next up binds again and downloads nothing."""
+    project.run("up")
+    files = sorted(path.name for path in share.glob("models/*/*/*/*"))
+    refused = project.run("down", code=2)
+    assert refused.events[-1]["hint"] == "agree beforehand with --yes"
+    project.run("down", "--yes")
+    assert (
+        project.cluster.kubectl("get", "namespaces", project.namespace, "--ignore-not-found") == ""
+    )
+    volumes = json.loads(project.cluster.kubectl("get", "persistentvolumes", "-o=json"))["items"]
+    claims = [volume["spec"]["claimRef"]["namespace"] for volume in volumes]
+    assert project.namespace not in claims
+    assert files == sorted(path.name for path in share.glob("models/*/*/*/*"))
+    requests = len(project.hub.requests)
+    again = project.run("up")
+    assert "Paris" in again.answer
+    assert [event["how"] for event in again.of("published")] == ["present"]
+    assert len(project.hub.requests) == requests
+    purged = project.run("down", "--yes", "--purge")
+    assert [event["repo_id"] for event in purged.of("purged")] == [REPO_ID]
+    assert list(share.glob("models/*/*/*")) == []
+    assert project.run("down", "--yes", "--purge").of("done")
+
+
+def test_what_others_did_to_our_objects_is_shown_and_set_back(project: Project) -> None:
+    """Fields that kubectl took; a Service of somebody else's is refused, and taken by force."""
+    project.run("up", "--no-ask")
+    name = "app.kubernetes.io/name"
+    label = json.dumps({"metadata": {"labels": {name: "mine"}}})
+    project.kubectl("patch", "service", SERVER, "--field-manager=kubectl-edit", f"--patch={label}")
+    done = project.run("up", "--no-ask")
+    (taken,) = done.of("taken-back")
+    assert (taken["kind"], taken["name"]) == ("Service", SERVER)
+    assert taken["managers"] == ["kubectl-edit"]
+    assert name in taken["fields"][0]
+    assert project.get("service", SERVER)["metadata"]["labels"][name] == SERVER
+    project.kubectl("delete", "service", SERVER)
+    project.kubectl("create", "service", "clusterip", SERVER, "--tcp=1234:1234")
+    refused = project.run("up", "--no-ask", code=20)
+    assert f"Service {project.namespace}/{SERVER} is there already" in refused.events[-1]["message"]
+    assert project.get("service", SERVER)["spec"]["ports"][0]["port"] == 1234
+    forced = project.run("up", "--force-conflicts")
+    assert "Paris" in forced.answer
