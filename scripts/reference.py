@@ -22,6 +22,7 @@ from modelshelf.config.problems import inner_type, section_in
 from modelshelf.config.schema import schema
 from modelshelf.config.values import Section
 from modelshelf.core import events
+from modelshelf.targets.kubernetes import events as kubernetes
 
 PAGES = pathlib.Path(__file__).parents[1] / "docs" / "reference"
 _EVENTS = """# Reference: events
@@ -145,7 +146,8 @@ def _text(thing: object) -> str:
 def all_events() -> str:
     """Every event: its JSON name, its fields, when it is sent."""
     parts = [_EVENTS]
-    for kind in vars(events).values():
+    kinds = {**vars(events), **vars(kubernetes)}
+    for kind in kinds.values():
         if not (isinstance(kind, type) and issubclass(kind, events.Event)) or kind is events.Event:
             continue
         name = events.name_of(kind)

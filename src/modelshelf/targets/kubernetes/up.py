@@ -17,7 +17,7 @@ from modelshelf.targets.kubernetes import (
     servers,
     volumes,
 )
-from modelshelf.targets.kubernetes.events import Applied, Done, TakenBack
+from modelshelf.targets.kubernetes.events import Applied, Connected, Done, TakenBack
 from modelshelf.targets.kubernetes.servers import Prepared
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.render import names
@@ -73,6 +73,7 @@ def up(site: Site, lock: Lock, options: Options) -> Report:
     lock = lock.only(site.config.models)
     refuse_too_large(site.config, lock)
     rendered = render(site.config, lock)
+    site.tell(Connected(site.cluster.server, site.cluster.context, site.namespace))
     force = options.force_conflicts
     apply_namespace(site, rendered.namespace)
     hub_token.provide(site, options.token, force=force)
