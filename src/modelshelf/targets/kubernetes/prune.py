@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Kept, Removing
 from modelshelf.targets.kubernetes.site import Site
@@ -27,21 +28,21 @@ _GLOBAL = "PersistentVolume"
 
 def found(site: Site, kinds: Iterable[str] = KINDS) -> list[Object]:
     """The objects of this file that the cluster has, in the order of removal."""
-    labels = names.of_file(site.config)
-    every = []
-    for kind in kinds:
-        if kind == _GLOBAL and not has_volumes(site):
-            continue
-        every += site.cluster.list(kind, None if kind == _GLOBAL else site.namespace, labels)
+    every = [each for kind in kinds for each in _of_kind(site, kind)]
     return [each for each in every if _in_this_namespace(site, each)]
 
 
-def has_volumes(site: Site) -> bool:
-    """Whether this file may have volumes, which live outside of namespaces.
-
-    A user whose claim is there already need not have rights to the whole cluster.
-    """
-    return site.config.shelf.kind in {"nfs", "hostPath"}
+def _of_kind(site: Site, kind: str) -> list[Object]:
+    labels = names.of_file(site.config)
+    if kind != _GLOBAL:
+        return site.cluster.list(kind, site.namespace, labels)
+    try:
+        return site.cluster.list(kind, None, labels)
+    except ForbiddenError:
+        # Whoever has a claim need not have rights to the whole cluster.
+        if site.config.shelf.kind in {"nfs", "hostPath"}:
+            raise
+        return []
 
 
 def _in_this_namespace(site: Site, obj: Object) -> bool:
