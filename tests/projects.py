@@ -10,14 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
-from hub import FileContent, Hub, Repo
-from lab.cluster import Cluster
+from hub import FileContent, Hub, Repo, safetensors
 from models import FILE, REPO_ID, smollm2
 
 SERVER, MODEL = "smol", "smollm2"
+TINY_MODEL, TINY_ID, WEIGHTS = "tiny", "org/tiny", "model.safetensors"
 # Small enough for a test's node, and ending soon after its last answer.
 TINY = {
     "model": MODEL,
@@ -27,6 +27,19 @@ TINY = {
     "drain": 5,
     "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}},
 }
+
+
+class Place(Protocol):
+    """A cluster to bring a project to: the one of one node, or the one of two."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        ...
+
+    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+        """Run kubectl as the administrator."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ class Done:
     events: list[dict[str, Any]]
     stderr: str
 
-    def of(self, kind: str, **fields: object) -> list[dict[str, Any]]:
+    def of(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
         """The events of a kind whose fields have these values."""
         return [
             event
@@ -81,7 +94,7 @@ class Project:
     def __init__(
         self,
         folder: Path,
-        cluster: Cluster,
+        cluster: Place,
         namespace: str,
         hub: Hub,
         shelf: Mapping[str, Any],
@@ -131,6 +144,13 @@ class Project:
             text=True,
         )
 
+    def finish(self, process: subprocess.Popen[str], code: int | None = 0) -> Done:
+        """Wait for a command that was started, after what was read of it."""
+        stdout, stderr = process.communicate(timeout=300)
+        done = Done(process.returncode, list(_objects(stdout)), stderr)
+        assert code is None or done.code == code, f"it ended with {done.code}:\n{stdout}{stderr}"
+        return done
+
     def command(self, *argv: str) -> list[str]:
         """The command line, after modelshelf.yaml was written."""
         self.write()
@@ -166,6 +186,23 @@ class Project:
             for pod in self.get("pods", None, "-l", label)["items"]
             if not pod["metadata"].get("deletionTimestamp")
         ]
+
+
+def next_of(process: subprocess.Popen[str], kind: str) -> dict[str, Any]:
+    """Read what a command writes up to the next event of a kind, and return that."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event: dict[str, Any] = json.loads(line)
+        if event["event"] == kind:
+            return event
+    raise AssertionError(f"it ended without {kind}: {process.communicate()[1]}")
+
+
+def add_tiny(hub: Hub, repo_id: str = TINY_ID, size: int = 3_000_000, seed: int = 1) -> Repo:
+    """Put a model on a Hub that is as quickly pulled as no engine would load it."""
+    files: dict[str, Any] = {WEIGHTS: safetensors(size, seed)}
+    files["config.json"] = b'{"model_type": "llama"}'
+    return hub.add(repo_id, files, lfs={WEIGHTS})
 
 
 def add_smollm2(hub: Hub, repo_id: str = REPO_ID, note: bytes = b"") -> Repo:

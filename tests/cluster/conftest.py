@@ -5,6 +5,7 @@ Run them by `python -m lab build && python -m lab run pytest tests/cluster`; see
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from hub import Hub
 from lab.cluster import Cluster, one_node, why_not
-from projects import Project, add_smollm2
+from projects import TINY_ID, TINY_MODEL, Project, add_smollm2, add_tiny
 
 _NUMBERS = itertools.count(1)
 _OWNER = 1000
@@ -32,9 +33,8 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A name for a namespace that does not exist; what is in it afterwards is deleted."""
-    name = f"test-{os.getpid()}-{next(_NUMBERS)}"
-    yield name
-    _empty(cluster, name)
+    with _named(cluster) as name:
+        yield name
 
 
 @pytest.fixture
@@ -52,12 +52,7 @@ def restricted(cluster: Cluster, namespace: str) -> str:
 @pytest.fixture
 def share(cluster: Cluster, namespace: str) -> Path:
     """An empty folder on the node, for a hostPath that stands for the share; user 1000 owns it."""
-    if cluster.share is None:
-        pytest.skip("somebody's own cluster: the node's folders cannot be looked at")
-    folder = cluster.share / namespace
-    folder.mkdir()
-    os.chown(folder, _OWNER, _OWNER)
-    return folder
+    return _folder(cluster, namespace)
 
 
 @pytest.fixture
@@ -74,12 +69,51 @@ def project(tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: P
     return Project(tmp_path, cluster, namespace, hub, {"hostPath": {"path": str(share)}})
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Project]:
+    """The project of `project`, brought up once for all tests of a module."""
+    with _named(cluster) as name, Hub(address=cluster.address) as hub:
+        add_smollm2(hub)
+        share = {"hostPath": {"path": str(_folder(cluster, name))}}
+        project = Project(tmp_path_factory.mktemp(name), cluster, name, hub, share)
+        project.run("up")
+        yield project
+
+
+@pytest.fixture
+def unserved(tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: Path) -> Project:
+    """A model of 3 MB that no server loads, with a folder of the node as the share."""
+    add_tiny(hub)
+    project = Project(tmp_path, cluster, namespace, hub, {"hostPath": {"path": str(share)}})
+    project.file["models"] = {TINY_MODEL: {"source": f"hf://{TINY_ID}", "engine": "vllm"}}
+    project.file["servers"] = {}
+    return project
+
+
 @pytest.fixture
 def gpus(cluster: Cluster) -> Iterator[int]:
     """Two GPUs on the node, as far as the scheduler can see."""
     cluster.set_gpus(2)
     yield 2
     cluster.set_gpus(0)
+
+
+@contextlib.contextmanager
+def _named(cluster: Cluster) -> Iterator[str]:
+    """A namespace's name; what is in it afterwards is deleted."""
+    name = f"test-{os.getpid()}-{next(_NUMBERS)}"
+    yield name
+    _empty(cluster, name)
+
+
+def _folder(cluster: Cluster, namespace: str) -> Path:
+    """A new folder for a share."""
+    if cluster.share is None:
+        pytest.skip("somebody's own cluster: the node's folders cannot be looked at")
+    folder = cluster.share / namespace
+    folder.mkdir()
+    os.chown(folder, _OWNER, _OWNER)
+    return folder
 
 
 def _empty(cluster: Cluster, namespace: str) -> None:

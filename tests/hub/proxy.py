@@ -33,6 +33,7 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     Args:
         credentials: `user:password` that it demands (407 without); None for none.
+        address: Where it listens; pods reach no loopback.
 
     Attributes:
         requests: What it was asked, in the order of arrival.
@@ -41,8 +42,8 @@ class Proxy(http.server.ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, credentials: str | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Exchange)
+    def __init__(self, credentials: str | None = None, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), _Exchange)
         self.requests: list[ProxyRequest] = []
         self.credentials = credentials
         self.stopping = threading.Event()
@@ -50,8 +51,8 @@ class Proxy(http.server.ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`, without credentials."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        """`http://ADDRESS:PORT`, without credentials."""
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import ssl
+from collections.abc import Sequence
 
 import trustme
 
@@ -30,11 +31,13 @@ class Certificate:
         return context
 
 
-def make_certificate(folder: str | os.PathLike[str]) -> Certificate:
-    """Write a certificate for 127.0.0.1 and localhost, and its authority, into a folder."""
+def make_certificate(
+    folder: str | os.PathLike[str], names: Sequence[str] = ("127.0.0.1", "localhost")
+) -> Certificate:
+    """Write a certificate for some names and addresses, and its authority, into a folder."""
     made = Certificate(*(os.path.join(folder, f"{n}.pem") for n in ("authority", "chain", "key")))
     authority = trustme.CA()
-    server = authority.issue_cert("127.0.0.1", "localhost")
+    server = authority.issue_cert(*names)
     authority.cert_pem.write_to_path(made.authority)
     for blob in server.cert_chain_pems:
         blob.write_to_path(made.chain, append=True)
