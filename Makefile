@@ -29,8 +29,8 @@ check: .venv/.synced
 test: check
 	$(IN)/pytest -q tests/integration
 	$(LAB) build
-	$(LAB) run $(IN)/pytest -q tests/cluster
-	$(LAB) run $(IN)/pytest -q tests/nfs
+	$(LAB) run $(IN)/pytest -q --timeout=600 tests/cluster
+	$(LAB) run $(IN)/pytest -q --timeout=600 tests/nfs
 
 # A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.
 cluster: .venv/.synced

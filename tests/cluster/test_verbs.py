@@ -113,7 +113,7 @@ def test_status_takes_five_calls_and_tells_what_serves(project: Project) -> None
     assert server["bytes"] == model["bytes"] > 90_000_000
     assert (model["look"], model["snapshot"]) == ("whole", server["snapshot"])
     project.file["servers"][SERVER]["image"] = "localhost/nothing:1"
-    project.run("up", "--timeout=8", code=20)
+    project.run("up", "--timeout=30", code=20)
     (server,) = _status(project)["servers"]
     assert "localhost/nothing:1" in server["reason"]
     assert [pod["phase"] for pod in server["pods"]] == ["image"]
