@@ -18,6 +18,7 @@ from models import FILE, REPO_ID, smollm2
 
 SERVER, MODEL = "smol", "smollm2"
 TINY_MODEL, TINY_ID, WEIGHTS = "tiny", "org/tiny", "model.safetensors"
+_NOT_PASSED_ON = ("HF_", "KUBECONFIG", "SSL_CERT_", "REQUESTS_CA_")
 # Small enough for a test's node, and ending soon after its last answer.
 TINY = {
     "model": MODEL,
@@ -164,8 +165,8 @@ class Project:
         self.path.write_text(yaml.safe_dump(self.file, sort_keys=False))
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a command sees: no token and no endpoint but those that a test gives."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "KUBECONFIG"))}
+        """What a command sees: no token, endpoint or authority but those that a test gives."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
         return {**kept, **(env or {})}
 
     def kubectl(self, *argv: str) -> str:

@@ -536,3 +536,13 @@ def test_long_texts_are_cut() -> None:
     assert found == (
         "container engine of pod llm/m-1 cannot be started: " + ("x " * 1000)[:600] + "…"
     )
+
+
+def test_a_deployment_says_what_a_gate_waits_for() -> None:
+    """The last line of its log is a better reason than that there is no progress."""
+    gate = pod([], [waiting("engine", "PodInitializing")], [running("gate")], owner="m-new")
+    late = deployment(condition("Progressing", "False", 'ReplicaSet "m-new" has timed out'))
+    said = {"m-1": [json.dumps({"event": "gate-waiting", "reason": "org/m@1-2 is not there"})]}
+    assert why_deployment(late, SETS, [gate], [], said) == (
+        "the gate of pod llm/m-1 waits: org/m@1-2 is not there"
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import kubeobjects
 import pytest
 from clusters import FakeCluster
+from kubeobjects import condition, running, state, terminated
 from rendering import config
 
 from modelshelf.core.errors import BusyError, Error, NoSpaceError, SourceError, TargetError
@@ -128,3 +130,14 @@ def test_volumes_need_no_rights_where_the_claim_is_the_users() -> None:
     assert prune.found(cluster.site(config("claim: share"), print)) == []
     with pytest.raises(TargetError):
         prune.found(cluster.site(config(), print))
+
+
+def test_a_ready_pod_tells_what_its_way_took() -> None:
+    """Phases that were over between two looks are there, too."""
+    moments = [f"2026-11-24T10:00:{second:02}Z" for second in range(20)]
+    placed = condition("PodScheduled", at=moments[1])
+    answers = condition("Ready", at=moments[15])
+    gate = state("gate", terminated(0, at=moments[4], until=moments[5]))
+    engine = running("engine", at=moments[7])
+    pod = kubeobjects.pod([placed, answers], [engine], [gate])
+    assert pods.way(pod) == "scheduled 1 s, image 5 s, gate 1 s, weights 8 s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from modelshelf.kube.claim_reasons import why_claim
 from modelshelf.kube.endings import condition, ending
@@ -51,6 +51,7 @@ def why_deployment(
     replicasets: Iterable[Object],
     pods: Iterable[Object],
     events: Iterable[Object] = (),
+    said: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Why a Deployment has fewer ready pods than it should, in one sentence; empty if unknown.
 
@@ -59,8 +60,9 @@ def why_deployment(
         replicasets: Those of its namespace, or its own alone.
         pods: Its pods.
         events: Those of its namespace.
+        said: Pod's name → the last lines of its running container's log, where they are known.
     """
-    events = list(events)
+    events, said = list(events), said or {}
     name = _name(deployment)
     newest = newest_replicaset(deployment, replicasets)
     refused = _refused(deployment, newest, events)
@@ -69,7 +71,11 @@ def why_deployment(
     mine = sorted(pods, key=_created)
     new = [pod for pod in mine if newest and _owned(pod, newest)] or mine
     for group in (new, mine):
-        found = [why for pod in group if _open(pod) and (why := why_pod(pod, events))]
+        found = [
+            why
+            for pod in group
+            if _open(pod) and (why := why_pod(pod, events, said.get(pod["metadata"]["name"], ())))
+        ]
         if found:
             return _first_of(found)
     if (deployment.get("spec") or {}).get("paused"):

@@ -93,5 +93,11 @@ def tell_phase(site: Site, told: Told, name: str, pod: Object, gate_says: str = 
     """Tell how far a pod is, if that is news."""
     now = phase(pod, gate_says)
     pod_name = pod["metadata"]["name"]
-    event = PodPhased(name, pod_name, now.name, now.detail, age(pod, site.pace.wall()))
-    told.once(pod_name, f"{now.name}: {now.detail}", event)
+    detail = way(pod) if now.name == "ready" else now.detail
+    event = PodPhased(name, pod_name, now.name, detail, age(pod, site.pace.wall()))
+    told.once(pod_name, f"{now.name}: {detail}", event)
+
+
+def way(pod: Object) -> str:
+    """What each phase of a ready pod took, those included that no look fell into. Pure."""
+    return ", ".join(f"{name} {took:g} s" for name, took in phases.timeline(pod))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping, Sequence
 
-from modelshelf.core.errors import Error, TargetError, TimedOutError
+from modelshelf.config.file import ShelfConfig
+from modelshelf.core.errors import Error, NotWritableError, TargetError, TimedOutError
 from modelshelf.core.events import Published, Purged
 from modelshelf.kube.refusals import ExistsError
 from modelshelf.targets.kubernetes import applying, jobs, lines, pods, why
@@ -49,6 +50,21 @@ def run(site: Site, wanted: Mapping[str, Object]) -> None:
                 del following[name]
         if following:
             site.pace.sleep(site.pace.look)
+
+
+def cure(shelf: ShelfConfig) -> str:
+    """What lets pods write to the share: a pod's path says nothing to who looks at it. Pure."""
+    where = f"the root of the volume of claim {shelf.claim}"
+    if shelf.nfs is not None:
+        where = f"{shelf.nfs.path} on {shelf.nfs.server}"
+    elif shelf.host_path is not None:
+        where = shelf.host_path.path
+    elif shelf.storage_class is not None:
+        where = "the root of its volume"
+    return (
+        f"chown {shelf.user}:{shelf.group} {where}, or set shelf.user and shelf.group to who may "
+        "write there"
+    )
 
 
 def _list(site: Site, kind: str) -> list[Object]:
@@ -149,6 +165,8 @@ class _Following:
     def _error(self, job: Object, mine: Sequence[Object]) -> Error:
         for pod in reversed(mine):
             if error := jobs.typed_error(f"model {self._model}", jobs.outcome(pod)):
+                if isinstance(error, NotWritableError):
+                    error.hint = cure(self._site.config.shelf)
                 return error
         last = next((text for pod in reversed(mine) if (text := why.end(pod))), "")
         return TargetError(

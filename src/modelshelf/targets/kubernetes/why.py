@@ -7,21 +7,30 @@ from collections.abc import Sequence
 from modelshelf.core.errors import Error
 from modelshelf.kube import endings, reasons
 from modelshelf.kube.messages import event_about
+from modelshelf.targets.kubernetes import pods
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.render.names import Object
+from modelshelf.targets.render.pod import GATE
 
 _LATE = "WaitForFirstConsumer"
 _LINES = 3  # of a container that runs and does not answer
+_ASKED = 3  # pods of a server whose logs are asked for: each is a request
 
 
 def server(site: Site, deployment: Object, mine: Sequence[Object]) -> str:
     """Why a server is not ready; empty if Kubernetes says nothing."""
     sets = site.cluster.list("ReplicaSet", site.namespace)
     events = site.cluster.events(site.namespace)
-    found = reasons.why_deployment(deployment, sets, mine, events)
-    if len(running := [pod for pod in mine if _runs(pod)]) != 1 or "does not answer" not in found:
-        return found
-    return reasons.why_pod(running[0], events, said(site, running[0])) or found
+    said_by = {
+        pod["metadata"]["name"]: said(site, pod, GATE if pods.phase(pod).name == "gate" else None)
+        for pod in [pod for pod in mine if _starts(pod)][:_ASKED]
+    }
+    return reasons.why_deployment(deployment, sets, mine, events, said_by)
+
+
+def _starts(pod: Object) -> bool:
+    """Whether a pod's gate or engine runs, and has not come to its end."""
+    return pods.phase(pod).name in {"gate", "weights"}
 
 
 def said(site: Site, pod: Object, container: str | None = None) -> tuple[str, ...]:
