@@ -1,0 +1,143 @@
+"""Rendered files in git: what kubectl applies is what `up` applies, and the two get along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lab.cluster import Cluster
+from models import FILE, smollm2
+from projects import SERVER, Project
+
+pytestmark = pytest.mark.timeout(300)
+
+_ARGO = "argocd.argoproj.io/"
+_PRUNE = "kustomize.toolkit.fluxcd.io/prune"
+
+
+@pytest.fixture
+def deploy(project: Project) -> Path:
+    """The project's folder for git, rendered."""
+    folder = project.path.parent / "deploy"
+    project.run("render", "-o", str(folder))
+    return folder
+
+
+def _objects(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.rglob("*.yaml")):
+        yield from yaml.safe_load_all(path.read_text(encoding="utf-8"))
+
+
+def _texts(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _apply(cluster: Cluster, folder: Path, *flags: str) -> list[str]:
+    """Both folders at once, as a tool does that knows no order of folders."""
+    both = ["-f", str(folder / "pull"), "-f", str(folder / "serve")]
+    return cluster.kubectl("apply", "--warnings-as-errors", *flags, *both).splitlines()
+
+
+def _available(project: Project) -> None:
+    project.kubectl("wait", "--for=condition=Available", "--timeout=120s", f"deployment/{SERVER}")
+
+
+@pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["plain", "server-side"])
+def test_pull_and_serve_may_be_applied_at_once(
+    cluster: Cluster, project: Project, deploy: Path, flags: tuple[str, ...]
+) -> None:
+    """The gate holds the engine until the Job is done; then it answers, and all was sent once."""
+    _apply(cluster, deploy, *flags)
+    _available(project)
+
+    path = f"/api/v1/namespaces/{project.namespace}/services/{SERVER}:http/proxy/v1/models"
+    models = json.loads(cluster.kubectl("get", "--raw", path))
+    assert [model["id"] for model in models["data"]] == [SERVER]
+    (pod,) = project.pods()
+    (gate,) = pod["status"]["initContainerStatuses"]
+    (job,) = project.get("jobs")["items"]
+    assert gate["restartCount"] == 0
+    assert gate["state"]["terminated"]["finishedAt"] >= job["status"]["completionTime"]
+    assert project.hub.bytes_sent(FILE) == smollm2().stat().st_size
+
+
+def test_up_takes_over_what_kubectl_applied(
+    cluster: Cluster, project: Project, deploy: Path
+) -> None:
+    """Nothing changes and nothing restarts; after kubectl changed an argument, `up` says whose."""
+    _apply(cluster, deploy)
+    _available(project)
+    before = _running(project)
+
+    done = project.run("up")
+    assert done.changed == []
+    assert done.of("taken-back") == []
+    assert "Paris" in done.answer
+    assert _running(project) == before
+    changes: list[Any] = project.run("diff").events
+    assert changes == [[]]
+
+    deployment = next(obj for obj in _objects(deploy) if obj["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["args"].append("--verbose")
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
+    (taken,) = project.run("up", "--no-ask").of("taken-back")
+    assert (taken["kind"], taken["name"]) == ("Deployment", SERVER)
+    assert taken["managers"] == ["kubectl-client-side-apply"]
+    assert [field.rpartition(".")[2] for field in taken["fields"]] == ["args"]
+
+
+def _running(project: Project) -> tuple[int, list[str]]:
+    generation: int = project.get("deployment", SERVER)["metadata"]["generation"]
+    return generation, [pod["metadata"]["uid"] for pod in project.pods()]
+
+
+def test_what_is_rendered_after_up_is_what_is_there(
+    cluster: Cluster, project: Project, deploy: Path
+) -> None:
+    """Moving to git changes nothing but annotations, and restarts nothing."""
+    project.run("up", "--no-ask")
+    before = _running(project)
+
+    _apply(cluster, deploy, "--server-side", "--force-conflicts")
+
+    assert _running(project)[1] == before[1]
+    assert len(project.get("replicasets")["items"]) == 1
+    assert project.run("up", "--no-ask").changed == []
+
+
+def test_rendering_twice_gives_the_same_bytes(project: Project, deploy: Path) -> None:
+    """Into the folder that is there, and into a new one."""
+    before = _texts(deploy)
+    (again,) = project.run("render", "-o", str(deploy)).events
+    assert set(again["files"].values()) == {"unchanged"}
+    assert _texts(deploy) == before
+
+    other = deploy.with_name("other")
+    project.run("render", "-o", str(other))
+    assert [*_texts(other).values()] == [*before.values()]
+
+
+def test_argo_and_flux_find_what_they_need(deploy: Path, project: Project) -> None:
+    """Waves in order, old code kept from pruning, large maps from client-side apply; no Secret."""
+    project.run("render", "-o", str(deploy), env={"HF_TOKEN": "hf_aTokenThatNobodyShallSee"})
+    pulled, served = list(_objects(deploy / "pull")), list(_objects(deploy / "serve"))
+
+    assert {_note(obj, f"{_ARGO}sync-wave") for obj in pulled} == {"0"}
+    assert {_note(obj, f"{_ARGO}sync-wave") for obj in served} == {"1"}
+    for obj in (*pulled, *served):
+        assert obj["kind"] != "Secret"
+        if obj["kind"] == "ConfigMap":
+            assert "ServerSideApply=true" in _note(obj, f"{_ARGO}sync-options")
+    gates = [obj for obj in served if obj["kind"] == "ConfigMap"]
+    assert len(gates) == 2
+    assert {_note(obj, _PRUNE) for obj in gates} == {"disabled"}
+    assert all("Prune=false" in _note(obj, f"{_ARGO}sync-options") for obj in gates)
+    assert all(b"hf_aToken" not in text for text in _texts(deploy).values())
+
+
+def _note(obj: dict[str, Any], name: str) -> str:
+    return str(obj["metadata"]["annotations"][name])

@@ -1,0 +1,118 @@
+"""Another version of modelshelf restarts nothing, and what a rollback needs stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import SERVER, Done, Project
+
+pytestmark = pytest.mark.timeout(300)
+
+_SRC = Path(__file__).parents[2] / "src"
+_CODE = "app.kubernetes.io/component=code"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _State:
+    """What must not change for a server: its Deployment's generation, ReplicaSets, and pods."""
+
+    generation: int
+    sets: frozenset[str]
+    pods: frozenset[str]
+    map: str
+
+
+def _state(project: Project) -> _State:
+    deployment = project.get("deployment", SERVER)
+    sets = project.get("replicasets")["items"]
+    return _State(
+        deployment["metadata"]["generation"],
+        frozenset(each["metadata"]["uid"] for each in sets),
+        frozenset(pod["metadata"]["uid"] for pod in project.pods()),
+        _map(deployment),
+    )
+
+
+def _map(workload: dict[str, Any]) -> str:
+    (name,) = (
+        volume["configMap"]["name"]
+        for volume in workload["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "code"
+    )
+    return str(name)
+
+
+def _gate_maps(project: Project) -> set[str]:
+    maps = project.get("configmaps", None, "-l", f"{_CODE},app.kubernetes.io/name=gate")
+    return {each["metadata"]["name"] for each in maps["items"]}
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> dict[str, str]:
+    """The environment in which another version runs: a comment in `core/gate.py` is new."""
+    tree = tmp_path / "newer"
+    shutil.copytree(_SRC, tree, ignore=shutil.ignore_patterns("__pycache__"))
+    gate = tree / "modelshelf" / "core" / "gate.py"
+    gate.write_text(gate.read_text(encoding="utf-8") + "# another version\n", encoding="utf-8")
+    return {"PYTHONPATH": str(tree)}
+
+
+def _kept(done: Done) -> list[str]:
+    return [event["what"] for event in done.of("kept", name=SERVER)]
+
+
+def test_an_upgrade_restarts_nothing_until_it_is_asked_to(
+    project: Project, newer: dict[str, str]
+) -> None:
+    """Both versions keep what runs and say so; a changed argument takes the newer code."""
+    project.run("up", "--no-ask")
+    old = _state(project)
+    assert _kept(project.run("up", "--no-ask")) == []
+
+    upgraded = project.run("up", "--no-ask", env=newer)
+    assert _state(project) == old
+    assert _kept(upgraded) == [f"its code, {old.map}"]
+    assert {event["kind"] for event in upgraded.changed} <= {"ConfigMap", "Job"}
+    assert project.run("up", "--no-ask", env=newer).changed == []
+    assert _kept(project.run("up", "--no-ask")) == []
+    assert _state(project) == old
+
+    project.file["servers"][SERVER]["contextLength"] = 1024
+    assert _kept(project.run("up", "--no-ask", env=newer)) == []
+    new = _state(project)
+    assert new.map != old.map
+    assert new.pods.isdisjoint(old.pods)
+
+    older = project.run("up", "--no-ask")
+    assert _kept(older) == [f"its code, {new.map}"]
+    assert _state(project) == new
+
+
+def test_refreshed_code_can_be_undone_by_kubectl(project: Project, newer: dict[str, str]) -> None:
+    """`--refresh-code` restarts; the old map stays while a ReplicaSet names it, and no longer."""
+    project.run("up", "--no-ask")
+    old = _state(project)
+    refreshed = project.run("up", "--no-ask", "--refresh-code", env=newer)
+    new = _state(project)
+    assert _kept(refreshed) == []
+    assert new.sets > old.sets
+    assert _gate_maps(project) == {old.map, new.map}
+
+    project.kubectl("rollout", "undo", f"deployment/{SERVER}")
+    project.kubectl("rollout", "status", f"deployment/{SERVER}", "--timeout=60s")
+    undone = _state(project)
+    assert undone.map == old.map
+    assert undone.sets == new.sets
+    assert "Paris" in project.run("up", env=newer).answer
+    assert _state(project) == undone
+
+    idle = [each for each in project.get("replicasets")["items"] if not each["spec"]["replicas"]]
+    assert [_map(each) for each in idle] == [new.map]
+    project.kubectl("delete", "replicaset", idle[0]["metadata"]["name"])
+    removed = project.run("up", "--no-ask").of("applied", kind="ConfigMap", how="removed")
+    assert new.map in {event["name"] for event in removed}
+    assert _gate_maps(project) == {old.map}
