@@ -197,6 +197,8 @@ class FakeCluster:
         previous: bool = False,
     ) -> Iterator[str]:
         """A pod's lines."""
+        if "Log" in self.forbidden:
+            raise ForbiddenError("this user may not get pods/log")
         if pod not in self.said:
             raise TargetError(f"pod {pod} has no log")
         yield from self.said[pod][-tail if tail else 0 :]

@@ -13,6 +13,7 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Lock
 from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.core.events import Event, ignore
+from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.targets.kubernetes import (
     LogChoice,
     Options,
@@ -164,6 +165,16 @@ def test_logs_are_those_of_a_servers_pods_or_of_a_models_pulls() -> None:
         list(logs(site, "nobody", LogChoice()))
     with pytest.raises(TargetError, match="front has no pod x"):
         list(logs(site, "front", LogChoice(pod="x")))
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["once", "follow"])
+def test_who_may_read_no_logs_is_told_so(*, follow: bool) -> None:
+    """Nothing at all would look like a server that says nothing."""
+    cluster, file = FakeCluster(), _config()
+    _up(cluster, file)
+    cluster.forbidden.add("Log")
+    with pytest.raises(ForbiddenError, match="pods/log"):
+        list(logs(cluster.site(file, ignore), "front", LogChoice(follow=follow)))
 
 
 def test_diff_of_a_new_file_creates_everything_and_changes_nothing() -> None:

@@ -37,7 +37,7 @@ def logs(site: Site, name: str, choice: Choice) -> Iterator[Line]:
 
     Raises:
         UsageError: The file has no such server or model.
-        TargetError: There is no such pod.
+        TargetError: There is no such pod, or this user may not read its log.
     """
     config = site.config
     labels = _labels(config, name)
@@ -50,10 +50,12 @@ def logs(site: Site, name: str, choice: Choice) -> Iterator[Line]:
             raise _no_pods(config, name, choice)
         _begin(readers, reading, name, mine, choice)
         yield from readers.lines(_WAIT)
+        while readers.reading() and not choice.follow:
+            yield from readers.lines(_WAIT)
+        yield from readers.lines()
+        if readers.refusal:
+            raise readers.refusal
         if not choice.follow:
-            while readers.reading():
-                yield from readers.lines(_WAIT)
-            yield from readers.lines()
             return
         site.pace.sleep(site.pace.look)
 

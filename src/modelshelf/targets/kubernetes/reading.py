@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from modelshelf.core.errors import Error
+from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.targets.kubernetes.cluster import Cluster
 
 
@@ -27,7 +28,11 @@ class Line:
 
 
 class Readers:
-    """One thread for each log. A thread ends with its log; it never outlives the process."""
+    """One thread for each log. A thread ends with its log; it never outlives the process.
+
+    Attributes:
+        refusal: That this user may read no logs, once it was found out.
+    """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
@@ -35,6 +40,7 @@ class Readers:
         self._lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
         self._last: dict[str, str] = {}
+        self.refusal: ForbiddenError | None = None
 
     def read(
         self,
@@ -63,6 +69,8 @@ class Readers:
                     if text != known:
                         self._lines.put(Line(name, pod, text, len(self._threads) > 1))
                     self._last[pod] = text
+            except ForbiddenError as error:
+                self.refusal = error
             except Error:
                 # The container is not there yet, or not any more; the pod's state tells which.
                 return
