@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -257,7 +258,9 @@ def _service(nodes: TwoNodes, namespace: str, app: str) -> str:
 def _answers(address: str) -> bool:
     try:
         socket.create_connection((address, 80), 5).close()
-    except ConnectionRefusedError:
+    except OSError as error:
+        if error.errno not in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
+            raise
         return False
     return True
 
@@ -280,7 +283,7 @@ def _get(nodes: TwoNodes, kind: str, name: str, namespace: str = "default") -> d
 
 
 def _wait(nodes: TwoNodes, namespace: str, pod: str, what: str) -> None:
-    nodes.kubectl("wait", f"pod/{pod}", "-n", namespace, f"--for={what}", "--timeout=60s")
+    nodes.kubectl("wait", f"pod/{pod}", "-n", namespace, f"--for={what}", "--timeout=150s")
 
 
 def _ended(nodes: TwoNodes, namespace: str, pod: str, phase: str = "Succeeded") -> str:
@@ -290,7 +293,7 @@ def _ended(nodes: TwoNodes, namespace: str, pod: str, phase: str = "Succeeded") 
 
 
 def _until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while not done():
-        assert time.monotonic() < deadline, f"not within 60 s: {what}"
+        assert time.monotonic() < deadline, f"not within 150 s: {what}"
         time.sleep(0.2)
