@@ -42,4 +42,6 @@ def namespace(nodes: TwoNodes) -> Iterator[str]:
     nodes.kubectl("create", "namespace", name)
     nodes.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
     yield name
+    # Pods first: a namespace looks for what is left in it every few seconds only.
+    nodes.kubectl("delete", "pods", "--all", "-n", name, "--timeout=120s")
     nodes.kubectl("delete", "namespace", name, "--timeout=120s")

@@ -16,6 +16,8 @@ import pytest
 from lab.images import PYTHON
 from lab.machines import Machine, TwoNodes
 
+# The first test waits for the nodes; on a busy machine one comes back in two minutes.
+pytestmark = pytest.mark.timeout(600)
 _PORT = 8000
 _WRITER = "open('/models/note', 'w').write('hello')"
 # Reads a file over and over from the server, not from the client's memory, and says each time
