@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hub import Hub
+from huggingface_hub import constants
 
 from modelshelf.cli.main import main
 
@@ -66,9 +67,11 @@ def test_a_model_that_is_new_is_locked(
 ) -> None:
     """As with `up`, what the lock lacks is resolved and written down."""
     repo = hub.add("acme/tiny", {"config.json": b"{}", "tiny.gguf": b"GGUF"}, lfs=["tiny.gguf"])
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    # huggingface_hub reads the variable once, when it is imported: other tests may have done so.
+    monkeypatch.delenv("HF_ENDPOINT")
+    monkeypatch.setattr(constants, "ENDPOINT", "https://huggingface.co")
     file.write_text(
-        "namespace: llm\nshelf: {claim: models}\n"
+        f"namespace: llm\nshelf: {{claim: models}}\nhub: {{endpoint: '{hub.url}'}}\n"
         "models: {tiny: {source: hf://acme/tiny, engine: llamacpp}}\n"
     )
 
