@@ -37,11 +37,21 @@ _KEYS = (
 )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Hub:
+    """The Hub that is asked, with which token, and who hears of it."""
+
+    endpoint: str
+    token: str | None = dataclasses.field(repr=False)
+    on_event: Listener
+
+
 def lock(
     config: Config,
     lock: Lock,
     *,
     upgrade: bool | Collection[str] = (),
+    token: str | None = None,
     on_event: Listener = ignore,
 ) -> Lock:
     """Bring a lock up to date with a modelshelf.yaml; what fits it stays as it is.
@@ -53,6 +63,7 @@ def lock(
         config: What is wanted.
         lock: What is locked.
         upgrade: Models to resolve anew; True for all.
+        token: For the Hub, instead of HF_TOKEN or a login.
         on_event: Hears of requests that are repeated.
 
     Returns:
@@ -66,10 +77,11 @@ def lock(
     """
     moved = _named(config, tuple(config.models) if upgrade is True else upgrade or ())
     result = lock.only(config.models)
+    hub = _Hub(config.hub.endpoint, token, on_event)
     for name in sorted({*stale(config, lock), *moved}):
         old = None if name in moved else result.models.get(name)
         try:
-            result = result.with_model(name, _locked(config, name, old, on_event))
+            result = result.with_model(name, _locked(config, name, old, hub))
         except Error as error:
             raise _about(name, error) from error
     refuse_too_large(config, result)
@@ -151,14 +163,17 @@ def _named(config: Config, upgrade: Collection[str]) -> frozenset[str]:
     return frozenset(upgrade)
 
 
-def _locked(config: Config, name: str, old: Locked | None, on_event: Listener) -> Locked:
+def _locked(config: Config, name: str, old: Locked | None, hub: _Hub) -> Locked:
     source = config.models[name].source
     choice = choice_for(config, name)
     kept = _kept_commit(source, old)
-    endpoint = config.hub.endpoint
     try:
         listing = sources.resolve(
-            kept or source, name=choice.name, endpoint=endpoint, on_event=on_event
+            kept or source,
+            name=choice.name,
+            endpoint=hub.endpoint,
+            token=hub.token,
+            on_event=hub.on_event,
         )
     except NotFoundError as error:
         if kept is not None:
@@ -168,7 +183,7 @@ def _locked(config: Config, name: str, old: Locked | None, on_event: Listener) -
         listing = dataclasses.replace(
             listing, source=old.snapshot.source, revision=old.snapshot.revision
         )
-    return Locked(source, choice, _chosen(listing, choice, endpoint, on_event))
+    return Locked(source, choice, _chosen(listing, choice, hub))
 
 
 def _kept_commit(source: str, old: Locked | None) -> str | None:
@@ -180,11 +195,13 @@ def _kept_commit(source: str, old: Locked | None) -> str | None:
     return f"hf://{huggingface.repo_of(source)}@{old.snapshot.commit}"
 
 
-def _chosen(
-    listing: sources.Listing, choice: Choice, endpoint: str, on_event: Listener
-) -> Snapshot:
+def _chosen(listing: sources.Listing, choice: Choice, hub: _Hub) -> Snapshot:
     texts = sources.read_texts(
-        listing, select.needed_texts(listing.files), endpoint=endpoint, on_event=on_event
+        listing,
+        select.needed_texts(listing.files),
+        endpoint=hub.endpoint,
+        token=hub.token,
+        on_event=hub.on_event,
     )
     selection = select.choose(
         listing.files,
@@ -195,7 +212,7 @@ def _chosen(
         all_files=choice.all_files,
         allow_unsafe=choice.allow_unsafe,
     )
-    fixed = sources.fixed(listing, selection.files, on_event=on_event)
+    fixed = sources.fixed(listing, selection.files, on_event=hub.on_event)
     return Snapshot(fixed.source, fixed.repo_id, fixed.revision, fixed.commit, fixed.files)
 
 

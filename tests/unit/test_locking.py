@@ -96,6 +96,24 @@ def test_what_is_missing_is_resolved(hub: Repositories) -> None:
     assert (a.snapshot.commit, a.snapshot.created, a.snapshot.tool) == ("1" * 40, 0.0, "")
 
 
+def test_a_token_that_is_given_goes_to_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads the token from a file gets gated models locked with it, too."""
+    repositories, given = Repositories(), []
+
+    def resolve(uri: str, *, token: str | None = None, **options: Any) -> Listing:
+        given.append(token)
+        return repositories.resolve(uri, **options)
+
+    def read_texts(listing: Listing, paths: Iterable[str], **options: Any) -> dict[str, str]:
+        given.append(options["token"])
+        return repositories.read_texts(listing, paths, **options)
+
+    monkeypatch.setattr(sources, "resolve", resolve)
+    monkeypatch.setattr(sources, "read_texts", read_texts)
+    locking.lock(parse(CONFIG), Lock(), token="hf_given")
+    assert given == ["hf_given"] * 4
+
+
 def test_a_floating_revision_does_not_move_by_itself(hub: Repositories) -> None:
     """A lock that fits is the same lock again, and nobody is asked."""
     config = parse(CONFIG)

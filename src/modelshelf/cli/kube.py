@@ -96,7 +96,14 @@ def opened(run: FileRun, context: str | None, kubeconfig: str | None) -> Iterato
         yield Opened(config, lock.read(path), path, cluster)
 
 
-def resolved(run: FileRun, opened: Opened, *, locked: bool = False, write: bool = True) -> Lock:
+def resolved(
+    run: FileRun,
+    opened: Opened,
+    *,
+    locked: bool = False,
+    write: bool = True,
+    token: str | None = None,
+) -> Lock:
     """The lock with every model of the file.
 
     Args:
@@ -104,6 +111,7 @@ def resolved(run: FileRun, opened: Opened, *, locked: bool = False, write: bool 
         opened: The file and its lock.
         locked: Refuse a change instead.
         write: Write it, if it is another than before.
+        token: For the hub, instead of HF_TOKEN or a login.
 
     Raises:
         UsageError: It would change, and must not.
@@ -117,7 +125,7 @@ def resolved(run: FileRun, opened: Opened, *, locked: bool = False, write: bool 
     if locked:
         refuse_stale(opened.config, before, path)
         return before
-    lock = locking.lock(opened.config, before, on_event=run.output.event)
+    lock = locking.lock(opened.config, before, token=token, on_event=run.output.event)
     if write and lock != before:
         locking.write(path, lock)
         for sentence in changes(locking.Opened(opened.config, lock, before, path)):

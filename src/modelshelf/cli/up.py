@@ -44,7 +44,7 @@ def up(  # noqa: PLR0913 - one for each option
     with kube.opened(run, context, kubeconfig) as it:
         if it.config.hub.secret is not None and token_file is None:
             token = None  # HF_TOKEN is for `lock`; pulls have the Secret that the file names
-        lock = kube.resolved(run, it, locked=locked)
+        lock = kube.resolved(run, it, locked=locked, token=token)
         options = kubernetes.Options(token, force_conflicts, refresh_code, ask=not no_ask)
         with run.output.progress("") as listener:
             kubernetes.up(it.site(listener, timeout), lock, options)

@@ -28,6 +28,7 @@ def resolve(
     *,
     name: str | None = None,
     endpoint: str | None = None,
+    token: str | None = None,
     on_event: Listener = ignore,
 ) -> Listing:
     """Find out what a source has.
@@ -37,6 +38,7 @@ def resolve(
         name: What to call the model on the shelf; by default the repository's own name, and
             `local/<name of the file or folder>` for a path.
         endpoint: The Hub to ask unless HF_ENDPOINT names one.
+        token: For the Hub, instead of HF_TOKEN or a login.
         on_event: Hears of requests that are repeated.
 
     Raises:
@@ -50,7 +52,7 @@ def resolve(
         return local.resolve(uri, name=name)
     from modelshelf.sources import huggingface  # noqa: PLC0415  # heavy, and only needed here
 
-    return huggingface.resolve(uri, name=name, endpoint=endpoint, on_event=on_event)
+    return huggingface.resolve(uri, name=name, endpoint=endpoint, token=token, on_event=on_event)
 
 
 def read_texts(
@@ -58,6 +60,7 @@ def read_texts(
     paths: Iterable[str],
     *,
     endpoint: str | None = None,
+    token: str | None = None,
     on_event: Listener = ignore,
 ) -> dict[str, str]:
     """Read small text files of a listing, verified: what `select.choose` must know to choose.
@@ -66,6 +69,7 @@ def read_texts(
         listing: What `resolve` returned.
         paths: Which of its files.
         endpoint: The Hub to ask unless HF_ENDPOINT names one.
+        token: For the Hub, instead of HF_TOKEN or a login.
         on_event: Hears of requests that are repeated.
 
     Returns:
@@ -80,7 +84,7 @@ def read_texts(
         return local.read_texts(listing, paths)
     from modelshelf.sources import huggingface  # noqa: PLC0415  # heavy, and only needed here
 
-    return huggingface.read_texts(listing, paths, endpoint=endpoint, on_event=on_event)
+    return huggingface.read_texts(listing, paths, endpoint=endpoint, token=token, on_event=on_event)
 
 
 def fixed(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:

@@ -50,11 +50,12 @@ _LATEST = "main"
 _DEFAULT = "https://huggingface.co"
 
 
-def resolve(
+def resolve(  # noqa: PLR0913 - what is asked, who is, and how
     uri: str,
     *,
     name: str | None = None,
     endpoint: str | None = None,
+    token: str | None = None,
     on_event: Listener = ignore,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Listing:
@@ -65,6 +66,7 @@ def resolve(
             commit or `refs/pr/N`, and `main` by default.
         name: `org/name` for the shelf; by default the repository's present name.
         endpoint: The Hub to ask unless HF_ENDPOINT names one.
+        token: Instead of HF_TOKEN or a login.
         on_event: Hears `Retrying`.
         sleep: Waits for some seconds.
 
@@ -76,7 +78,7 @@ def resolve(
         RefusedError: It lists names that would escape their folder.
     """
     asked, revision = parse(uri)
-    client = _client(asked, revision, endpoint, on_event, sleep)
+    client = _client(asked, revision, _hub(endpoint, token), on_event, sleep)
     repo, commit = _commit(client, asked, revision)
     return Listing(
         source=f"hf://{repo}@{revision}",
@@ -107,11 +109,12 @@ def offline() -> bool:
     return huggingface_hub.is_offline_mode()
 
 
-def read_texts(
+def read_texts(  # noqa: PLR0913 - as above
     listing: Listing,
     paths: Iterable[str],
     *,
     endpoint: str | None = None,
+    token: str | None = None,
     on_event: Listener = ignore,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, str]:
@@ -125,7 +128,9 @@ def read_texts(
         NotFoundError: The listing has no such file.
         NotAuthorisedError, SourceError: The Hub refuses, or cannot be reached.
     """
-    client = _client(repo_of(listing.source), listing.revision, endpoint, on_event, sleep)
+    client = _client(
+        repo_of(listing.source), listing.revision, _hub(endpoint, token), on_event, sleep
+    )
     texts = {}
     for path in paths:
         file = listing.file(path)
@@ -161,6 +166,11 @@ def hub(endpoint: str | None = None) -> tuple[str, str | None]:
             hint="correct or unset it",
         )
     return endpoint, None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else _token()
+
+
+def _hub(endpoint: str | None, token: str | None) -> tuple[str, str | None]:
+    base_url, own = hub(endpoint)
+    return base_url, token or own
 
 
 def repo_of(source: str) -> str:
@@ -257,7 +267,7 @@ def _content(client: Client, listing: Listing, file: File) -> bytes:
 def _client(
     repo: str,
     revision: str,
-    endpoint: str | None,
+    where: tuple[str, str | None],
     on_event: Listener,
     sleep: Callable[[float], None],
 ) -> Client:
@@ -269,7 +279,7 @@ def _client(
         )
     return Client(
         _session(),
-        *hub(endpoint),
+        *where,
         repo=repo,
         revision=revision,
         on_event=on_event,
