@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from modelshelf.config.lock import Lock
 from modelshelf.kube.refusals import ForbiddenError, MissingError
@@ -43,12 +43,13 @@ def diff(site: Site, lock: Lock) -> list[Change]:
         TargetError: The cluster refused.
     """
     rendered = render(site.config, lock.only(site.config.models))
-    if _is_new(site, rendered.namespace):
+    hidden, namespace = _namespace(site)
+    if namespace is None and not hidden:
         return [_created(obj) for obj in _every(rendered, rendered.servers)]
     prepared = servers.prepare(site, rendered.servers, refresh=False)
     changes = []
     for obj in _every(rendered, prepared.objects):
-        if obj["kind"] == "Namespace" and not _may_change(site, obj):
+        if obj["kind"] == "Namespace" and not _is_ours(site, namespace):
             continue
         unused = obj in rendered.code[1:] and obj["metadata"]["name"] not in prepared.maps
         if not unused and (change := _change(site, obj)):
@@ -58,26 +59,22 @@ def diff(site: Site, lock: Lock) -> list[Change]:
     return [*changes, *removed]
 
 
-def _every(rendered: Rendered, parts: object) -> Iterator[Object]:
-    assert isinstance(parts, dict)  # noqa: S101 - narrows for the type checker
+def _every(rendered: Rendered, parts: Mapping[str, list[Object]]) -> Iterator[Object]:
     yield from (rendered.namespace, *rendered.storage, *rendered.code)
     for objects in (*rendered.pulls.values(), *parts.values()):
         yield from objects
 
 
-def _is_new(site: Site, namespace: Object) -> bool:
+def _namespace(site: Site) -> tuple[bool, Object | None]:
+    """Whether this user may not see the namespace; and the namespace, if it is there."""
     try:
-        return site.cluster.get("Namespace", namespace["metadata"]["name"]) is None
+        return False, site.cluster.get("Namespace", site.namespace)
     except ForbiddenError:
-        return False
+        return True, None
 
 
-def _may_change(site: Site, namespace: Object) -> bool:
-    try:
-        live = site.cluster.get("Namespace", namespace["metadata"]["name"])
-    except ForbiddenError:
-        return False
-    return live is None or applying.ours(live, site.config)
+def _is_ours(site: Site, namespace: Object | None) -> bool:
+    return namespace is not None and applying.ours(namespace, site.config)
 
 
 def _created(obj: Object) -> Change:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-from modelshelf.kube import phases
+from modelshelf.kube import endings, phases
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.targets.kubernetes.events import PodForced, PodPhased
 from modelshelf.targets.kubernetes.site import Site, Told
@@ -21,11 +21,7 @@ def leaving(pod: Object) -> bool:
 
 def ready(pod: Object) -> bool:
     """Whether a pod is ready, and stays."""
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return not leaving(pod) and any(
-        condition.get("type") == "Ready" and condition.get("status") == "True"
-        for condition in conditions
-    )
+    return not leaving(pod) and _says_ready(pod)
 
 
 def age(obj: Object, now: float) -> float:
@@ -55,12 +51,11 @@ def hangs(pod: Object, gone: frozenset[str], now: float) -> bool:
 
 def not_ready(nodes: Iterable[Object]) -> frozenset[str]:
     """The names of nodes that do not report that they are ready."""
-    return frozenset(node["metadata"]["name"] for node in nodes if not _node_ready(node))
+    return frozenset(node["metadata"]["name"] for node in nodes if not _says_ready(node))
 
 
-def _node_ready(node: Object) -> bool:
-    conditions = node.get("status", {}).get("conditions") or ()
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+def _says_ready(obj: Object) -> bool:
+    return endings.condition(obj, "Ready").get("status") == "True"
 
 
 def force_hanging(site: Site, pods: Sequence[Object]) -> None:

@@ -10,6 +10,7 @@ from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Awaiting, Kept
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.render import names, serving
+from modelshelf.targets.render.keeping import deployment_of
 from modelshelf.targets.render.names import Object
 
 
@@ -30,11 +31,6 @@ class Prepared:
     def replicas(self, server: str) -> int:
         """How many pods a server will have."""
         return int(deployment_of(self.objects[server])["spec"]["replicas"])
-
-
-def deployment_of(objects: Collection[Object]) -> Object:
-    """The Deployment among a server's objects."""
-    return next(obj for obj in objects if obj["kind"] == "Deployment")
 
 
 def prepare(site: Site, rendered: Mapping[str, list[Object]], *, refresh: bool) -> Prepared:

@@ -5,10 +5,16 @@ one is minutes of loading. So the pod template is compared without that map.
 """
 
 import copy
+from collections.abc import Iterable
 
 from modelshelf.targets.render.names import REPLICAS, TEMPLATE, Object, short_hash
 
 CODE_VOLUME = "code"
+
+
+def deployment_of(objects: Iterable[Object]) -> Object:
+    """The Deployment among a server's objects."""
+    return next(obj for obj in objects if obj["kind"] == "Deployment")
 
 
 def code_map_of(deployment: Object) -> str | None:

@@ -15,6 +15,7 @@ from modelshelf.core.model import Snapshot
 from modelshelf.engines.images import image
 from modelshelf.engines.pods import Container
 from modelshelf.targets.render import code
+from modelshelf.targets.render.confined import SHELF_PATH, away, identity, restricted
 from modelshelf.targets.render.keeping import CODE_VOLUME
 from modelshelf.targets.render.names import Object
 from modelshelf.targets.render.probes import probes
@@ -23,9 +24,7 @@ from modelshelf.targets.render.storage import claims
 
 GATE = "gate"  # the init container
 ENGINE = "engine"  # the container
-SHELF_PATH = "/shelf"
 _SHELF, _SPEC, _SHM = "shelf", "spec", "shm"
-_AWAY_SECONDS = 30  # how long a node may be away before its pods are started elsewhere
 # Measured: 15 MB and 0.1 s of a core. Ours, not the engine's: some clusters refuse GPUs here.
 _GATE_RESOURCES = {
     "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "16Mi"},
@@ -76,7 +75,7 @@ def pod_spec(parts: Parts) -> Object:
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": container.drain.grace,
         "securityContext": _identity(parts),
-        "tolerations": [*_away(), *_gpu_taint(container), *server.tolerations],
+        "tolerations": [*away(), *_gpu_taint(container), *server.tolerations],
         "topologySpreadConstraints": [_spread(parts.selector)],
         "initContainers": [_gate(parts)],
         "containers": [_engine(parts)],
@@ -92,26 +91,9 @@ def pod_spec(parts: Parts) -> Object:
 def _identity(parts: Parts) -> Object:
     user, group = parts.container.user, parts.container.group
     shelf = parts.config.shelf
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": shelf.user if user is None else user,
-        "runAsGroup": shelf.group if group is None else group,
-        # Reads what the group may read. Not fsGroup, which changes the owner of every file.
-        "supplementalGroups": [shelf.group],
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def _away() -> list[Object]:
-    return [
-        {
-            "key": f"node.kubernetes.io/{what}",
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": _AWAY_SECONDS,
-        }
-        for what in ("not-ready", "unreachable")
-    ]
+    return identity(
+        shelf.user if user is None else user, shelf.group if group is None else group, shelf.group
+    )
 
 
 def _gpu_taint(container: Container) -> list[Object]:
@@ -143,7 +125,7 @@ def _gate(parts: Parts) -> Object:
         "imagePullPolicy": "IfNotPresent",
         "command": code.command("gate"),
         "resources": merged(_GATE_RESOURCES, None),
-        "securityContext": _restricted(read_only_root=True),
+        "securityContext": restricted(read_only_root=True),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": _SHELF, "mountPath": SHELF_PATH, "readOnly": True},
@@ -167,17 +149,9 @@ def _engine(parts: Parts) -> Object:
         **probes(container, parts.start),
         **({"lifecycle": {"preStop": {"sleep": {"seconds": settle}}}} if settle else {}),
         "resources": merged(_resources(container), parts.server.resources),
-        "securityContext": _restricted(read_only_root=container.read_only_root),
+        "securityContext": restricted(read_only_root=container.read_only_root),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _engine_mounts(parts),
-    }
-
-
-def _restricted(*, read_only_root: bool) -> Object:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": read_only_root,
-        "capabilities": {"drop": ["ALL"]},
     }
 
 

@@ -11,6 +11,7 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
 from modelshelf.engines.images import image
 from modelshelf.targets.render import code
+from modelshelf.targets.render.confined import SHELF_PATH, away, identity, restricted
 from modelshelf.targets.render.names import (
     BYTES,
     COMMIT,
@@ -27,7 +28,6 @@ from modelshelf.targets.render.names import (
 from modelshelf.targets.render.resources import merged
 from modelshelf.targets.render.storage import claims
 
-SHELF_PATH = "/shelf"
 TOKEN_KEY = "token"  # noqa: S105 (the name of a Secret's key)
 # What no second try mends: a bad spec, no right to the model, no such model, no room, no right to
 # write, content that is not what it should be. Everything else is tried again.
@@ -37,7 +37,6 @@ _LEAST_SECONDS = 6 * 3600
 _SLOW = 5_000_000  # bytes per second: slower than this, somebody should look
 _CA_PATH = "/ca"
 _HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (the container's own)
-_AWAY_SECONDS = 30  # how long a node may be away before a pod is started elsewhere
 # Measured: at most 272 MB with sixteen connections. The limit is mostly for pages of written files,
 # which are charged to the container and given back when others need them. Hashing and TLS take what
 # processor there is; a limit would only idle it.
@@ -156,14 +155,8 @@ def _pod(config: Config, verb: code.Verb, spec_map: str) -> Object:
         "enableServiceLinks": False,
         # Time to write down how far a file got.
         "terminationGracePeriodSeconds": 60,
-        # Without an fsGroup: it would change the owner of every file, or, on NFS, do nothing.
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": config.shelf.user,
-            "runAsGroup": config.shelf.group,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "tolerations": [*_away(), *map(dict, pull.tolerations)],
+        "securityContext": identity(config.shelf.user, config.shelf.group),
+        "tolerations": [*away(), *map(dict, pull.tolerations)],
         "containers": [_container(config, verb)],
         "volumes": [
             {"name": "shelf", "persistentVolumeClaim": {"claimName": claims(config).rw}},
@@ -195,11 +188,7 @@ def _container(config: Config, verb: code.Verb) -> Object:
         "command": code.command(verb),
         "env": _environment(config) if verb == "pull" else [_HOME],
         "resources": merged(_RESOURCES, config.pull.resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
@@ -220,15 +209,3 @@ def _environment(config: Config) -> list[Object]:
         token = {"name": secret.name, "key": secret.key, "optional": False}
     variables: list[Object] = [{"name": name, "value": value} for name, value in values.items()]
     return [_HOME, *variables, {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": token}}]
-
-
-def _away() -> list[Object]:
-    return [
-        {
-            "key": f"node.kubernetes.io/{what}",
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": _AWAY_SECONDS,
-        }
-        for what in ("not-ready", "unreachable")
-    ]

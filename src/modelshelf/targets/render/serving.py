@@ -15,6 +15,7 @@ from modelshelf.engines import POD_ENGINES
 from modelshelf.engines.budget import start_budget
 from modelshelf.engines.pods import Container, PodOptions
 from modelshelf.targets.render import access, code
+from modelshelf.targets.render.confined import SHELF_PATH
 from modelshelf.targets.render.keeping import (
     code_map_of,
     keep_code,
@@ -35,7 +36,7 @@ from modelshelf.targets.render.names import (
     labels,
     selector,
 )
-from modelshelf.targets.render.pod import SHELF_PATH, Parts, model_path, pod_spec
+from modelshelf.targets.render.pod import Parts, model_path, pod_spec
 
 __all__ = [
     "code_map_of",

@@ -8,6 +8,7 @@ from typing import Literal
 from modelshelf.core.errors import UsageError
 from modelshelf.targets.render import serving
 from modelshelf.targets.render.documents import from_yaml, to_yaml
+from modelshelf.targets.render.keeping import deployment_of
 from modelshelf.targets.render.names import PART_OF, Object, key
 from modelshelf.targets.render.plan import Rendered, in_wave
 
@@ -98,7 +99,7 @@ def flux_example(rendered: Rendered) -> list[Object]:
     """Two Flux Kustomizations, of which the second waits for the first."""
     name = rendered.namespace["metadata"]["labels"][PART_OF]
     jobs = [obj for objects in rendered.pulls.values() for obj in objects if obj["kind"] == "Job"]
-    deployments = map(_deployment, rendered.servers.values())
+    deployments = map(deployment_of, rendered.servers.values())
     pull_seconds = max((job["spec"]["activeDeadlineSeconds"] for job in jobs), default=0)
     serve_seconds = max((one["spec"]["progressDeadlineSeconds"] for one in deployments), default=0)
     pull = _kustomization(f"{name}-pull", "pull", pull_seconds)
@@ -152,12 +153,8 @@ def _server_path(server: str) -> str:
 
 def _named_maps(rendered: Rendered) -> set[str]:
     """The code maps that Deployments name."""
-    names = (serving.code_map_of(_deployment(objects)) for objects in rendered.servers.values())
+    names = (serving.code_map_of(deployment_of(objects)) for objects in rendered.servers.values())
     return {name for name in names if name is not None}
-
-
-def _deployment(objects: list[Object]) -> Object:
-    return next(obj for obj in objects if obj["kind"] == "Deployment")
 
 
 def _with_kept_code(rendered: Rendered, old: Mapping[str, str], *, refresh_code: bool) -> Rendered:
