@@ -54,6 +54,16 @@ def test_what_hangs_on_a_node_that_is_gone_is_deleted_by_force(
     assert Key("Pod", "llm", "on-alive") in cluster.objects
 
 
+def test_a_jobs_pod_is_called_failed_first() -> None:
+    """Else the Job would hold it for ever: it replaces only pods that have failed."""
+    cluster = _hanging()
+    cluster.now = 100.0
+    held = cluster.objects[Key("Pod", "llm", "on-gone")]
+    held["metadata"]["finalizers"] = ["batch.kubernetes.io/job-tracking"]
+    pods.force_hanging(cluster.site(config(), print), cluster.of("Pod"))
+    assert cluster.calls[-2:] == [("patch", "Pod", "on-gone"), ("delete", "Pod", "on-gone")]
+
+
 def test_who_may_not_see_nodes_forces_nothing() -> None:
     """A node that cannot be looked at may be alive."""
     cluster = _hanging()

@@ -12,6 +12,7 @@ from modelshelf.targets.kubernetes.site import Site, Told
 from modelshelf.targets.render.names import Object
 
 _GRACE_OVER = 15.0  # seconds that a pod may still hang in Terminating after its grace period
+_OVER = ("Succeeded", "Failed")
 
 
 def leaving(pod: Object) -> bool:
@@ -75,8 +76,21 @@ def force_hanging(site: Site, pods: Sequence[Object]) -> None:
     for pod in late:
         if hangs(pod, gone, now):
             name = pod["metadata"]["name"]
+            _call_failed(site, pod)
             site.cluster.delete("Pod", name, site.namespace, grace=0)
             site.tell(PodForced(name, pod["spec"]["nodeName"]))
+
+
+def _call_failed(site: Site, pod: Object) -> None:
+    """Say of a Job's pod that it has failed, which its node cannot say any more.
+
+    A Job that replaces failed pods alone holds one that is merely deleted, by a finalizer, until it
+    is called so: for ever. Kubernetes' own garbage collector of pods does the same.
+    """
+    if pod["metadata"].get("finalizers") and pod.get("status", {}).get("phase") not in _OVER:
+        failed = {"status": {"phase": "Failed"}}
+        name = pod["metadata"]["name"]
+        site.cluster.patch("Pod", name, site.namespace, failed, subresource="status")
 
 
 def phase(pod: Object, gate_says: str = "") -> phases.PodPhase:
