@@ -125,15 +125,45 @@ def open_file(
         NotWritableError, NoSpaceError: The lock cannot be written.
         Error: Whatever `lock` raises.
     """
-    config = load(file)
-    path = beside(file)
-    before = read(path)
+    config, path = load(file), beside(file)
+    opened = settle(config, read(path), path, locked=locked, upgrade=upgrade, on_event=on_event)
+    refuse_too_large(config, opened.lock)
+    return opened
+
+
+def settle(  # noqa: PLR0913 - what `up`, `lock` and `render` each want a little differently
+    config: Config,
+    before: Lock,
+    path: str,
+    *,
+    locked: bool = False,
+    upgrade: bool | Collection[str] = (),
+    keep: bool = True,
+    token: str | None = None,
+    on_event: Listener = ignore,
+) -> Opened:
+    """Bring the lock of a modelshelf.yaml up to date, and its file with it.
+
+    Args:
+        config: What is wanted.
+        before: The lock as it was found.
+        path: The lock's file.
+        locked: Refuse where the lock would change, and ask nobody.
+        upgrade: Models to resolve anew; True for all.
+        keep: Write the file, if the lock is another than before.
+        token: For the Hub, instead of HF_TOKEN or a login.
+        on_event: Hears of requests that are repeated.
+
+    Raises:
+        UsageError: The lock would change, and must not.
+        NotWritableError, NoSpaceError: The file cannot be written.
+        Error: Whatever `lock` raises.
+    """
     if locked:
         refuse_stale(config, before, path)
-        refuse_too_large(config, before)
         return Opened(config, before, before, path)
-    after = lock(config, before, upgrade=upgrade, on_event=on_event)
-    if after != before:
+    after = lock(config, before, upgrade=upgrade, token=token, on_event=on_event)
+    if keep and after != before:
         write(path, after)
     return Opened(config, after, before, path)
 

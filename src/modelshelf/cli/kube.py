@@ -119,18 +119,20 @@ def resolved(
     """
     from modelshelf import locking  # noqa: PLC0415 - slow, and not every verb needs it
     from modelshelf.cli.lock import changes  # noqa: PLC0415
-    from modelshelf.config.lock import refuse_stale  # noqa: PLC0415
 
-    before, path = opened.lock, opened.lock_path
-    if locked:
-        refuse_stale(opened.config, before, path)
-        return before
-    lock = locking.lock(opened.config, before, token=token, on_event=run.output.event)
-    if write and lock != before:
-        locking.write(path, lock)
-        for sentence in changes(locking.Opened(opened.config, lock, before, path)):
-            run.output.note(f"{path}: {sentence}")
-    return lock
+    settled = locking.settle(
+        opened.config,
+        opened.lock,
+        opened.lock_path,
+        locked=locked,
+        keep=write,
+        token=token,
+        on_event=run.output.event,
+    )
+    if write and settled.lock != settled.before:
+        for sentence in changes(settled):
+            run.output.note(f"{settled.path}: {sentence}")
+    return settled.lock
 
 
 def token_of(path: str | None) -> str | None:
