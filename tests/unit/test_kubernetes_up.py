@@ -373,12 +373,14 @@ def test_maps_that_a_kept_replica_set_names_stay() -> None:
 
 
 def test_a_gpu_that_no_node_offers_is_named_early() -> None:
-    """The resource is told before the wait."""
+    """The resource is told before a pull that may take an hour."""
     cluster = FakeCluster()
     node = cluster.put({"kind": "Node", "metadata": {"name": "n"}, "status": {}})
     node["status"]["allocatable"] = {"nvidia.com/gpu": "0"}
     told = _up(cluster, _config())
     (waiting,) = _of(told, Awaiting)
+    (pull,) = _of(told, PullStarted)
+    assert told.index(waiting) < told.index(pull)
     assert waiting.what == "server front"
     assert waiting.why.startswith("no node of this cluster offers nvidia.com/gpu")
     node["status"]["allocatable"] = {"nvidia.com/gpu": "1"}

@@ -103,8 +103,20 @@ def apply_servers(site: Site, prepared: Prepared, code: list[Object], *, force: 
             applying.apply(site, obj, force=force)
 
 
-def warn_of_missing_gpus(site: Site, prepared: Prepared) -> None:
-    """Say early which resource no node offers; a user who may not see nodes gets no warning."""
+def warn_of_missing_gpus(site: Site, rendered: Mapping[str, list[Object]]) -> None:
+    """Say before any pull which resource no node offers.
+
+    It is no refusal, since a cluster may add nodes once pods wait for them; a user who may not see
+    nodes gets no warning.
+
+    Args:
+        site: Where.
+        rendered: Server → its objects, as the file has them.
+    """
+    asking = {server: parts for server, parts in rendered.items() if extended(deployment_of(parts))}
+    if not asking:
+        return
+    prepared = prepare(site, asking, refresh=False)
     wanted = {
         resource: server
         for server, parts in prepared.objects.items()

@@ -78,9 +78,9 @@ def up(site: Site, lock: Lock, options: Options) -> Report:
     apply_namespace(site, rendered.namespace)
     hub_token.provide(site, options.token, force=force)
     volumes.apply_storage(site, rendered.storage, lock, force=force)
+    servers.warn_of_missing_gpus(site, rendered.servers)
     pull(site, rendered, force=force)
     prepared = servers.prepare(site, rendered.servers, refresh=options.refresh_code)
-    servers.warn_of_missing_gpus(site, prepared)
     servers.apply_servers(site, prepared, rendered.code[1:], force=force)
     prune.prune(site, wanted_keys(rendered, prepared))
     serving = [server for server in prepared.objects if prepared.replicas(server)]
