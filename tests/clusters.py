@@ -203,13 +203,14 @@ class FakeCluster:
             raise TargetError(f"pod {pod} has no log")
         yield from self.said[pod][-tail if tail else 0 :]
 
-    def events(self, namespace: str, name: str = "") -> Any:
+    def events(self, namespace: str, name: str = "", *, warnings: bool = False) -> Any:
         """The events."""
         self._called("list", "Event", "")
         return [
             copy.deepcopy(each)
             for each in self.of("Event")
             if name in {"", each["involvedObject"]["name"]}
+            and not (warnings and each.get("type") == "Normal")
         ]
 
     def request(

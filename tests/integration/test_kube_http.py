@@ -81,6 +81,19 @@ def test_a_list_is_read_to_its_end_and_its_objects_are_whole(api: ApiServer) -> 
     assert [request.path for request in api.asked] == [path, f"{path}&continue=m%2Fr+e"]
 
 
+def test_events_can_be_those_that_tell_of_trouble(api: ApiServer) -> None:
+    """All or warnings only, of a namespace or of one name; the server does the choosing."""
+    api.script = [of({"items": []})]
+    with cluster(api.url) as it:
+        for name, warnings in (("", False), ("", True), ("x", False), ("x", True)):
+            it.events("llm", name, warnings=warnings)
+    about = "involvedObject.name%3Dx"
+    wanted = ["", "&fieldSelector=type%3DWarning", f"&fieldSelector={about}"]
+    wanted += [f"&fieldSelector={about}%2Ctype%3DWarning"]
+    path = "/api/v1/namespaces/llm/events?limit=1000"
+    assert [request.path for request in api.asked] == [path + fields for fields in wanted]
+
+
 def test_apply_sends_a_strict_server_side_apply(api: ApiServer) -> None:
     """The object goes out whole, but for managedFields, which a server refuses."""
     api.script = [of(POD)]

@@ -108,9 +108,11 @@ class Cluster:
             if not more:
                 return items
 
-    def events(self, namespace: str, name: str = "") -> Objects:
-        """A namespace's events, or those about the objects of one name."""
-        fields = f"involvedObject.name={name}" if name else ""
+    def events(self, namespace: str, name: str = "", *, warnings: bool = False) -> Objects:
+        """A namespace's events, or those about the objects of one name; all, or warnings only."""
+        # Each start of a pod leaves eight that tell of no trouble: lists of many parts.
+        about = f"involvedObject.name={name}" if name else ""
+        fields = ",".join(filter(None, (about, "type=Warning" if warnings else "")))
         return self.list("Event", namespace, fields=fields)
 
     def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:

@@ -97,8 +97,8 @@ class Cluster(Protocol):
         """A container's lines."""
         ...
 
-    def events(self, namespace: str, name: str = "") -> Objects:
-        """The namespace's events, or those about the objects of one name."""
+    def events(self, namespace: str, name: str = "", *, warnings: bool = False) -> Objects:
+        """The namespace's events, or those about the objects of one name; all, or warnings only."""
         ...
 
     def request(

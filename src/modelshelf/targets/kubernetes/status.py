@@ -99,7 +99,7 @@ def status(site: Site) -> Status:
     every = cluster.list("Pod", namespace, labels)
     runs = cluster.list("Job", namespace, labels)
     late = [each for each in deployments if not ready.rollout(each).done]
-    events = cluster.events(namespace) if late else []
+    events = cluster.events(namespace, warnings=True) if late else []
     sets = cluster.list("ReplicaSet", namespace, labels) if late else []
     seen = Seen(every, events, sets, site.pace.wall())
     by_name = {each["metadata"]["name"]: each for each in deployments}

@@ -20,7 +20,7 @@ _ASKED = 3  # pods of a server whose logs are asked for: each is a request
 def server(site: Site, deployment: Object, mine: Sequence[Object]) -> str:
     """Why a server is not ready; empty if Kubernetes says nothing."""
     sets = site.cluster.list("ReplicaSet", site.namespace)
-    events = site.cluster.events(site.namespace)
+    events = site.cluster.events(site.namespace, warnings=True)
     said_by = {
         pod["metadata"]["name"]: said(site, pod, GATE if pods.phase(pod).name == "gate" else None)
         for pod in [pod for pod in mine if _starts(pod)][:_ASKED]
@@ -46,7 +46,7 @@ def job(site: Site, live: Object, mine: Sequence[Object]) -> str:
     """Why a Job is not complete; empty while its container runs, or once it did what it should."""
     if mine and (_runs(mine[-1]) or _succeeded(mine[-1])):
         return ""
-    return reasons.why_job(live, mine, site.cluster.events(site.namespace))
+    return reasons.why_job(live, mine, site.cluster.events(site.namespace, warnings=True))
 
 
 def claim(site: Site, name: str, live: Object | None) -> tuple[str, bool]:
