@@ -90,6 +90,7 @@ class Project:
     Attributes:
         file: The content of modelshelf.yaml; `run` writes it first.
         path: Its path.
+        kubeconfig: The file that commands are told to use; None for what the environment says.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Project:
     ) -> None:
         self.cluster, self.namespace, self.hub = cluster, namespace, hub
         self.path = folder / "modelshelf.yaml"
-        self.kubeconfig = cluster.kubeconfig
+        self.kubeconfig: Path | None = cluster.kubeconfig
         self.file: dict[str, Any] = {
             "namespace": namespace,
             "shelf": dict(shelf),
@@ -156,7 +157,8 @@ class Project:
         """The command line, after modelshelf.yaml was written."""
         self.write()
         verb, *rest = argv
-        options = ["--kubeconfig", str(self.kubeconfig)] if verb not in {"lock", "render"} else []
+        named = self.kubeconfig is not None and verb not in {"lock", "render"}
+        options = ["--kubeconfig", str(self.kubeconfig)] if named else []
         program = [sys.executable, "-m", "modelshelf", verb, *rest]
         return [*program, "--file", str(self.path), *options, "--json"]
 
