@@ -5,7 +5,7 @@ SYNC := $(UV) sync --quiet --frozen --all-extras
 IN := .venv/bin
 LAB := PYTHONPATH=tests $(IN)/python -m lab
 
-.PHONY: demo check test cluster bench reference golden lock clean
+.PHONY: demo check test cluster bench bench-kubernetes reference golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -40,6 +40,12 @@ cluster: .venv/.synced
 # Against huggingface_hub and curl in the same run; writes docs/benchmarks.md.
 bench: .venv/.synced
 	$(IN)/python -m bench
+
+# Beside the ways by hand, on the tests' cluster of one node; writes docs/benchmarks-kubernetes.md.
+bench-kubernetes: .venv/.synced
+	$(LAB) build
+	$(IN)/python -m bench.wheels
+	$(LAB) run $(IN)/python -m bench.kubernetes
 
 # The pages that are written from the code; a test fails when they are behind.
 reference: .venv/.synced

@@ -12,7 +12,12 @@ import nginx
 
 
 def describe() -> dict[str, str]:
-    """Name and value of what matters to the numbers."""
+    """Name and value of what matters to the numbers of pulls."""
+    return common() | {"nginx": nginx.find().version(), "curl": _curl()}
+
+
+def common() -> dict[str, str]:
+    """Name and value of what matters to all numbers."""
     cores = len(os.sched_getaffinity(0))
     memory = int(_first("/proc/meminfo", "MemTotal").split()[0]) / 2**20
     return {
@@ -21,8 +26,6 @@ def describe() -> dict[str, str]:
         "kernel": platform.release(),
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
         "huggingface_hub": importlib.metadata.version("huggingface_hub"),
-        "nginx": nginx.find().version(),
-        "curl": _curl(),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bench.contenders import CONTENDERS, CURLS, OURS, SNAPSHOT
 from bench.local import Starts, Verified
@@ -87,16 +87,16 @@ def page(results: Results, verified: Verified, starts: Starts, setting: Setting)
     parts = [
         "# Benchmarks",
         _ABOUT.format(command=setting.command, date=setting.date, rounds=rounds),
-        _table(("what", "value"), setting.machine.items()),
+        table(("what", "value"), setting.machine.items()),
         "## What was promised",
         "Medians of the rounds; ratios are taken within each round.",
-        _table(("promise", "measured", "kept"), kept),
+        table(("promise", "measured", "kept"), kept),
         _ABOUT_PROMISES,
         "## Pulling",
         _ABOUT_PULLING.format(size=setting.size / 1e9),
-        _table(_HEADINGS, _pull_rows(results, setting.size)),
+        table(_HEADINGS, _pull_rows(results, setting.size)),
         "## Verifying and starting",
-        _table(("what", "measured"), _local_rows(verified, starts)),
+        table(("what", "measured"), _local_rows(verified, starts)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -110,7 +110,8 @@ hash: what both allow together is in the last table, too, beside what was reache
 
 _ABOUT = """\
 Written by `{command}` on {date}: one machine, one run, {rounds} rounds. In each round every row \
-and contender takes its turn, so that whatever else the machine does meets all alike."""
+and contender takes its turn, so that whatever else the machine does meets all alike. What it \
+takes on Kubernetes is on [a page of its own](benchmarks-kubernetes.md)."""
 
 _ABOUT_PULLING = """\
 A model of {size:.1f} GB of random weights in safetensors files is served from loopback by nginx \
@@ -149,9 +150,9 @@ def _pull_rows(results: Results, size: int) -> list[tuple[str, ...]]:
             (
                 title,
                 f"`{name}`" if name != CURLS else name,
-                _spread(seconds),
+                spread(seconds),
                 f"{size / middle / 1e9:.2f}",
-                "1" if name == OURS else _spread(over),
+                "1" if name == OURS else spread(over),
                 f"{statistics.median(took.cpu for took in runs) / (size / 1e9):.2f}",
                 f"{max(took.memory for took in runs) / 1e6:.0f} MB",
             )
@@ -164,7 +165,7 @@ def _pull_rows(results: Results, size: int) -> list[tuple[str, ...]]:
 def _local_rows(verified: Verified, starts: Starts) -> list[tuple[str, str]]:
     gb = 1e9
     return [
-        ("`modelshelf verify` of the model in four files", f"{_spread(verified.seconds)} s"),
+        ("`modelshelf verify` of the model in four files", f"{spread(verified.seconds)} s"),
         ("the same of an empty shelf", f"{verified.start:.2f} s"),
         ("so it verifies", f"{verified.speed / gb:.2f} GB/s"),
         ("sha256 in this Python, one core", f"{verified.one_core / gb:.2f} GB/s"),
@@ -181,10 +182,12 @@ def _local_rows(verified: Verified, starts: Starts) -> list[tuple[str, str]]:
     ]
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """The median, and in brackets the least and the most."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}, {max(values):.2f})"
 
 
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [headings, tuple("---" for _ in headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,161 @@
+"""Bringing a model up by hand, as tutorials do: kubectl, plain objects, pip in a pod.
+
+Two ways: a Job that downloads into the share before a plain Deployment serves from there, and pods
+that each download for themselves in an init container.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import statistics
+import time
+from collections.abc import Sequence
+
+from lab.control import KubectlError
+from models import QUESTION
+from projects import SERVER
+
+from bench import plain
+from bench.stage import Clock, Object, Second, Stage, Start, pods_to_ready
+from bench.timing import FailedError
+
+_WAIT = "--timeout=180s"
+_SPANS = ("pip install", "snapshot_download")
+_ENDPOINTS = 15.0  # seconds; a ready pod becomes an endpoint a moment later
+_APPLIED, _READY, _ANSWERED = "server applied", "all replicas ready", "a question answered"
+
+
+class Shared:
+    """A Job with pip and snapshot_download into the share, then a Deployment.
+
+    Args:
+        engine: The container that serves.
+        tools: The folder of the node in which pip lies.
+    """
+
+    title = "by hand: a Job downloads, pods read the share"
+
+    def __init__(self, engine: Object, tools: str) -> None:
+        self._engine = engine
+        self._tools = tools
+
+    def start(self, stage: Stage, replicas: int) -> Start:
+        """From nothing to all replicas ready and an answer."""
+        clock, name = Clock(), stage.namespace
+        stage.apply(plain.namespace(name), *plain.storage(name, str(stage.share)))
+        clock.mark("namespace, volume and claim applied")
+        fetch = plain.downloader(stage.hub.url, stage.index.url)
+        stage.apply(plain.job(name, fetch, self._tools))
+        _await(stage, "wait", "--for=condition=complete", f"job/{plain.JOB}")
+        clock.mark("Job complete")
+        stage.apply(*plain.server(name, self._engine, replicas, [plain.on_claim()]))
+        log = stage.kubectl("logs", f"job/{plain.JOB}")
+        return _until_answered(stage, clock, [log])
+
+    def second(self, stage: Stage) -> Second:
+        """From one replica to two."""
+        return _second(stage)
+
+
+class Each:
+    """Pods that download for themselves whenever they start.
+
+    Args:
+        engine: The container that serves.
+        tools: The folder of the node in which pip lies.
+    """
+
+    title = "by hand: every pod downloads"
+
+    def __init__(self, engine: Object, tools: str) -> None:
+        self._engine = engine
+        self._tools = tools
+
+    def start(self, stage: Stage, replicas: int) -> Start:
+        """From nothing to all replicas ready and an answer."""
+        clock, name = Clock(), stage.namespace
+        fetch = plain.downloader(stage.hub.url, stage.index.url)
+        volumes = [{"name": "models", "emptyDir": {}}, plain.tools_in(self._tools)]
+        objects = plain.server(name, self._engine, replicas, volumes, [fetch])
+        stage.apply(plain.namespace(name), *objects)
+        return _until_answered(stage, clock, ())
+
+    def second(self, stage: Stage) -> Second:
+        """From one replica to two."""
+        return _second(stage)
+
+
+def spans(logs: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """What pip and the download took, from what downloaders wrote: the median of several. Pure."""
+    took = []
+    for log in logs:
+        at = [float(text) for text in re.findall(r"^at=([\d.]+)$", log, re.MULTILINE)]
+        took.append([later - earlier for earlier, later in itertools.pairwise(at)])
+    return tuple(
+        (name, statistics.median(each))
+        for name, each in zip(_SPANS, zip(*took, strict=True), strict=True)
+    )
+
+
+def _until_answered(stage: Stage, clock: Clock, logs: Sequence[str]) -> Start:
+    applied = clock.mark(_APPLIED)
+    _await(stage, "rollout", "status", f"deployment/{SERVER}")
+    ready = clock.mark(_READY)
+    _ask(stage)
+    answered = clock.mark(_ANSWERED)
+    pods = stage.pods()
+    said = logs or [
+        stage.kubectl("logs", pod["metadata"]["name"], "-c", plain.FETCH) for pod in pods
+    ]
+    return Start(
+        ready=ready,
+        answered=answered,
+        applied=applied,
+        fetched=stage.hub.bytes_sent(),
+        packages=stage.index.sent - stage.index_before,
+        pods=pods_to_ready(pods),
+        moments=tuple(clock.moments),
+        spans=spans(said),
+    )
+
+
+def _await(stage: Stage, *argv: str) -> None:
+    try:
+        stage.kubectl(*argv, _WAIT)
+    except KubectlError as error:
+        said = stage.kubectl("get", "events", "--sort-by=.lastTimestamp")
+        raise FailedError(f"{error}\n{said}") from error
+
+
+def _ask(stage: Stage) -> None:
+    """The question that `up` asks, in the same way: through the API server."""
+    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 24, "temperature": 0}
+    service = f"/api/v1/namespaces/{stage.namespace}/services/{SERVER}:http/proxy"
+    end = time.monotonic() + _ENDPOINTS
+    while True:
+        try:
+            said = stage.kubectl(
+                "create",
+                "-f",
+                "-",
+                "--raw",
+                f"{service}/v1/chat/completions",
+                stdin=json.dumps(body),
+            )
+            break
+        except KubectlError:
+            if time.monotonic() > end:
+                raise
+    assert json.loads(said)["choices"], said
+
+
+def _second(stage: Stage) -> Second:
+    fetched, packages = stage.hub.bytes_sent(), stage.index.sent
+    began = time.monotonic()
+    stage.kubectl("scale", f"deployment/{SERVER}", "--replicas=2")
+    _await(stage, "rollout", "status", f"deployment/{SERVER}")
+    ready = time.monotonic() - began
+    *_, pod = pods_to_ready(stage.pods())
+    return Second(ready, stage.hub.bytes_sent() - fetched, stage.index.sent - packages, pod)

@@ -1,0 +1,107 @@
+"""`python -m bench.kubernetes`: models brought up on a real Kubernetes, beside the ways by hand.
+
+It runs where a cluster can start, and writes docs/benchmarks-kubernetes.md; `make
+bench-kubernetes` runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lab import llama
+from lab.cluster import Cluster, one_node, why_not
+from lab.control import KubectlError
+from lab.parts import REPOSITORY, PartError
+from lab.processes import StartError
+
+from bench import kubernetes_page as pages
+from bench import machine, many, plain, wheels
+from bench.byhand import Each, Shared
+from bench.kubernetes_page import Measured, Setting
+from bench.ours import Ours
+from bench.stage import Second, Start, Way, stage
+from bench.timing import FailedError
+from bench.wheels import Index
+
+COMMAND = "make bench-kubernetes"
+REPLICAS = (1, 2, 4)
+
+
+def main() -> None:
+    """Measure, write the page, and say which promises were not kept."""
+    options = _options()
+    if reason := why_not():
+        sys.exit(reason)
+    began = time.monotonic()
+    packages = wheels.packages()
+    with one_node() as cluster, wheels.served(cluster.address, packages / "wheels") as index:
+        measured = _measure(cluster, index, _tools(cluster, packages / "pip"), options.rounds)
+        version = cluster.kubectl("get", "nodes", "-o=jsonpath={..kubeletVersion}")
+    about = {**machine.common(), "Kubernetes": version, "llama.cpp": llama.BUILD}
+    date = dt.datetime.now(dt.UTC).date().isoformat()
+    page = pages.page(measured, Setting(COMMAND, date, options.rounds, about))
+    options.output.write_text(page, encoding="utf-8")
+    for promise in pages.promises(measured):
+        _say(f"{'kept  ' if promise.met else 'BROKEN'}  {promise.text}: {promise.value}")
+    _say(f"written after {time.monotonic() - began:.0f} s: {options.output}")
+
+
+def _measure(cluster: Cluster, index: Index, tools: str, rounds: int) -> Measured:
+    with stage(cluster, index) as place:
+        rendered: Any = place.project.run("render").events[0]
+        (deployment,) = [each for each in rendered if each["kind"] == "Deployment"]
+        engine = plain.engine_of(deployment)
+        ways: list[Way] = [Ours(), Shared(engine, tools), Each(engine, tools)]
+        # Unmeasured: it reads images and programs from the disk for all.
+        ways[-1].start(place, 1)
+    starts: dict[tuple[str, int], list[Start]] = {}
+    seconds: dict[str, list[Second]] = {}
+    for _ in range(rounds):
+        for way in ways:
+            for replicas in REPLICAS:
+                with stage(cluster, index) as place:
+                    starts.setdefault((way.title, replicas), []).append(way.start(place, replicas))
+                    if replicas == 1:
+                        seconds.setdefault(way.title, []).append(way.second(place))
+                _say(f"{way.title}, {replicas}: {starts[way.title, replicas][-1].ready:.1f} s")
+    _say(f"{many.SERVERS} servers …")
+    with stage(cluster, index) as place:
+        up, statuses = many.statuses(place)
+        renders = [many.renders(place.project, models) for models in (1, many.SERVERS)]
+    return Measured(place.size, ways[0].title, starts, seconds, renders, up, statuses)
+
+
+def _tools(cluster: Cluster, pip: Path) -> str:
+    """A copy of pip on the node; pods write what they compile of it there."""
+    assert cluster.share is not None
+    folder = cluster.share / "tools"
+    shutil.copytree(pip, folder)
+    return os.fspath(folder)
+
+
+def _options() -> argparse.Namespace:
+    page = REPOSITORY / "docs" / "benchmarks-kubernetes.md"
+    parser = argparse.ArgumentParser(prog="python -m bench.kubernetes", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=page, help="where the page goes")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (FailedError, PartError, StartError, KubectlError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
