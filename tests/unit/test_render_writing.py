@@ -12,7 +12,7 @@ from rendering import config, lock
 
 from modelshelf.config.file import Config
 from modelshelf.core.errors import UsageError
-from modelshelf.targets.render import code, documents
+from modelshelf.targets.render import code, documents, writing
 from modelshelf.targets.render.documents import from_yaml, to_yaml
 from modelshelf.targets.render.names import Object, key
 from modelshelf.targets.render.plan import Rendered, render
@@ -92,6 +92,18 @@ def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
 
     assert {one.how for one in write(_rendered(), str(tmp_path))} == {"unchanged"}
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_what_names_the_newest_code_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred servers take most of their time there, and there is nothing to keep."""
+    rendered = _rendered()
+    before = files(rendered, {})
+
+    def fail(text: str) -> list[Object]:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(writing, "from_yaml", fail)
+    assert files(rendered, before) == before
 
 
 def test_what_left_the_file_is_removed(tmp_path: Path) -> None:

@@ -159,7 +159,9 @@ def _named_maps(rendered: Rendered) -> set[str]:
 
 def _with_kept_code(rendered: Rendered, old: Mapping[str, str], *, refresh_code: bool) -> Rendered:
     def kept(server: str, obj: Object) -> Object:
-        if obj["kind"] != "Deployment":
+        newest = serving.code_map_of(obj) if obj["kind"] == "Deployment" else None
+        # To read what is there takes longer than all else, and says nothing new if it names this.
+        if newest is None or newest in old.get(_server_path(server), ""):
             return obj
         return serving.keep_code(obj, _live(old, server), refresh=refresh_code)
 
