@@ -23,11 +23,20 @@ from lab.cluster import Cluster
 from projects import SERVER, Project, add_smollm2
 
 from bench.memory import remove
+from bench.timing import FailedError
 from bench.wheels import Index
 
 Object = dict[str, Any]
 _OWNER = 1000
 _NUMBERS = itertools.count(1)
+_GONE = 60.0  # seconds for pods to end
+# Whoever makes pods before the pods.
+_MAKERS = (
+    "apis/apps/v1/deployments",
+    "apis/apps/v1/replicasets",
+    "apis/batch/v1/jobs",
+    "api/v1/pods",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -190,9 +199,16 @@ def _seconds(timestamp: str) -> float:
 
 def _clear(cluster: Cluster, namespace: str) -> None:
     """Delete a namespace and its volumes, once its pods have really ended: they use processors."""
-    now = ["--ignore-not-found", "--namespace", namespace]
-    cluster.kubectl("delete", "deployments,jobs,replicasets", "--all", "--wait=false", *now)
-    cluster.kubectl("delete", "pods", "--all", "--grace-period=1", *now)
+    # Whole collections: one by one kubectl allows itself few requests a second.
+    for kind in _MAKERS:
+        group, _, plural = kind.rpartition("/")
+        path = f"/{group}/namespaces/{namespace}/{plural}"
+        cluster.kubectl("delete", "--raw", f"{path}?gracePeriodSeconds=1")
+    end = time.monotonic() + _GONE
+    while cluster.kubectl("--namespace", namespace, "get", "pods", "-o=name"):
+        if time.monotonic() > end:
+            raise FailedError(f"pods of {namespace} do not end")
+        time.sleep(0.2)
     cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
     for volume in json.loads(cluster.kubectl("get", "persistentvolumes", "-o=json"))["items"]:
         if volume["spec"].get("claimRef", {}).get("namespace") == namespace:
