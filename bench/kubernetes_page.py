@@ -116,8 +116,8 @@ def page(measured: Measured, setting: Setting) -> str:
 
 
 _ABOUT = """\
-Written by `{command}` on {date}: one machine, one run, {rounds} rounds, in which every way takes \
-its turn. The cluster is the tests' own: a real control plane and kubelet on one node, which is \
+Written by `{command}` on {date}: one machine, one run; rounds: {rounds}, in each of which every way \
+takes its turn. The cluster is the tests' own: a real control plane and kubelet on one node, which is \
 this machine, and the hub, the load and the pods share its processors. Pulls and pulling by \
 several programs are measured on [another page](benchmarks.md)."""
 
@@ -140,7 +140,11 @@ By hand, the engine has the image, arguments, requests and probes that modelshel
 what differs is how the model gets there. `snapshot_download` runs with `HF_HUB_DISABLE_XET=1` and \
 checks lengths only. Pods have no route to a package index: the bench serves wheels from this \
 machine, so pip installs faster than from afar. The image stands in for `python:3.13-slim` and has \
-no pip: it is mounted, compiled, from the node."""
+no pip: it is mounted, compiled, from the node.
+
+The hub answers from this machine's memory, so bytes cost next to nothing here: over a real line \
+each multiple of the model's size takes its time again. Kubernetes looks every five seconds \
+whether an engine has loaded, in every way alike, so that times to ready jump by up to that."""
 
 _START_HEADINGS = (
     "way",
@@ -153,8 +157,8 @@ _START_HEADINGS = (
 )
 
 _ABOUT_BY_HAND = """\
-What these took by hand inside their pods, with one replica and with four, of which each does it \
-at the same time where every pod downloads:"""
+What these took by hand inside their pods; where several do it at the same time, it is their \
+median:"""
 
 _ABOUT_TIMELINE = """\
 Medians of the rounds. `up` looks twice a second, so a moment may be told half a second late, and \
