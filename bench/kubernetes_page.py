@@ -116,10 +116,10 @@ def page(measured: Measured, setting: Setting) -> str:
 
 
 _ABOUT = """\
-Written by `{command}` on {date}: one machine, one run; rounds: {rounds}, in each of which every way \
-takes its turn. The cluster is the tests' own: a real control plane and kubelet on one node, which is \
-this machine, and the hub, the load and the pods share its processors. Pulls and pulling by \
-several programs are measured on [another page](benchmarks.md)."""
+Written by `{command}` on {date}: one machine, one run; rounds: {rounds}, in each of which every \
+way takes its turn. The cluster is the tests' own: a real control plane and kubelet on one node, \
+which is this machine, and the hub, the load and the pods share its processors. Pulling alone is \
+measured on [another page](benchmarks.md)."""
 
 _ABOUT_STARTS = """\
 One model, SmolLM2-135M-Instruct as one GGUF file of {size:.0f} MB, served by the real \
