@@ -212,9 +212,9 @@ def test_what_an_error_says(text: str, message: str) -> None:
 def test_a_model_for_two_engines_is_refused() -> None:
     """Servers of two engines need different files of one model, unless it names its engine."""
     text = base() + "  other: {model: mistral-7b, engine: llamacpp}\n"
-    assert "modelshelf.yaml:5: models.mistral-7b is served by other (llamacpp) and mistral" in str(
-        refused(text)
-    )
+    error = str(refused(text))
+    assert "modelshelf.yaml:5: models.mistral-7b is served by other (llamacpp) and mistral" in error
+    assert "or set models.mistral-7b.engine" in error
     parse(text.replace("hf://org/name", "hf://org/name\n    engine: vllm"))
 
 

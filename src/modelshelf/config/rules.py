@@ -136,7 +136,10 @@ def engines_of(config: Config, model: str) -> dict[str, str]:
 def two_engines(model: str, users: Mapping[str, str]) -> str:
     """What to say of a model that servers want for two engines."""
     both = " and ".join(f"{name} ({engine})" for engine, name in sorted(users.items()))
-    again = "name it twice, each with its engine"
+    again = (
+        f"name it twice, each with its engine, or set models.{model}.engine if one engine's files "
+        "are for all"
+    )
     return f"models.{model} is served by {both}, which need different files: {again}"
 
 
