@@ -4,6 +4,9 @@ UV := scripts/uv
 SYNC := $(UV) sync --quiet --frozen --all-extras
 IN := .venv/bin
 LAB := PYTHONPATH=tests $(IN)/python -m lab
+# Two processes share the tests, each with a cluster of its own: most of what tests do is wait.
+PYTHON := $(CURDIR)/$(IN)/python
+CLUSTERS := --dist loadfile --tx '2*popen//python=$(PYTHON) -m lab run $(PYTHON)'
 
 .PHONY: demo check test cluster bench bench-kubernetes reference golden lock clean
 
@@ -29,7 +32,7 @@ check: .venv/.synced
 test: check
 	$(IN)/pytest -q tests/integration
 	$(LAB) build
-	$(LAB) run $(IN)/pytest -q --timeout=600 tests/cluster
+	PYTHONPATH=tests $(IN)/pytest -q --timeout=600 $(CLUSTERS) tests/cluster
 	$(LAB) run $(IN)/pytest -q --timeout=600 tests/nfs
 
 # A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.

@@ -6,6 +6,9 @@ import dataclasses
 import pathlib
 import re
 import subprocess
+import threading
+from collections.abc import Iterator
+from typing import IO
 
 ROOT = pathlib.Path(__file__).parents[1]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -49,24 +52,42 @@ def commands(page: pathlib.Path) -> list[Command]:
 
 def check(page: pathlib.Path, env: dict[str, str], folder: pathlib.Path, seconds: float) -> None:
     """Run a page's commands by one shell; what they print is what the page says they print."""
-    expected = commands(page)
-    printed = run([command.line for command in expected], env, folder, seconds)
-    assert len(printed) == len(expected)
-    for command, output in zip(expected, printed, strict=True):
+    for command, output in walk(page, env, folder, seconds):
         assert command.fits(output), f"$ {command.line}\n{output}"
 
 
-def run(lines: list[str], env: dict[str, str], folder: pathlib.Path, seconds: float) -> list[str]:
-    """The output of each line, all run by one shell."""
-    script = "".join(f"{line}\necho '{END}'\n" for line in lines)
-    done = subprocess.run(
-        ["bash", "-c", script],
+def walk(
+    page: pathlib.Path, env: dict[str, str], folder: pathlib.Path, seconds: float
+) -> Iterator[tuple[Command, str]]:
+    """Run a page's commands by one shell, each when it is asked for, and say what it printed."""
+    with subprocess.Popen(
+        ["bash"],
         env=env,
         cwd=folder,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=seconds,
-    )
-    return done.stdout.split(f"{END}\n")[:-1]
+    ) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        deadline = threading.Timer(seconds, shell.kill)
+        deadline.start()
+        try:
+            for command in commands(page):
+                shell.stdin.write(f"{command.line}\necho '{END}'\n")
+                shell.stdin.flush()
+                yield command, _printed(shell.stdout)
+        finally:
+            deadline.cancel()
+            shell.kill()
+
+
+def _printed(output: IO[str]) -> str:
+    """What a command printed before the line that ends it."""
+    lines: list[str] = []
+    for line in output:
+        if line == f"{END}\n":
+            return "".join(lines)
+        lines.append(line)
+    raise AssertionError(f"the shell ended too early, after {''.join(lines)}")

@@ -148,7 +148,7 @@ class Project:
 
     def finish(self, process: subprocess.Popen[str], code: int | None = 0) -> Done:
         """Wait for a command that was started, after what was read of it."""
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=500)
         done = Done(process.returncode, list(_objects(stdout)), stderr)
         assert code is None or done.code == code, f"it ended with {done.code}:\n{stdout}{stderr}"
         return done

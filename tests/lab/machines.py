@@ -155,16 +155,6 @@ class Machine:
             self._process.stop()
             self._process = None
 
-    def cut_network(self) -> None:
-        """Unplug its network cable; it runs on."""
-        self._lead_to_services(leads=False)
-        run(["ip", "link", "set", self._place.tap, "down"])
-
-    def mend_network(self) -> None:
-        """Plug the cable in again."""
-        run(["ip", "link", "set", self._place.tap, "up"])
-        self._lead_to_services(leads=True)
-
     def _lead_to_services(self, *, leads: bool) -> None:
         """Let this host reach Services by this node's kube-proxy, or no longer.
 

