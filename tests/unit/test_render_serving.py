@@ -141,9 +141,9 @@ spec:
           ports: [{{name: http, containerPort: 8000, protocol: TCP}}]
           startupProbe:
             httpGet: {{path: /health, port: http}}
-            periodSeconds: 5
+            periodSeconds: 1
             timeoutSeconds: 5
-            failureThreshold: 120
+            failureThreshold: 600
             terminationGracePeriodSeconds: 15
           readinessProbe:
             httpGet: {{path: /health, port: http}}
@@ -289,9 +289,9 @@ env: [{name: HOME, value: /tmp}]
 ports: [{name: http, containerPort: 8000, protocol: TCP}]
 startupProbe:
   httpGet: {path: /health, port: http}
-  periodSeconds: 5
+  periodSeconds: 1
   timeoutSeconds: 5
-  failureThreshold: 19
+  failureThreshold: 91
   terminationGracePeriodSeconds: 15
 readinessProbe:
   httpGet: {path: /health, port: http}
@@ -361,9 +361,9 @@ env:
 ports: [{name: http, containerPort: 8000, protocol: TCP}]
 startupProbe:
   httpGet: {path: /ready, port: http}
-  periodSeconds: 5
+  periodSeconds: 1
   timeoutSeconds: 5
-  failureThreshold: 120
+  failureThreshold: 600
   terminationGracePeriodSeconds: 15
 readinessProbe:
   httpGet: {path: /ready, port: http}
@@ -427,16 +427,16 @@ def test_a_rollout_needs_no_gpu_that_is_not_there(
 @pytest.mark.parametrize(
     ("server", "failures", "deadline"),
     [
-        pytest.param("", 340, 145 + 1200 + 1700, id="computed from the size"),
-        pytest.param("startWithin: 3601", 721, 145 + 1200 + 3601, id="as the file says"),
-        pytest.param("progressDeadline: 60", 340, 60, id="a deadline of the user's own"),
+        pytest.param("", 1700, 145 + 1200 + 1700, id="computed from the size"),
+        pytest.param("startWithin: 3601", 3601, 145 + 1200 + 3601, id="as the file says"),
+        pytest.param("progressDeadline: 60", 1700, 60, id="a deadline of the user's own"),
     ],
 )
 def test_a_long_load_is_no_failure(server: str, failures: int, deadline: int) -> None:
     """The probe waits for the budget, and the rollout for that, the image and the old pod."""
     spec = rendered(snapshot(size=140_000_000_000), server)["Deployment"]["spec"]
     probe = spec["template"]["spec"]["containers"][0]["startupProbe"]
-    assert (probe["failureThreshold"], probe["periodSeconds"]) == (failures, 5)
+    assert (probe["failureThreshold"], probe["periodSeconds"]) == (failures, 1)
     assert spec["progressDeadlineSeconds"] == deadline
 
 

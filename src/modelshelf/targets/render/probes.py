@@ -4,12 +4,12 @@ Kubernetes' own defaults are for programs that start in seconds and answer in mi
 long loads, and take pods that are merely busy out of service.
 """
 
-import math
-
 from modelshelf.engines.pods import Container
 from modelshelf.targets.render.names import Object
 
 _EACH = 5  # seconds between two looks
+# There are no answers to disturb yet, and a start takes as long as it takes to be noticed.
+_EACH_AT_START = 1
 
 
 def probes(container: Container, start: int) -> Object:
@@ -22,7 +22,7 @@ def probes(container: Container, start: int) -> Object:
     # What never started, or hangs, has no answers under way to wait for.
     kill = {"terminationGracePeriodSeconds": container.drain.teardown}
     return {
-        "startupProbe": _probe(container, _EACH, 5, math.ceil(start / _EACH)) | kill,
+        "startupProbe": _probe(container, _EACH_AT_START, 5, start) | kill,
         "readinessProbe": _probe(container, _EACH, 5, 3),
         "livenessProbe": _probe(container, 20, 15, 6) | kill,
     }
