@@ -143,7 +143,7 @@ machine, so pip installs faster than from afar. The image stands in for `python:
 no pip: it is mounted, compiled, from the node.
 
 The hub answers from this machine's memory, so bytes cost next to nothing here: over a real line \
-each multiple of the model's size takes its time again. Kubernetes looks every five seconds \
+each multiple of the model's size takes its time again. Kubernetes looks every second \
 whether an engine has loaded, in every way alike, so that times to ready jump by up to that."""
 
 _START_HEADINGS = (
