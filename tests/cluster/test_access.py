@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 _ROLE = Path(__file__).resolve().parents[2] / "examples" / "rbac" / "role.yaml"
 _TOKEN = "hf_aTokenThatNobodyShallSee"
-# What is done for a pod that hangs on a node that died: tests/cluster/test_dead_nodes.py.
+# For a pod that hangs on a node that died (tests/cluster/test_dead_nodes.py), and in a slow run.
 _FOR_THE_DEAD = {("", "nodes", "list"), ("", "pods", "delete"), ("", "pods/status", "patch")}
 
 
@@ -103,7 +103,7 @@ def test_the_documented_role_is_enough_for_every_verb_and_has_nothing_else(
     assert limited.get("deployments,jobs,persistentvolumeclaims,secrets")["items"] == []
     assert cluster.logs is not None
     used = set(_used(cluster.logs, f"ann-{limited.namespace}"))
-    assert sorted(_granted() - used) == sorted(_FOR_THE_DEAD)
+    assert sorted(_granted() - used - _FOR_THE_DEAD) == []
 
 
 def test_a_right_that_is_missing_is_named_with_its_rule(limited: Project) -> None:
