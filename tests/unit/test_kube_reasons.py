@@ -9,7 +9,13 @@ import pytest
 from kubeobjects import condition, event, pod, running, state, terminated, waiting
 
 from modelshelf.kube.kinds import Object
-from modelshelf.kube.reasons import why_claim, why_deployment, why_job, why_pod
+from modelshelf.kube.reasons import (
+    why_claim,
+    why_deployment,
+    why_fetching,
+    why_job,
+    why_pod,
+)
 
 NO_ROOM = "ask for less nvidia.com/gpu, free some, or add a node"
 BACK_OFF = 'Back-off pulling image "example/engine:1"'
@@ -109,6 +115,20 @@ def test_an_image_pulls_reason_may_stand_in_an_event() -> None:
         f"image example/engine:1 of pod llm/m-1 cannot be pulled: {failed} (check its name and tag "
         "under `images` or `image`)"
     )
+
+
+def test_an_image_on_its_way_is_a_reason_once_a_wait_is_over() -> None:
+    """A registry out of reach is not told for long: the image is named, and what to do."""
+    it = pod(
+        [condition("PodReadyToStartContainers", "True")],
+        [waiting("engine", "ContainerCreating") | {"image": "example/engine:1"}],
+    )
+    assert why_pod(it) == ""
+    assert why_fetching(it) == (
+        "image example/engine:1 of pod llm/m-1 is still being fetched (if the nodes cannot reach "
+        "that registry: name a mirror with `registry`)"
+    )
+    assert why_fetching(pod([condition("Ready", "True")], [])) == ""
 
 
 def test_events_of_a_predecessor_do_not_count() -> None:

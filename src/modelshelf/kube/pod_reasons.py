@@ -77,6 +77,20 @@ def why_pod(pod: Object, events: Iterable[Object] = (), said: Sequence[str] = ()
     return _gate(pod, said) or _not_started(pod, events) or _not_ready(pod, events, said)
 
 
+def why_fetching(pod: Object) -> str:
+    """That a pod's image is on its way, as the reason of a wait that is over; else empty.
+
+    No trouble by itself, but a node that does not reach a registry takes long to say so.
+    """
+    phase = pod_phase(pod)
+    if phase.name != "image":
+        return ""
+    return (
+        f"image {phase.detail} of {_name(pod)} is still being fetched "
+        "(if the nodes cannot reach that registry: name a mirror with `registry`)"
+    )
+
+
 def _name(pod: Object) -> str:
     return named("pod", pod["metadata"]["name"], pod["metadata"].get("namespace"))
 

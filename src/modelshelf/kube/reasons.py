@@ -8,9 +8,16 @@ from modelshelf.kube.claim_reasons import why_claim
 from modelshelf.kube.endings import condition, ending
 from modelshelf.kube.kinds import Object, named
 from modelshelf.kube.messages import event_about, one_line
-from modelshelf.kube.pod_reasons import why_pod
+from modelshelf.kube.pod_reasons import why_fetching, why_pod
 
-__all__ = ["newest_replicaset", "why_claim", "why_deployment", "why_job", "why_pod"]
+__all__ = [
+    "newest_replicaset",
+    "why_claim",
+    "why_deployment",
+    "why_fetching",
+    "why_job",
+    "why_pod",
+]
 
 _REVISION = "deployment.kubernetes.io/revision"
 

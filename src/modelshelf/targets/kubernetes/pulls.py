@@ -155,6 +155,7 @@ class _Following:
         waiting = why.job(self._site, job, mine)
         self._told.awaiting(f"Job {self._name}", waiting)
         if over is not None:
+            waiting = waiting or why.fetching(mine)
             kind = TargetError if waiting else TimedOutError
             raise kind(
                 f"{self._model}: Job {self._name} did not come further in {over.seconds:g} s"

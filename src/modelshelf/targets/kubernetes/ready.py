@@ -158,7 +158,7 @@ class _Waiting:
             reason = why.server(self._site, deployment, mine)
             self._told.awaiting(f"server {self._server}", reason)
             if hopeless or self._deadline.passed:
-                raise self._error(now, reason)
+                raise self._error(now, reason or why.fetching(mine))
 
     def _limit(self, deployment: Object) -> float:
         if self._site.timeouts.ready is not None:

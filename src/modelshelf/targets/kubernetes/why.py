@@ -49,6 +49,11 @@ def job(site: Site, live: Object, mine: Sequence[Object]) -> str:
     return reasons.why_job(live, mine, site.cluster.events(site.namespace, warnings=True))
 
 
+def fetching(mine: Sequence[Object]) -> str:
+    """What to say of a wait that is over while an image was on its way; empty if none was."""
+    return next((why for pod in reversed(mine) if (why := reasons.why_fetching(pod))), "")
+
+
 def claim(site: Site, name: str, live: Object | None) -> tuple[str, bool]:
     """Why a claim is not bound, and whether it will only be once a pod uses it."""
     if live is None:
