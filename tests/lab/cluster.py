@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from lab.parts import say
 GPU = "nvidia.com/gpu"
 _FOLDER = Path("/run/lab/cluster")
 _OWNER = 1000
+_NOT_YET = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Cluster:
     def await_service(self, address: str, port: int, seconds: float = 20) -> None:
         """Wait until connections to a Service are led to a pod, which needs to be ready before.
 
-        kube-proxy follows the endpoints in its own time, and refuses connections until then: what
-        a test counts begins afterwards.
+        kube-proxy follows the endpoints in its own time. Until then it refuses connections, and
+        before it knows the Service nothing leads there: what a test counts begins afterwards.
 
         Raises:
             OSError: They are not led to any by then.
@@ -79,8 +81,8 @@ class Cluster:
             try:
                 socket.create_connection((address, port), timeout=seconds).close()
                 return
-            except ConnectionRefusedError:
-                if time.monotonic() > deadline:
+            except OSError as error:
+                if error.errno not in _NOT_YET or time.monotonic() > deadline:
                     raise
             time.sleep(0.05)
 
