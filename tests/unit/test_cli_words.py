@@ -78,6 +78,12 @@ def test_ids_are_shortened_and_stay_distinct() -> None:
             events.Verified("o/n", ID, 2, 3_000, 1),
             "o/n@0123456789ab-89abcdef: 2 files, 3.0 kB: 1 file damaged",
         ),
+        (events.EngineStarting(("vllm",), "stock", "a GPU"), "starting the engine (stock): a GPU"),
+        (events.EngineStarting(("vllm",), "fast", ""), "starting the engine (fast)"),
+        (events.Warmed(3_000, 2.0, ""), "read 3.0 kB ahead in 2.0 s at 1.5 kB/s"),
+        (events.Warmed(0, 0.0, "no memory"), "read 0 B ahead in 0.0 s; no memory"),
+        (events.Primed("k", "/s/k", 3_000, 90.0, "made"), "primed in 90 s: 3.0 kB\n  /s/k"),
+        (events.Primed("k", "/s/k", 3_000, 0.1, "present"), "primed already\n  /s/k"),
     ],
     ids=lambda value: type(value).__name__,
 )

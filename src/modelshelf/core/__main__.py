@@ -1,4 +1,4 @@
-"""The pods' command line: `VERB SPEC.json`, which speaks JSON lines.
+"""The pods' command line: `VERB SPEC.json [-- ENGINE …]`, which speaks JSON lines.
 
 A spec is one JSON object with `shelf` (a folder) and, by verb:
 
@@ -7,7 +7,9 @@ A spec is one JSON object with `shelf` (a folder) and, by verb:
 - `gate`: `snapshot` and `timeout` (seconds).
 - `purge`: `repo_ids` (a list of `org/name`).
 
-The last line is the outcome; Kubernetes gets it as the container's termination message, too.
+The last line is the outcome; Kubernetes gets it as the container's termination message, too. The
+verbs that run beside an engine leave that to the engine's own last words, and each of their lines
+says when it was said: `time`, in seconds since 1970.
 """
 
 import os
@@ -21,8 +23,10 @@ import argparse
 import contextlib
 import json
 import signal
+import threading
 import time
 import types
+from collections.abc import Callable
 from typing import Any
 
 from modelshelf.core.errors import Error, UsageError
@@ -45,14 +49,19 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("verb", choices=sorted(_VERBS))
+    parser.add_argument("verb", choices=sorted(_VERBS | _BESIDE))
     parser.add_argument("spec", help="a JSON file that says what to do")
-    arguments = parser.parse_args(argv)
+    cut = argv.index("--") if "--" in argv else len(argv)
+    arguments = parser.parse_args(argv[:cut])
     # As the first process of a container it would not die of SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _interrupt)
-    lines = _Lines()
+    beside = _BESIDE.get(arguments.verb)
+    lines = _Lines(timed=beside is not None)
     try:
-        _VERBS[arguments.verb](_read_spec(arguments.spec), lines.tell)
+        spec = _read_spec(arguments.spec)
+        if beside is not None:
+            return beside(spec, lines.tell, tuple(argv[cut + 1 :]))
+        _VERBS[arguments.verb](spec, lines.tell)
     except Error as error:
         lines.say(
             {
@@ -66,14 +75,21 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGTERM
     finally:
-        lines.leave_outcome()
+        if beside is None:
+            lines.leave_outcome()
     return 0
 
 
 class _Lines:
-    """What was said, as JSON lines on stdout; the last of them is the outcome."""
+    """What was said, as JSON lines on stdout; the last of them is the outcome.
 
-    def __init__(self) -> None:
+    Args:
+        timed: Whether each line says when it was said.
+    """
+
+    def __init__(self, *, timed: bool) -> None:
+        self._timed = timed
+        self._turn = threading.Lock()
         self._last = ""
         self._progressed = 0.0
 
@@ -86,9 +102,12 @@ class _Lines:
         self.say(event.to_json())
 
     def say(self, line: dict[str, Any]) -> None:
-        self._last = json.dumps(line, ensure_ascii=False) + "\n"
-        sys.stdout.write(self._last)
-        sys.stdout.flush()
+        if self._timed:
+            line = {**line, "time": round(time.time(), 3)}
+        with self._turn:
+            self._last = json.dumps(line, ensure_ascii=False) + "\n"
+            sys.stdout.write(self._last)
+            sys.stdout.flush()
 
     def leave_outcome(self) -> None:
         """Write the last line where the kubelet looks for it; elsewhere there is no such file."""
@@ -160,6 +179,8 @@ def _purge(spec: dict[str, Any], tell: Listener) -> None:
 
 
 _VERBS = {"pull": _pull, "gate": _gate, "purge": _purge}
+# Those that run beside an engine get its argv, and return an exit code.
+_BESIDE: dict[str, Callable[[dict[str, Any], Listener, tuple[str, ...]], int]] = {}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
