@@ -21,6 +21,8 @@ def test_the_folders_are_those_of_layout_1() -> None:
     assert layout.snapshot_folder("org/name", "c-f") == "models/org/name/c-f"
     assert layout.staging_folder("org/name", "c-f", "w") == "staging/org/name/c-f.w"
     assert layout.staging_parent("org/name") == "staging/org/name"
+    assert layout.derived_parent("org/name") == "derived/org/name"
+    assert layout.derived_parent("org/name", "c-f") == "derived/org/name/c-f"
     assert layout.tag_file("org/name", "prod") == "tags/org/name/prod.json"
     assert layout.lease_file("pull/org/name/c-f") == "leases/pull--org--name--c-f.json"
 

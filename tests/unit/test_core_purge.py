@@ -25,12 +25,15 @@ def test_all_that_a_model_has_is_deleted_and_nothing_else(shelf: Shelf) -> None:
     gone = shelves.put(shelf, "org/third", _FILES)
     shelf.discard(str(gone.path))
     os.makedirs(os.path.join(shelf.path, "staging/org/name/x.writer"))
+    for kept in ("name", "other"):
+        os.makedirs(os.path.join(shelf.path, "derived/org", kept, "id/digest"))
 
     purge(shelf.path, ["org/name", "org/absent"], listener=events.append)
 
     assert shelf.snapshots() == [other]
     assert shelf.tags("org/name") == {}
     assert not os.path.exists(os.path.join(shelf.path, "staging/org/name"))
+    assert os.listdir(os.path.join(shelf.path, "derived/org")) == ["other"]
     trash = Path(shelf.path, "trash")
     assert [path.name for path in trash.glob("*/*")] == [gone.id]
     assert events == [Purged("org/name", 2, 18), Purged("org/absent", 0, 0)]

@@ -216,7 +216,7 @@ def test_a_shared_folder_becomes_a_shelf_beside_what_lies_there(tmp_path: Path) 
         Shelf.create(tmp_path)
     shelf = Shelf.create(tmp_path, shared=True)
     assert Shelf.create(tmp_path).id == shelf.id
-    assert sorted(os.listdir(tmp_path)) == ["mistral", "shelf.json"]
+    assert sorted(os.listdir(tmp_path)) == ["derived", "mistral", "shelf.json"]
 
 
 def test_a_shared_folder_with_a_name_of_ours_is_refused(tmp_path: Path) -> None:

@@ -188,6 +188,15 @@ def test_what_is_removed_waits_in_the_trash(shelf: Shelf) -> None:
         shelf.remove(snapshot)
 
 
+def test_what_was_made_from_a_snapshot_goes_with_it(shelf: Shelf) -> None:
+    """Its compiled caches serve nobody any more; another snapshot's stay."""
+    gone, kept = (shelves.put(shelf, "org/name", _FILES, commit=commit) for commit in (_A, _B))
+    for snapshot in (gone, kept):
+        os.makedirs(os.path.join(shelf.path, "derived/org/name", snapshot.id, "digest"))
+    shelf.remove(gone)
+    assert os.listdir(os.path.join(shelf.path, "derived/org/name")) == [kept.id]
+
+
 def test_the_grace_is_measured_by_the_filesystem_s_clock(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

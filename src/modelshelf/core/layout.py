@@ -16,9 +16,11 @@ LAYOUT = 1
 SHELF_FILE = "shelf.json"
 SNAPSHOT_FILE = ".snapshot.json"
 WRITER_FILE = ".writer.json"
+DERIVED_FILE = ".derived.json"
+ARCHIVE = "caches.tar"
 PART = ".part"
 SYNCED = ".part.synced"
-FOLDERS = ("models", "tags", "staging", "leases", "trash")
+FOLDERS = ("models", "tags", "derived", "staging", "leases", "trash")
 
 MAX_FILES = 100_000
 _MAX_NAME = 255
@@ -38,6 +40,11 @@ def model_folder(repo_id: str) -> str:
 def snapshot_folder(repo_id: str, snapshot_id: str) -> str:
     """Where one published snapshot lies, relative to the shelf."""
     return os.path.join(model_folder(repo_id), snapshot_id)
+
+
+def derived_parent(repo_id: str, snapshot_id: str = "") -> str:
+    """Where what was made from a model, or from one snapshot of it, lies, relative to the shelf."""
+    return os.path.join("derived", *repo_id.split("/"), snapshot_id).rstrip(os.sep)
 
 
 def staging_parent(repo_id: str) -> str:

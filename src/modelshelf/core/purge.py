@@ -13,7 +13,7 @@ from modelshelf.core.shelf import Shelf
 
 
 def purge(shelf: str, repo_ids: Iterable[str], *, listener: Listener = ignore) -> None:
-    """Delete every snapshot, tag and leftover of some models, at once.
+    """Delete every snapshot, tag, compiled cache and leftover of some models, at once.
 
     Args:
         shelf: The shelf's folder.
@@ -29,7 +29,12 @@ def purge(shelf: str, repo_ids: Iterable[str], *, listener: Listener = ignore) -
     opened = Shelf(shelf)
     for ref in refs:
         snapshots = opened.snapshots(ref.repo_id)
-        folders = (layout.model_folder, layout.tags_folder, layout.staging_parent)
+        folders = (
+            layout.model_folder,
+            layout.tags_folder,
+            layout.derived_parent,
+            layout.staging_parent,
+        )
         with explained(opened.path):
             for path in (os.path.join(opened.path, at(ref.repo_id)) for at in folders):
                 # Readers see a model go in one step, whatever the deletion takes.

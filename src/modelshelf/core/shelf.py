@@ -95,6 +95,10 @@ class Shelf:
                     # Another host may have made it since.
                     return cls(path)
                 _write_marker(marker)
+        if shared:
+            # Pods mount it by itself, and a mount that may not write cannot make it.
+            with contextlib.suppress(OSError):
+                make_folders(path, "derived")
         return cls(path)
 
     def snapshots(self, repo_id: str | None = None) -> list[Snapshot]:
@@ -274,6 +278,9 @@ class Shelf:
             for tag in tags:
                 os.unlink(self._at(layout.tag_file(snapshot.repo_id, tag)))
             self.discard(self._at(layout.snapshot_folder(snapshot.repo_id, snapshot.id)))
+            derived = self._at(layout.derived_parent(snapshot.repo_id, snapshot.id))
+            if os.path.isdir(derived):
+                self.discard(derived)
 
     def discard(self, path: str) -> str:
         """Rename a folder of this shelf into the trash, if it is there.

@@ -1,0 +1,103 @@
+"""What was made from a snapshot once, for every later start: where it lies, and who may use it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from modelshelf.core import layout
+from modelshelf.core.files import names, read_json
+from modelshelf.core.madefor import MadeFor
+from modelshelf.core.model import File
+
+_BYTECODE = "pycache"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Derived:
+    """An archive of caches, as `.derived.json` records it.
+
+    Attributes:
+        made_for: What it fits, as `MadeFor` has it in JSON.
+        archive: The tar's name, size and sha256.
+        created: When it was published, seconds since 1970.
+        tool: Name and version of what published it.
+    """
+
+    made_for: dict[str, Any]
+    archive: File
+    created: float
+    tool: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that `.derived.json` holds."""
+        return {**dataclasses.asdict(self), "archive": self.archive.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Derived:
+        """Read what `to_json` wrote.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: The data has another shape.
+        """
+        archive = File.from_json(data["archive"])
+        if archive.path != layout.ARCHIVE or archive.sha256 is None:
+            raise ValueError(f"{archive} is no archive of ours")
+        return cls(dict(data["made_for"]), archive, float(data["created"]), str(data["tool"]))
+
+
+def find(folder: str, made: MadeFor) -> Derived | None:
+    """What is published for exactly this; None if nothing is, or its record is damaged.
+
+    Args:
+        folder: The shelf's folder `derived`.
+        made: What it must fit.
+
+    Raises:
+        OSError: It is there and cannot be read.
+    """
+    record = read_json(os.path.join(folder, made.key, layout.DERIVED_FILE))
+    try:
+        found = Derived.from_json(record) if record else None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return found if found is not None and found.made_for == made.to_json() else None
+
+
+def missing(folder: str, made: MadeFor) -> str:
+    """Why nothing is published for this: what differs from the nearest that is."""
+    parent = os.path.join(folder, os.path.dirname(made.key))
+    records = [
+        read_json(os.path.join(parent, name, layout.DERIVED_FILE)) or {} for name in names(parent)
+    ]
+    others = [made.differs(record.get("made_for")) for record in records]
+    nearest = min((other for other in others if other), key=len, default=None)
+    if nearest is None:
+        return f"nothing was primed for {made.snapshot}"
+    return f"primed with other {', '.join(nearest)}"
+
+
+def env(into: str) -> dict[str, str]:
+    """The variables by which an engine keeps all its caches below one folder.
+
+    None of them is in vLLM's keys of compiled code. The start-up plan is vLLM's own record of how
+    much memory it measured; a start that has less free measures again.
+    """
+    caches = {
+        "VLLM_CACHE_ROOT": "vllm",
+        "TRITON_CACHE_DIR": "triton",
+        "TORCHINDUCTOR_CACHE_DIR": "inductor",
+        "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+        "TILELANG_CACHE_DIR": "tilelang",
+    }
+    # Whoever primed found no bytecode beside the packages, and made this folder.
+    if os.path.isdir(os.path.join(into, _BYTECODE)):
+        caches["PYTHONPYCACHEPREFIX"] = _BYTECODE
+    variables = {name: os.path.join(into, part) for name, part in caches.items()}
+    return {**variables, "VLLM_ENABLE_STARTUP_PLAN": "1"}
+
+
+def expect_bytecode(into: str) -> None:
+    """Have `env` send bytecode below `into`, too."""
+    os.mkdir(os.path.join(into, _BYTECODE))
