@@ -153,7 +153,7 @@ def _no_folder(folder: Path) -> None:
 def test_what_is_damaged_is_not_used(
     published: Path, into: Path, harm: Callable[[Path], None]
 ) -> None:
-    """The start goes on without, an empty folder is there for the engine, and the reason is told."""
+    """The start goes on without, with an empty folder for the engine, and the reason is told."""
     harm(published)
     event = _unpack(published, into)
     assert isinstance(event, Unprimed), event
@@ -185,7 +185,7 @@ def test_a_hostile_archive_with_a_right_checksum_is_not_used(published: Path, in
 def test_what_does_not_fit_is_not_used(
     published: Path, into: Path, argv: list[str], env: dict[str, str], reason: str
 ) -> None:
-    """Another command line or other variables make the engine compile, and the reason names them."""
+    """Another command line or other variables compile anew, and the reason names them."""
     event = _unpack(published, into, argv, env)
     assert isinstance(event, Unprimed)
     assert event.reason == reason
@@ -199,7 +199,7 @@ def test_another_machine_s_caches_are_not_used(
     published: Path, into: Path, monkeypatch: pytest.MonkeyPatch, what: str, name: str
 ) -> None:
     """Another vLLM, processor or GPU makes other code, and the reason names which it is."""
-    look = "print('{\"versions\": {\"vllm\": \"0.33.0\"}, \"bytecode\": true}')"
+    look = 'print(\'{"versions": {"vllm": "0.33.0"}, "bytecode": true}\')'
     monkeypatch.setattr(madefor, what, look if what == "_LOOK" else lambda: "another")
     event = _unpack(published, into)
     assert isinstance(event, Unprimed)
