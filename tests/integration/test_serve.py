@@ -29,6 +29,7 @@ from modelshelf.core.events import Event
 from modelshelf.core.shelf import Shelf
 from modelshelf.engines.spec import PORT_TAKEN
 from modelshelf.targets.local import Server, serve
+from modelshelf.targets.local.recording import read_timeline
 
 SECRETS = {
     "HF_TOKEN": "hf_secret",
@@ -118,6 +119,14 @@ def test_logs_are_where_the_server_says(one: Server) -> None:
     """The engine's own words are in a file of the state folder."""
     assert pathlib.Path(one.log_dir).name.startswith("SmolLM2-135M-Instruct-")
     assert "model loaded" in pathlib.Path(one.log_dir, "replica-0.log").read_text()
+
+
+def test_the_start_is_recorded_by_phase(one: Server) -> None:
+    """Beside the log stands what the start took; its phases follow each other until it answered."""
+    start = read_timeline(str(pathlib.Path(one.log_dir, "replica-0.log")))
+    assert start
+    assert [phase.name for phase in start.phases] == ["import", "weights", "ready"]
+    assert sum(phase.seconds for phase in start.phases) == pytest.approx(start.ready, abs=0.01)
 
 
 def test_a_replica_has_no_secret_in_its_environment(one: Server) -> None:

@@ -74,6 +74,11 @@ def test_ids_are_shortened_and_stay_distinct() -> None:
             "a.bin: connection reset by peer; trying again in 0.5 s",
         ),
         (events.Progressed(1, 2, 1, 4), ""),
+        (events.ReplicaReady(0, 8000, 8.04), "replica 0: ready after 8.0 s"),
+        (
+            events.ReplicaReady(0, 8000, 8.0, (("import", 7.0), ("weights", 1.0)), "stock", "why"),
+            "replica 0: ready after 8.0 s (stock: why): import 7.0 s, weights 1.0 s",
+        ),
         (
             events.Verified("o/n", ID, 2, 3_000, 1),
             "o/n@0123456789ab-89abcdef: 2 files, 3.0 kB: 1 file damaged",

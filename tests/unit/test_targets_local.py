@@ -14,6 +14,7 @@ from modelshelf.targets.local.environment import OFFLINE, replica_environment
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, require_port, url_of
 from modelshelf.targets.local.process import bound_log, last_lines
+from modelshelf.targets.local.recording import Recorder, read_timeline, recorded
 from modelshelf.targets.local.router import router_argv
 from modelshelf.targets.local.waits import failures_after, look_wait, restart_wait
 
@@ -173,3 +174,29 @@ def test_addresses_and_ports_that_cannot_be_are_refused() -> None:
 def test_urls_can_be_used_on_this_machine(host: str, url: str) -> None:
     """Addresses that stand for all become loopback, and those of IPv6 get their brackets."""
     assert url_of(host, 80) == url
+
+
+def test_the_lines_of_one_start_are_noted(tmp_path: pathlib.Path) -> None:
+    """What stood in the log before is another start's; a line that is not whole is none yet."""
+    log = tmp_path / "replica-0.log"
+    log.write_bytes(b"of an earlier start\n")
+    with Recorder(str(log)) as recorder, log.open("ab") as output:
+        output.write(b"first\nsec")
+        output.flush()
+        output.write(b"ond\nthird, not")
+        output.flush()
+        lines = recorder.lines()
+    assert [line for _, line in lines] == ["first", "second"]
+
+
+def test_a_timeline_is_kept_beside_the_log(tmp_path: pathlib.Path) -> None:
+    """The last start can be looked up; of a log without one there is none, which is no error."""
+    log = str(tmp_path / "replica-0.log")
+    assert read_timeline(log) is None
+    found = recorded([], 3.0, log)
+    assert found is not None
+    assert [(phase.name, phase.seconds) for phase in found.phases] == [("import", 3.0)]
+    kept = read_timeline(log)
+    assert kept is not None
+    assert kept.to_json() == found.to_json()
+    assert os.listdir(tmp_path) == ["replica-0.timeline.json"]

@@ -231,7 +231,10 @@ def _(event: events.ReplicaStarting) -> str:
 
 @sentence.register
 def _(event: events.ReplicaReady) -> str:
-    return f"replica {event.replica}: ready after {event.seconds:.1f} s"
+    how = ": ".join(filter(None, (event.how, event.reason)))
+    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in event.phases)
+    made = "".join([f" ({how})" if how else "", f": {parts}" if parts else ""])
+    return f"replica {event.replica}: ready after {event.seconds:.1f} s{made}"
 
 
 @sentence.register

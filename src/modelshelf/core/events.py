@@ -270,11 +270,21 @@ class ReplicaStarting(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReplicaReady(Event):
-    """A replica answers on its port, `seconds` after it was started."""
+    """A replica answers on its port.
+
+    Attributes:
+        seconds: Since it was started.
+        phases: What they were made of: names and seconds.
+        how: `stock`, `mended` or `fast`, where its engine says so.
+        reason: Why it was not faster; may be empty.
+    """
 
     replica: int
     port: int
     seconds: float
+    phases: tuple[tuple[str, float], ...] = ()
+    how: str = ""
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ import http.client
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 from modelshelf.core.errors import Error, TargetError, TimedOutError
 from modelshelf.engines.listening import reachable
 from modelshelf.engines.spec import PORT_TAKEN
+from modelshelf.engines.timeline import Stamped
 from modelshelf.targets.local.ports import free_port
 from modelshelf.targets.local.process import Process, bound_log, last_lines
+from modelshelf.targets.local.recording import Recorder
 from modelshelf.targets.local.waits import failures_after, look_wait, restart_wait
 
 _PORT_TRIES = 5
@@ -54,10 +56,16 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reports:
-    """Who is told what: process and port, port and seconds, exit code and seconds."""
+    """Who is told what.
+
+    Attributes:
+        starting: Process and port.
+        ready: Port, seconds, and what was said until then.
+        died: Exit code, and seconds until it is started again.
+    """
 
     starting: Callable[[int, int], None]
-    ready: Callable[[int, float], None]
+    ready: Callable[[int, float, Sequence[Stamped]], None]
     died: Callable[[int, float], None]
 
 
@@ -148,24 +156,25 @@ class Kept:
     def _live(self) -> _Life:
         """Start the process and return when it has ended."""
         began = time.monotonic()
-        process = self._start()
-        if process is None:
-            return _Life(0, 0.0)
-        try:
-            self._reports.starting(process.pid, self.port)
-            code = self._until_ready(process, began)
-            if code is not None:
-                return _Life(code, 0.0)
-            ready = time.monotonic()
-            self._reports.ready(self.port, ready - began)
-            if not self.ready.done():
-                self.ready.set_result(None)
-            while (code := process.wait(_LOG_LOOK)) is None:
-                bound_log(self._job.log)
-            return _Life(code, time.monotonic() - ready)
-        finally:
-            process.kill()
-            process.close()
+        with Recorder(self._job.log) as recorder:
+            process = self._start()
+            if process is None:
+                return _Life(0, 0.0)
+            try:
+                self._reports.starting(process.pid, self.port)
+                code = self._until_ready(process, began)
+                if code is not None:
+                    return _Life(code, 0.0)
+                ready = time.monotonic()
+                self._reports.ready(self.port, ready - began, recorder.lines())
+                if not self.ready.done():
+                    self.ready.set_result(None)
+                while (code := process.wait(_LOG_LOOK)) is None:
+                    bound_log(self._job.log)
+                return _Life(code, time.monotonic() - ready)
+            finally:
+                process.kill()
+                process.close()
 
     def _start(self) -> Process | None:
         """Start the process; None when it is not to run any more."""

@@ -25,10 +25,12 @@ from modelshelf.core.lease import Lease
 from modelshelf.core.model import ModelRef, Snapshot
 from modelshelf.core.shelf import Shelf, read_key
 from modelshelf.engines import Engine, ServeOptions, engine_named
+from modelshelf.engines.timeline import Stamped
 from modelshelf.targets.local.environment import replica_environment
 from modelshelf.targets.local.kept import Job, Kept, Reports
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, require_port, url_of
+from modelshelf.targets.local.recording import recorded
 from modelshelf.targets.local.router import router_argv
 
 DRAIN = 30.0  # seconds
@@ -258,16 +260,22 @@ class Server:
         )
 
     def _replica_reports(self, number: int, log: str) -> Reports:
+        def ready(port: int, seconds: float, lines: Sequence[Stamped]) -> None:
+            start = recorded(lines, seconds, log)
+            phases = tuple((phase.name, phase.seconds) for phase in start.phases) if start else ()
+            told = (start.how, start.reason) if start else ("", "")
+            self._tell(events.ReplicaReady(number, port, seconds, phases, *told))
+
         return Reports(
             lambda pid, port: self._tell(events.ReplicaStarting(number, pid, port, log)),
-            lambda port, seconds: self._tell(events.ReplicaReady(number, port, seconds)),
+            ready,
             lambda code, wait: self._tell(events.ReplicaDied(number, code, wait)),
         )
 
     def _router_reports(self) -> Reports:
         return Reports(
             lambda _pid, _port: None,
-            lambda _port, _seconds: None,
+            lambda _port, _seconds, _lines: None,
             lambda code, wait: self._tell(events.RouterDied(code, wait)),
         )
 
