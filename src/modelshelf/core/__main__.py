@@ -7,13 +7,27 @@ A spec is one JSON object with `shelf` (a folder) and, by verb:
 - `gate`: `snapshot` and `timeout` (seconds).
 - `purge`: `repo_ids` (a list of `org/name`).
 
+Two verbs run beside an engine and have no shelf:
+
+- `start`, with the engine's command behind `--`: perhaps `health` (the URL that answers 200 once it
+  is ready), `warm` (`paths` to read ahead, `memory`: bytes at the most), `derived` (`folder`,
+  `snapshot` as `org/name@id`, `into`), and `fast` (`fork`: true or false). It exits as the engine.
+- `drain`: `port`, and perhaps `metrics` (a path), `settle`, `quiet` and `most` (seconds).
+
 The last line is the outcome; Kubernetes gets it as the container's termination message, too. The
 verbs that run beside an engine leave that to the engine's own last words, and each of their lines
 says when it was said: `time`, in seconds since 1970.
 """
 
 import os
+import signal
 import sys
+
+_ASKED: list[int] = []  # the signals that asked for an end
+
+if __name__ == "__main__":
+    # The first process of a container ignores SIGTERM until it has a handler.
+    signal.signal(signal.SIGTERM, lambda number, _frame: _ASKED.append(number))
 
 if __package__ in {None, ""}:
     # Run as a file, by `python3 -I -S`: the folder above `modelshelf/core` is not on the path.
@@ -22,7 +36,6 @@ if __package__ in {None, ""}:
 import argparse
 import contextlib
 import json
-import signal
 import threading
 import time
 import types
@@ -53,11 +66,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("spec", help="a JSON file that says what to do")
     cut = argv.index("--") if "--" in argv else len(argv)
     arguments = parser.parse_args(argv[:cut])
-    # As the first process of a container it would not die of SIGTERM without a handler.
     signal.signal(signal.SIGTERM, _interrupt)
     beside = _BESIDE.get(arguments.verb)
     lines = _Lines(timed=beside is not None)
     try:
+        if _ASKED:
+            raise KeyboardInterrupt  # noqa: TRY301 - as it would have been a moment later
         spec = _read_spec(arguments.spec)
         if beside is not None:
             return beside(spec, lines.tell, tuple(argv[cut + 1 :]))
@@ -73,7 +87,7 @@ def main(argv: list[str]) -> int:
         )
         return error.exit_code
     except KeyboardInterrupt:
-        return 128 + signal.SIGTERM
+        return 128 + (_ASKED or [signal.SIGINT])[0]
     finally:
         if beside is None:
             lines.leave_outcome()
@@ -115,7 +129,8 @@ class _Lines:
             file.write(self._last)
 
 
-def _interrupt(_signal: int, _frame: types.FrameType | None) -> None:
+def _interrupt(number: int, _frame: types.FrameType | None) -> None:
+    _ASKED.append(number)
     raise KeyboardInterrupt
 
 
@@ -178,9 +193,25 @@ def _purge(spec: dict[str, Any], tell: Listener) -> None:
     purge(_text(spec, "shelf"), repo_ids, listener=tell)
 
 
+def _start(spec: dict[str, Any], tell: Listener, argv: tuple[str, ...]) -> int:
+    from modelshelf.core.start import StartSpec, start  # noqa: PLC0415
+
+    return start(StartSpec.from_json(spec), argv, tell, asked=_ASKED)
+
+
+def _drain(spec: dict[str, Any], tell: Listener, _argv: tuple[str, ...]) -> int:
+    from modelshelf.core.drain import DrainSpec, drain  # noqa: PLC0415
+
+    tell(drain(DrainSpec.from_json(spec)))
+    return 0
+
+
 _VERBS = {"pull": _pull, "gate": _gate, "purge": _purge}
 # Those that run beside an engine get its argv, and return an exit code.
-_BESIDE: dict[str, Callable[[dict[str, Any], Listener, tuple[str, ...]], int]] = {}
+_BESIDE: dict[str, Callable[[dict[str, Any], Listener, tuple[str, ...]], int]] = {
+    "start": _start,
+    "drain": _drain,
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,315 @@
+"""`start` with real processes: whatever happens and when, nothing of an engine is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from modes import where_modes_bind
+from pulling import CORE
+
+# Its health path answers; on SIGTERM it takes a moment, writes a file and ends with 3. Its child
+# does not expect to be told anything.
+SERVER = """\
+    import http.server, pathlib, signal, subprocess, sys, threading, time
+    child = subprocess.Popen(["sleep", "600"])
+    class Health(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+        def log_message(self, *_):
+            pass
+    server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Health)
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    asked.wait()
+    time.sleep(float(sys.argv[3]))
+    pathlib.Path(sys.argv[2]).write_text(f"child: {child.poll()}")
+    sys.exit(3)
+"""
+_CHILDREN = "trap '' TERM INT; sleep 600 & setsid sleep 600 & (setsid sh -c 'sleep 600 & wait' &)"
+STUBBORN = f"{_CHILDREN}; sleep 600"
+_PATIENT = 60.0  # seconds; a busy machine takes its time
+
+
+class Start:
+    """A `start` in a process of its own; all that comes of it has a mark in its environment."""
+
+    def __init__(
+        self,
+        folder: Path,
+        argv: Sequence[str],
+        spec: dict[str, Any] | None = None,
+        *,
+        before: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
+        self.mark = f"MODELSHELF_TEST={uuid.uuid4()}"
+        self._out = folder / f"{self.mark}.out"
+        path = folder / f"{self.mark}.json"
+        path.write_text(json.dumps(spec or {}))
+        name, value = self.mark.split("=")
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, "-I", "-S", str(CORE), "start", str(path), "--", *argv],
+                env={"PATH": os.environ["PATH"], name: value, **(env or {})},
+                stdin=stdin,
+                stdout=out,
+            )
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it said so far."""
+        lines = self._out.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def names(self) -> list[str]:
+        """The names of what it said so far."""
+        return [event["event"] for event in self.events()]
+
+    def output(self) -> str:
+        """What the engine said."""
+        return "\n".join(s for s in self._out.read_text().split("\n") if not s.startswith("{"))
+
+    def living(self) -> list[str]:
+        """The command lines of all that is left of it."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                process = Path("/proc", pid)
+                if self.mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(f"{pid} {(process / 'cmdline').read_bytes()!r}")
+        return found
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended; nothing may be left then."""
+        code = self.process.wait(_PATIENT)
+        assert self.living() == []
+        return code
+
+
+def _until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + _PATIENT
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> list[str]:
+    """The command of a server, but for its port, the file it writes, and how long it drains."""
+    path = tmp_path / "server.py"
+    path.write_text(textwrap.dedent(SERVER))
+    return [sys.executable, str(path)]
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of loopback that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("engine", "code"),
+    [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)],
+)
+def test_it_ends_as_the_engine(tmp_path: Path, engine: str, code: int) -> None:
+    """A script sees no difference, and each line says when it was said."""
+    began = time.time()
+    start = Start(tmp_path, ["sh", "-c", engine])
+    assert start.ended() == code
+    assert start.names() == ["engine-starting", "engine-ended"]
+    assert start.events()[0]["argv"] == ["sh", "-c", engine]
+    assert start.events()[1]["exit_code"] == code
+    assert all(began - 1 < event["time"] < time.time() + 1 for event in start.events())
+
+
+def test_what_an_engine_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    """Children that ignore SIGTERM, that left its group and session, and orphans of orphans."""
+    assert Start(tmp_path, ["sh", "-c", _CHILDREN]).ended() == 0
+
+
+def test_orphans_leave_no_zombies(tmp_path: Path) -> None:
+    """They come to us and are reaped while the engine runs."""
+    orphan = "(setsid sh -c 'sleep 0.01 &' &)"
+    start = Start(tmp_path, ["sh", "-c", f"{orphan}; {orphan}; {orphan}; echo all; sleep 600"])
+    _until(lambda: "all" in start.output())
+    children = Path(f"/proc/{start.process.pid}/task/{start.process.pid}/children")
+    _until(lambda: len(children.read_text().split()) == 1)
+    start.process.terminate()
+    assert start.ended() == 143
+
+
+def test_a_signal_at_any_moment_ends_a_start(tmp_path: Path) -> None:
+    """From the first instant on, at which there is nothing yet but an interpreter."""
+
+    def asked_after(seconds: float) -> int:
+        start = Start(
+            tmp_path, ["sh", "-c", "sleep 600 & sleep 600"], {"health": "http://[::1]:9/"}
+        )
+        time.sleep(seconds)
+        start.process.terminate()
+        return start.ended()
+
+    with ThreadPoolExecutor(4) as pool:
+        codes = set(pool.map(asked_after, [step / 40 for step in range(24)]))
+    assert codes <= {-signal.SIGTERM, 128 + signal.SIGTERM}
+
+
+def test_an_engine_that_loses_signals_is_killed(tmp_path: Path) -> None:
+    """An engine like vLLM heeds none while it starts; its children may have left its group."""
+    start = Start(tmp_path, ["sh", "-c", f"echo up; {STUBBORN}"], {"health": "http://127.0.0.1:9/"})
+    _until(lambda: "up" in start.output())
+    start.process.terminate()
+    assert start.ended() == 143
+
+
+def test_a_ready_engine_finishes_what_it_does(
+    tmp_path: Path, program: list[str], port: int
+) -> None:
+    """It alone gets the signal, its children live until it ends, and its code is its own."""
+    done = tmp_path / "done"
+    health = {"health": f"http://127.0.0.1:{port}/health"}
+    start = Start(tmp_path, [*program, str(port), str(done), "0.2"], health)
+    _until(lambda: "engine-ready" in start.names())
+    start.process.terminate()
+    assert start.ended() == 3
+    assert done.read_text() == "child: None"
+    assert start.names() == ["engine-starting", "engine-ready", "engine-ended"]
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, program: list[str], port: int) -> None:
+    """Who asks twice does not want to wait."""
+    health = {"health": f"http://127.0.0.1:{port}/health"}
+    start = Start(tmp_path, [*program, str(port), str(tmp_path / "done"), "600"], health)
+    _until(lambda: "engine-ready" in start.names())
+    start.process.terminate()
+    time.sleep(0.2)
+    start.process.send_signal(signal.SIGINT)
+    assert start.ended() == 143
+
+
+def test_an_engine_does_not_outlive_us(tmp_path: Path) -> None:
+    """The kernel kills all of its group, whatever that ignores, when we are killed."""
+    start = Start(tmp_path, ["sh", "-c", "trap '' TERM IO; echo up; sleep 600 & sleep 600"])
+    _until(lambda: "up" in start.output())
+    start.process.kill()
+    start.process.wait()
+    _until(lambda: not start.living())
+
+
+def test_it_does_not_outlive_who_tied_it_to_itself(tmp_path: Path) -> None:
+    """The local target ties its children's standard input, whose signal is heeded as others are."""
+    start = Start(tmp_path, ["sh", "-c", f"echo up; {STUBBORN}"])
+    _until(lambda: "up" in start.output())
+    start.process.send_signal(signal.SIGIO)
+    assert start.ended() == 128 + signal.SIGIO
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="only root makes PID namespaces"
+)
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2, 0.6])
+def test_it_is_a_good_first_process(tmp_path: Path, seconds: float) -> None:
+    """In a container it is process 1, which gets only the signals that it has handlers for."""
+    before = ["unshare", "--pid", "--fork", "--mount-proc"]
+    spec = {"health": "http://127.0.0.1:9/"}
+    start = Start(tmp_path, ["sh", "-c", STUBBORN], spec, before=before)
+    children = Path(f"/proc/{start.process.pid}/task/{start.process.pid}/children")
+
+    def heeds() -> bool:
+        for child in children.read_text().split():
+            status = Path(f"/proc/{child}/status").read_text()
+            caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+            return bool(caught >> (signal.SIGTERM - 1) & 1) and "python" in status[:20]
+        return False
+
+    _until(heeds)
+    time.sleep(seconds)
+    os.kill(int(children.read_text()), signal.SIGTERM)
+    assert start.ended() == 143
+
+
+def test_a_fault_in_unpacking_stops_no_start(tmp_path: Path) -> None:
+    """It is told; the engine gets its own folder for caches, and no variable of Python's."""
+    into = tmp_path / "own" / "caches"
+    derived = {"folder": str(tmp_path / "gone"), "snapshot": "o/n@1", "into": str(into)}
+    start = Start(tmp_path, ["env"], {"derived": derived})
+    assert start.ended() == 0
+    assert start.names() == ["unprimed", "engine-starting", "engine-ended"]
+    assert f"VLLM_CACHE_ROOT={into}/" in start.output()
+    assert "\nPYTHON" not in start.output()
+
+
+def test_the_model_is_read_ahead_meanwhile(tmp_path: Path) -> None:
+    """Nothing of it was in memory before, and all of it is afterwards, whatever the engine does."""
+    model = tmp_path / "model" / "m.safetensors"
+    model.parent.mkdir()
+    model.write_bytes(os.urandom(6 << 20))
+    with model.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if _cached(file.fileno()):
+            pytest.skip("this filesystem does not give its pages back, or does not say so")
+        start = Start(tmp_path, ["sh", "-c", "sleep 600"], {"warm": {"paths": [str(model.parent)]}})
+        _until(lambda: "warmed" in start.names())
+        assert _cached(file.fileno())
+    start.process.terminate()
+    assert start.ended() == 143
+    warmed = next(event for event in start.events() if event["event"] == "warmed")
+    assert (warmed["bytes"], warmed["reason"]) == (6 << 20, "")
+    assert warmed["seconds"] > 0
+
+
+def _cached(fd: int) -> bool:
+    """Whether all of a file's ranges can be read without waiting for a disk."""
+    try:
+        return all(os.preadv(fd, [bytearray(1)], n << 20, os.RWF_NOWAIT) == 1 for n in range(6))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [([], "nothing cannot be run"), (["/nowhere/vllm"], "/nowhere/vllm cannot be run")],
+)
+def test_what_cannot_be_run_is_told(tmp_path: Path, argv: list[str], words: str) -> None:
+    """With a hint where the command belongs."""
+    start = Start(tmp_path, argv)
+    assert start.ended() == 2
+    assert words in start.events()[-1]["message"]
+    assert "behind the spec" in start.events()[-1]["hint"]
+
+
+def test_drain_asks_the_engine_itself(tmp_path: Path) -> None:
+    """A pod's hook runs it; where nobody listens it ends after the first wait."""
+    spec = tmp_path / "drain.json"
+    spec.write_text('{"port": 9, "settle": 0.01}')
+    run = subprocess.run(
+        where_modes_bind([sys.executable, "-I", "-S", str(CORE), "drain", str(spec)]),
+        capture_output=True,
+        check=True,
+    )
+    told = json.loads(run.stdout)
+    assert (told["event"], told["reason"]) == ("drained", "the engine does not count its requests")
+    assert 0.01 <= told["seconds"] < 30
+    assert told["time"] > 0
