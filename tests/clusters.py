@@ -38,7 +38,7 @@ class FakeCluster:
         controllers: What moves it; `settle` has a working cluster's.
         taken: Objects of which others own fields: fields and managers.
         forbidden: Kinds that this user may not see.
-        said: Pod → its log.
+        said: Pod, or pod/container → its log.
         answers: Path → answers of the service proxy, the last one for ever.
         calls: (verb, kind, name) of all that was asked.
         now: Seconds on its clock.
@@ -195,13 +195,15 @@ class FakeCluster:
         follow: bool = False,
         tail: int | None = None,
         previous: bool = False,
+        stamped: int | None = None,
     ) -> Iterator[str]:
         """A pod's lines."""
         if "Log" in self.forbidden:
             raise ForbiddenError("this user may not get pods/log")
-        if pod not in self.said:
+        if {pod, f"{pod}/{container}"}.isdisjoint(self.said):
             raise TargetError(f"pod {pod} has no log")
-        yield from self.said[pod][-tail if tail else 0 :]
+        key = f"{pod}/{container}" if f"{pod}/{container}" in self.said else pod
+        yield from self.said[key][-tail if tail else 0 :]
 
     def events(self, namespace: str, name: str = "", *, warnings: bool = False) -> Any:
         """The events."""

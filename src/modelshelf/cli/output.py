@@ -86,6 +86,14 @@ class Output:
             ]
             _write(sys.stdout, "  ".join(cells).rstrip())
 
+    def draw(self, drawing: Any) -> None:  # noqa: ANN401 - whatever rich can draw
+        """A drawing by rich, on stdout, as wide as the terminal."""
+        if self.json:
+            return
+        from rich.console import Console  # noqa: PLC0415 - slow, and only drawings need it
+
+        Console(file=sys.stdout, no_color=not self._color, highlight=False).print(drawing)
+
     def error(self, error: Error) -> None:
         """An error: one sentence, and what to do; for programs, an object on stdout."""
         if self.json:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from modelshelf.cli import kube
 from modelshelf.cli.output import Output
+from modelshelf.cli.timelines import draw
 from modelshelf.cli.verb import FileRun, file_verb
 from modelshelf.cli.words import age, short, size
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 def status(
     run: FileRun,
     *,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Show what each pod's last start was made of.")
+    ] = False,
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
@@ -25,9 +31,18 @@ def status(
     from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
 
     with kube.opened(run, context, kubeconfig) as it:
-        found = kubernetes.status(it.site(run.output.event))
-    run.output.document(dataclasses.asdict(found))
+        site = it.site(run.output.event)
+        found = kubernetes.status(site)
+        starts = kubernetes.timelines(site) if timeline else []
+    value = dataclasses.asdict(found)
+    if timeline:
+        value["timelines"] = [
+            {"server": each.server, "pod": each.pod, **each.timeline.to_json()} for each in starts
+        ]
+    run.output.document(value)
     _show(run.output, found)
+    for each in starts:
+        draw(run.output, f"{each.server}: pod {each.pod}", each.timeline)
 
 
 def _show(output: Output, found: Status) -> None:

@@ -210,6 +210,7 @@ class Cluster:
         tail: int | None = None,
         previous: bool = False,
         idle: float | None = None,
+        stamped: int | None = None,
     ) -> Iterator[str]:
         """A container's output, line by line, without the line ends.
 
@@ -222,12 +223,16 @@ class Cluster:
             tail: How many of the last lines; None for all.
             previous: Whether to read what the container said before it was restarted.
             idle: Seconds without a byte after which following ends; None for never.
+            stamped: How many bytes of its beginning, each line behind the moment it was written at;
+                None for all of it without moments.
         """
         params = {
             "container": container or "",
             "follow": "true" if follow else "",
             "previous": "true" if previous else "",
             "tailLines": "" if tail is None else str(tail),
+            "timestamps": "" if stamped is None else "true",
+            "limitBytes": "" if stamped is None else str(stamped),
         }
         call = calls.logs(pod, namespace, params)
         yield from self._connection.lines(call, follow=follow, idle=idle)

@@ -140,6 +140,14 @@ def timeline(pod: Object) -> tuple[tuple[str, float], ...]:
     `scheduled` is the wait for a node; `image` all between a node and a running container, for
     the gate's and the engine's image together; `weights` ends with the first answer.
     """
+    total: dict[str, float] = {}
+    for name, start, end in spans(pod):
+        total[name] = total.get(name, 0.0) + end - start
+    return tuple(total.items())
+
+
+def spans(pod: Object) -> list[tuple[str, float, float]]:
+    """Each phase that is over, its beginning and its end in seconds since 1970, in order."""
     created = _seconds(pod["metadata"].get("creationTimestamp"))
     placed = _became_true(pod, "PodScheduled")
     gates = [
@@ -150,22 +158,17 @@ def timeline(pod: Object) -> tuple[tuple[str, float], ...]:
     gate_to = _seconds(gates[-1].get("finishedAt")) if gates else None
     running = [(item.get("state") or {}).get("running") or {} for item in main_statuses(pod)]
     engine = _seconds(running[0].get("startedAt")) if running else None
-    spans = {
-        "scheduled": _sum((created, placed)),
-        "image": _sum((placed, gate_from), (gate_to, engine)) if gates else _sum((placed, engine)),
-        "gate": _sum((gate_from, gate_to)),
-        "weights": _sum((engine, _became_true(pod, "Ready"))),
-    }
-    return tuple((name, seconds) for name, seconds in spans.items() if seconds is not None)
-
-
-def _sum(*spans: tuple[float | None, float | None]) -> float | None:
-    total = 0.0
-    for start, end in spans:
-        if start is None or end is None:
-            return None
-        total += max(0.0, end - start)
-    return total
+    gated = [("image", placed, gate_from), ("gate", gate_from, gate_to), ("image", gate_to, engine)]
+    found = [
+        ("scheduled", created, placed),
+        *(gated if gates else [("image", placed, engine)]),
+        ("weights", engine, _became_true(pod, "Ready")),
+    ]
+    return [
+        (name, start, max(start, end))
+        for name, start, end in found
+        if start is not None and end is not None
+    ]
 
 
 def _became_true(pod: Object, kind: str) -> float | None:

@@ -14,12 +14,14 @@ from modelshelf.targets.kubernetes.rollback import rollback
 from modelshelf.targets.kubernetes.scale import scale
 from modelshelf.targets.kubernetes.site import Site, Timeouts
 from modelshelf.targets.kubernetes.status import Status, status
+from modelshelf.targets.kubernetes.timelines import PodTimeline, timelines
 from modelshelf.targets.kubernetes.up import Options, Report, up
 
 __all__ = [
     "Change",
     "LogChoice",
     "Options",
+    "PodTimeline",
     "Report",
     "Site",
     "Status",
@@ -32,5 +34,6 @@ __all__ = [
     "scale",
     "status",
     "there",
+    "timelines",
     "up",
 ]

@@ -93,6 +93,7 @@ class Cluster(Protocol):
         follow: bool = False,
         tail: int | None = None,
         previous: bool = False,
+        stamped: int | None = None,
     ) -> Iterator[str]:
         """A container's lines."""
         ...
