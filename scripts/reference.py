@@ -79,12 +79,18 @@ _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example):$", re.MULTILI
 
 def commands() -> str:
     """What every verb's --help says."""
-    main = _help()
-    verbs = re.findall(r"^  (\w+)  ", main.partition("Commands:")[2], re.MULTILINE)
     parts = ["# Reference: commands\n\nWritten by `make reference` from `--help`.\n"]
-    parts.append(f"```text\n{main}```\n")
-    parts += [f"## modelshelf {verb}\n\n```text\n{_help(verb)}```\n" for verb in verbs]
+    parts += _commands()
     return "\n".join(parts)
+
+
+def _commands(*above: str) -> Iterator[str]:
+    """What a verb says, then what those below it say."""
+    said = _help(*above)
+    title = f"## modelshelf {' '.join(above)}\n\n" if above else ""
+    yield f"{title}```text\n{said}```\n"
+    for verb in re.findall(r"^  (\w+)  ", said.partition("Commands:")[2], re.MULTILINE):
+        yield from _commands(*above, verb)
 
 
 def _help(*verb: str) -> str:

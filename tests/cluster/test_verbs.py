@@ -112,6 +112,9 @@ def test_status_takes_five_calls_and_tells_what_serves(project: Project) -> None
     assert f"{REPO_ID}@{server['commit']}-" in server["snapshot"]
     assert server["bytes"] == model["bytes"] > 90_000_000
     assert (model["look"], model["snapshot"]) == ("whole", server["snapshot"])
+    ((start,),) = (said["timelines"] for said in project.run("status", "--timeline").events)
+    assert {"image", "gate", "weights", "ready"} <= {phase["name"] for phase in start["phases"]}
+    assert start["ready"] > 0
     project.file["servers"][SERVER]["image"] = "localhost/nothing:1"
     project.run("up", "--timeout=30", code=20)
     (server,) = _status(project)["servers"]

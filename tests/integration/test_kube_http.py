@@ -224,15 +224,17 @@ def test_a_raw_request_has_a_deadline(api: ApiServer) -> None:
 def test_logs_are_lines_and_a_lost_connection_ends_following(api: ApiServer) -> None:
     r"""Only \n ends a line; what is left of one that broke off is not passed on."""
     text = 'a\u2028b\n{"x": 1}\nprogress\rmore\nla'.encode() + b"\xff"
-    api.script = [Answer(body=text, length=1000), Answer(body=text)]
+    api.script = [Answer(body=text, length=1000), Answer(body=text), Answer()]
     with cluster(api.url) as it:
         followed = list(it.logs("a", "llm", "pull", follow=True, tail=5))
         whole = list(it.logs("a", "llm", previous=True))
+        assert list(it.logs("a", "llm", stamped=9)) == ["{}"]
     assert whole == ["a\u2028b", '{"x": 1}', "progress\rmore", "la\ufffd"]
     assert followed == whole[:-1]
     assert [request.path for request in api.asked] == [
         "/api/v1/namespaces/llm/pods/a/log?container=pull&follow=true&tailLines=5",
         "/api/v1/namespaces/llm/pods/a/log?previous=true",
+        "/api/v1/namespaces/llm/pods/a/log?timestamps=true&limitBytes=9",
     ]
 
 

@@ -23,6 +23,7 @@ from models import FILE, QUESTION, REPO_ID, smollm2
 from serving import children, client, gone, launched, serving, until
 from shelves import put
 
+from modelshelf.cli.main import main
 from modelshelf.core import events
 from modelshelf.core.errors import BusyError, NotOnShelfError, TargetError, TimedOutError
 from modelshelf.core.events import Event
@@ -107,6 +108,23 @@ def test_the_model_goes_by_its_own_name(one: Server) -> None:
     """The list of models has the repository's name."""
     with client(one.url) as api:
         assert [model.id for model in api.models.list()] == [REPO_ID] == [one.model]
+
+
+def test_starts_are_repeated_and_become_a_table_and_a_chart(
+    shelf: Shelf, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each start is told as JSON; the table ends with the medians, the chart has a bar for each."""
+    chart, table = tmp_path / "starts.svg", tmp_path / "starts.md"
+    argv = ["bench", "coldstart", REPO_ID, f"--shelf={shelf.path}", "--starts=2", "--cold"]
+    argv += ["--context-length=512", f"--chart={chart}", f"--table={table}", "--json"]
+    assert main(argv) == 0
+    starts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [start["start"] for start in starts] == ["start 1", "start 2"]
+    assert all(start["ready"] > 0 for start in starts)
+    rows = [line.split("|")[1].strip() for line in table.read_text().splitlines()]
+    assert rows == ["start", "---", "start 1", "start 2", "median"]
+    assert chart.read_text().count("<title>weights: ") == 2
+    assert main(["bench", "coldstart"]) == 2
 
 
 def test_a_model_that_is_served_is_not_removed(one: Server, shelf: Shelf) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 
 import pytest
-from clusters import FakeCluster
+from clusters import FakeCluster, roll_out
 from kubeobjects import condition, pod, running, state, terminated
 from rendering import config, lock
 
@@ -14,9 +14,10 @@ from modelshelf.cli.output import Output
 from modelshelf.cli.timelines import draw
 from modelshelf.config.file import Config
 from modelshelf.core import events
+from modelshelf.core.errors import TargetError, TimedOutError, UsageError
 from modelshelf.engines.timeline import Stamped, Timeline
 from modelshelf.kube.refusals import ForbiddenError
-from modelshelf.targets.kubernetes import Options, timelines, up
+from modelshelf.targets.kubernetes import Options, coldstarts, timelines, up
 from modelshelf.targets.kubernetes.timelines import of_pod, stamped
 
 CREATED = dt.datetime.fromisoformat("2026-11-24T10:00:00Z").timestamp()
@@ -113,3 +114,34 @@ def test_who_may_not_read_logs_is_told_so() -> None:
     cluster.forbidden.add("Log")
     with pytest.raises(ForbiddenError):
         timelines(cluster.site(file, events.ignore))
+
+
+def test_pods_are_started_again_one_at_a_time() -> None:
+    """Each start deletes the oldest ready pod, and tells of the one that came in its place."""
+    cluster, file = _served()
+    found = list(coldstarts(cluster.site(file, events.ignore), "front", 2))
+    assert [call[:2] for call in cluster.writes()[-2:]] == [("delete", "Pod")] * 2
+    assert [each.server for each in found] == ["front", "front"]
+    assert [phase.name for each in found for phase in each.timeline.phases] == ["import"] * 2
+
+
+def test_a_server_without_a_ready_pod_is_not_made_worse() -> None:
+    """Nothing is deleted; a name that the file lacks is a mistake of usage."""
+    cluster, file = _served()
+    for deployment in cluster.of("Deployment"):
+        cluster.controllers.clear()
+        roll_out(cluster, deployment, ready=False)
+    cluster.calls.clear()
+    with pytest.raises(TargetError, match="no pod that is ready"):
+        list(coldstarts(cluster.site(file, events.ignore), "front", 1))
+    with pytest.raises(UsageError, match="no server nobody"):
+        list(coldstarts(cluster.site(file, events.ignore), "nobody", 1))
+    assert cluster.writes() == []
+
+
+def test_a_pod_that_is_not_replaced_is_not_waited_for_for_ever() -> None:
+    """Somebody scaled the server to nothing meanwhile."""
+    cluster, file = _served()
+    cluster.controllers.clear()
+    with pytest.raises(TimedOutError, match="no pod came in place"):
+        list(coldstarts(cluster.site(file, events.ignore), "front", 1))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli import (
+    bench,
     diff,
     down,
     init,
@@ -78,6 +79,7 @@ for command in (
     down.down,
 ):
     app.command()(command)
+app.add_typer(bench.app)
 
 
 def main(argv: list[str]) -> int:

@@ -9,7 +9,6 @@ import typer
 
 from modelshelf.cli import kube
 from modelshelf.cli.output import Output
-from modelshelf.cli.timelines import draw
 from modelshelf.cli.verb import FileRun, file_verb
 from modelshelf.cli.words import age, short, size
 
@@ -28,7 +27,8 @@ def status(
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
     """Show what serves and where, and what the last look at the shelf said."""
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
+    from modelshelf.cli.timelines import draw  # noqa: PLC0415 - slow, and only some verbs need it
+    from modelshelf.targets import kubernetes  # noqa: PLC0415
 
     with kube.opened(run, context, kubeconfig) as it:
         site = it.site(run.output.event)

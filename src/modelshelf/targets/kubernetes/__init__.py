@@ -6,6 +6,7 @@ Below them: `applying` applies one object and says what changed; `volumes`, `hub
 purely; `site` holds what every step needs.
 """
 
+from modelshelf.targets.kubernetes.coldstart import coldstarts
 from modelshelf.targets.kubernetes.diff import Change, diff
 from modelshelf.targets.kubernetes.down import down, repo_ids, there
 from modelshelf.targets.kubernetes.logs import Choice as LogChoice
@@ -26,6 +27,7 @@ __all__ = [
     "Site",
     "Status",
     "Timeouts",
+    "coldstarts",
     "diff",
     "down",
     "logs",

@@ -1,9 +1,11 @@
 """This machine as a target: one process for each replica, a router before several.
 
-`serve` and `Server` are the public names. Below them: `kept` keeps one process running, `process`
-starts and ends it, `router`, `environment`, `ports`, `needs` and `waits` decide purely.
+`serve`, `Server` and `coldstarts` are the public names. Below them: `kept` keeps one process
+running, `process` starts and ends it, `recording` notes what its start was made of; `router`,
+`environment`, `ports`, `needs` and `waits` decide purely.
 """
 
+from modelshelf.targets.local.coldstart import coldstarts
 from modelshelf.targets.local.server import Server, serve
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "coldstarts", "serve"]
