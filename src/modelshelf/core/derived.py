@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from modelshelf.core import layout
+from modelshelf.core.errors import IntegrityError
 from modelshelf.core.files import names, read_json
 from modelshelf.core.madefor import MadeFor
 from modelshelf.core.model import File
 
 _BYTECODE = "pycache"
+_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +67,30 @@ def find(folder: str, made: MadeFor) -> Derived | None:
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return found if found is not None and found.made_for == made.to_json() else None
+
+
+def proven(folder: str, archive: File) -> Iterator[bytes]:
+    """The bytes of an archive, which are not to be used before the last of them came.
+
+    Args:
+        folder: Where it lies.
+        archive: Its size and sha256, as recorded.
+
+    Raises:
+        IntegrityError: They are not what was published.
+        OSError: They cannot be read.
+    """
+    path = os.path.join(folder, archive.path)
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        while size == archive.size and (block := file.read(_BLOCK)):
+            digest.update(block)
+            yield block
+    if size != archive.size or digest.hexdigest() != archive.sha256:
+        raise IntegrityError(
+            f"{path} is not what was published", hint="prime again, which makes it anew"
+        )
 
 
 def missing(folder: str, made: MadeFor) -> str:

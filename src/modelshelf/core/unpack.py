@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
 
-from modelshelf.core import derived, layout
-from modelshelf.core.errors import Error, IntegrityError, UsageError
+from modelshelf.core import derived
+from modelshelf.core.errors import Error, UsageError
 from modelshelf.core.events import Unpacked, Unprimed
 from modelshelf.core.files import delete_tree
 from modelshelf.core.madefor import describe, installed
 from modelshelf.core.model import File
 from modelshelf.core.packing import extract
 
-_BLOCK = 1 << 20
 _TAG = "CACHEDIR.TAG"  # of the Cache Directory Tagging Specification
 _SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55\n"
 
@@ -89,22 +86,7 @@ def fresh(into: str, fill: Callable[[str], int] = lambda _folder: 0) -> int:
 
 def _restore(folder: str, archive: File, into: str) -> int:
     """Prove the bytes in a copy that nobody else can change, then write what they hold."""
-    path = os.path.join(folder, layout.ARCHIVE)
     with tempfile.TemporaryFile(dir=os.path.dirname(into)) as copy:
-        _copy_proven(path, archive, copy)
+        copy.writelines(derived.proven(folder, archive))
+        copy.seek(0)
         return fresh(into, lambda new: extract(copy, new))
-
-
-def _copy_proven(path: str, archive: File, copy: IO[bytes]) -> None:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        while size == archive.size and (block := file.read(_BLOCK)):
-            digest.update(block)
-            copy.write(block)
-    if size != archive.size or digest.hexdigest() != archive.sha256:
-        raise IntegrityError(
-            f"{path} is not what was published",
-            hint="delete its folder; the next prime makes it again",
-        )
-    copy.seek(0)
