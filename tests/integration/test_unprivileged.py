@@ -18,7 +18,7 @@ _TESTS = Path(__file__).resolve().parent.parent
 _ROOT = _TESTS.parent
 _MODULES = sorted(
     str(path.relative_to(_ROOT))
-    for name in ("derived", "files", "gate", "lease", "shelf", "verify")
+    for name in ("derived", "files", "gate", "lease", "publishing", "shelf", "verify")
     for path in (_TESTS / "unit").glob(f"test_core_{name}*.py")
 )
 

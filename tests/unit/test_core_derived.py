@@ -26,8 +26,8 @@ _ARGV = [sys.executable, "-m", "engine", "/models/x"]
 _ENV = {"PATH": os.defpath}
 
 
-def _made(into: Path) -> MadeFor:
-    return describe(_SNAPSHOT, str(into), _ARGV, _ENV, installed(_ARGV, _ENV).versions)
+def _made() -> MadeFor:
+    return describe(_SNAPSHOT, _ARGV, _ENV, installed(_ARGV, _ENV).versions)
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def into(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def published(tmp_path: Path, into: Path) -> Path:
+def published(tmp_path: Path) -> Path:
     """The folder of one archive below `derived`."""
     source = tmp_path / "source"
     (source / "vllm").mkdir(parents=True)
     (source / "vllm/model").write_bytes(b"compiled")
-    made = _made(into)
+    made = _made()
     folder = tmp_path / "derived" / made.key
     folder.mkdir(parents=True)
     file = io.BytesIO()
@@ -72,7 +72,7 @@ def test_what_fits_is_unpacked(published: Path, into: Path) -> None:
     """The caches are in their place, and the event names the key and the bytes."""
     event = _unpack(published, into)
     assert isinstance(event, Unpacked), event
-    assert (event.key, event.bytes) == (_made(into).key, 8)
+    assert (event.key, event.bytes) == (_made().key, 8)
     assert (into / "vllm/model").read_bytes() == b"compiled"
     assert os.listdir(into.parent) == [into.name]
 
@@ -167,7 +167,7 @@ def test_a_hostile_archive_with_a_right_checksum_is_not_used(published: Path, in
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../../escaped"))
-    _publish(published, _made(into), file.getvalue())
+    _publish(published, _made(), file.getvalue())
     event = _unpack(published, into)
     assert isinstance(event, Unprimed)
     assert "escapes its folder" in event.reason
@@ -206,11 +206,19 @@ def test_another_machine_s_caches_are_not_used(
     assert event.reason == f"primed with other {name}"
 
 
-def test_another_place_is_another_key(published: Path, into: Path) -> None:
-    """Paths are compiled in, so caches are used where they were made alone."""
-    event = _unpack(published, into.parent / "elsewhere")
+def test_another_place_gets_them_too(published: Path, into: Path) -> None:
+    """Replicas on one machine have a folder each."""
+    elsewhere = into.parent / "elsewhere"
+    assert isinstance(_unpack(published, elsewhere), Unpacked)
+    assert (elsewhere / "vllm/model").exists()
+
+
+def test_a_relative_place_is_refused(published: Path) -> None:
+    """The engine may run in another folder than we do."""
+    event = _unpack(published, Path("relative"))
     assert isinstance(event, Unprimed)
-    assert event.reason == "primed with other into"
+    assert "no absolute path" in event.reason
+    assert not Path("relative").exists()
 
 
 def test_a_start_that_finds_nothing_keeps_what_an_earlier_one_compiled(

@@ -94,7 +94,6 @@ class MadeFor:
 
     Attributes:
         snapshot: `org/name@id` of the model.
-        into: The folder it is unpacked to, since paths are compiled in.
         versions: Of Python and of the packages that compile, as the engine's interpreter has them.
         accelerators: The names of the GPUs.
         cpu: The processor's name, and the sha256 of its instruction sets.
@@ -103,7 +102,6 @@ class MadeFor:
     """
 
     snapshot: str
-    into: str
     versions: Mapping[str, str]
     accelerators: tuple[str, ...]
     cpu: str
@@ -132,18 +130,17 @@ class MadeFor:
 
 
 def describe(
-    snapshot: str, into: str, argv: Sequence[str], env: Mapping[str, str], versions: dict[str, str]
+    snapshot: str, argv: Sequence[str], env: Mapping[str, str], versions: dict[str, str]
 ) -> MadeFor:
     """What an engine that is started here, by this command line, compiles for.
 
     Raises:
-        UsageError: The snapshot or the folder is not named as it must be.
+        UsageError: The snapshot is not named as it must be.
     """
-    if ModelRef.parse(snapshot).at is None or not os.path.isabs(into):
-        raise UsageError(f"{snapshot!r} and {into!r} are not org/name@id and an absolute folder")
+    if ModelRef.parse(snapshot).at is None:
+        raise UsageError(f"{snapshot!r} is not org/name@id")
     return MadeFor(
         snapshot=snapshot,
-        into=os.path.normpath(into),
         versions=versions,
         accelerators=accelerators(),
         cpu=cpu(),

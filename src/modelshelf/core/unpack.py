@@ -29,7 +29,8 @@ def unpack(
     Args:
         folder: The shelf's folder `derived`.
         snapshot: `org/name@id` of the model.
-        into: Where they belong: the start's own folder. What an earlier start left there stays
+        into: Where they belong: the start's own folder, at best the one they were made in, whose
+            path is in some of them. What an earlier start left there stays
             unless there is something to unpack.
         argv: The engine's command line.
         env: The engine's environment.
@@ -39,7 +40,7 @@ def unpack(
     try:
         if not os.path.isdir(into):
             fresh(into)
-        made = describe(snapshot, into, argv, env, installed(argv, env).versions)
+        made = describe(snapshot, argv, env, installed(argv, env).versions)
         key = made.key
         found = derived.find(folder, made)
         if found is None:
@@ -65,6 +66,8 @@ def fresh(into: str, fill: Callable[[str], int] = lambda _folder: 0) -> int:
         OSError: It cannot be made.
     """
     new, old = f"{into}.new", f"{into}.old"
+    if not os.path.isabs(into):
+        raise UsageError(f"{into!r} is no absolute path")
     if os.path.isdir(into) and os.listdir(into) and not os.path.exists(os.path.join(into, _TAG)):
         raise UsageError(f"{into} holds other things than caches", hint="name an empty folder")
     os.makedirs(os.path.dirname(into), exist_ok=True)
