@@ -8,7 +8,7 @@ LAB := PYTHONPATH=tests $(IN)/python -m lab
 PYTHON := $(CURDIR)/$(IN)/python
 CLUSTERS := --dist loadfile --tx '2*popen//python=$(PYTHON) -m lab run $(PYTHON)'
 
-.PHONY: demo check test cluster bench bench-kubernetes reference golden lock clean
+.PHONY: demo check test test-vllm cluster bench bench-kubernetes reference golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -34,6 +34,13 @@ test: check
 	$(LAB) build
 	PYTHONPATH=tests $(IN)/pytest -q --timeout=600 $(CLUSTERS) tests/cluster
 	$(LAB) run $(IN)/pytest -q --timeout=600 tests/nfs
+	$(MAKE) --no-print-directory test-vllm
+
+# Real vLLM, on the CPU. Its environment and a model are made once, elsewhere than on Linux x86-64 a
+# line says that it was left out.
+test-vllm: .venv/.synced
+	PYTHONPATH=tests $(IN)/python -m lab.vllm
+	$(IN)/pytest -q --timeout=300 tests/vllm
 
 # A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.
 cluster: .venv/.synced
