@@ -17,7 +17,7 @@ from modelshelf.targets.render import code
 _PYTHON = [sys.executable, "-I", "-S", "-B"]
 
 
-def _mounted(folder: Path, which: code.Verb) -> Path:
+def _mounted(folder: Path, which: code.Which) -> Path:
     """The files of a map, behind links to links as a kubelet has them."""
     core = folder / which / "modelshelf" / "core"
     data = core / "..2026_01_01_00_00_00.0123456789"
@@ -61,7 +61,7 @@ def specs(shelf: Shelf) -> dict[str, object]:
     ("which", "event"), [("gate", "gate-open"), ("pull", "published"), ("purge", "purged")]
 )
 def test_a_verb_runs_from_its_own_map(
-    tmp_path: Path, specs: dict[str, object], which: code.Verb, event: str
+    tmp_path: Path, specs: dict[str, object], which: code.Which, event: str
 ) -> None:
     """With nothing of ours beside the map, it does what it is there for."""
     returned, lines = _run(_PYTHON, _mounted(tmp_path, which), specs[which])
@@ -72,7 +72,7 @@ def test_a_verb_runs_from_its_own_map(
 
 @pytest.mark.parametrize("which", ["gate", "pull", "purge"])
 def test_a_map_holds_what_its_verb_imports_alone(
-    tmp_path: Path, specs: dict[str, object], which: code.Verb
+    tmp_path: Path, specs: dict[str, object], which: code.Which
 ) -> None:
     """A file more would restart servers for nothing whenever it changes."""
     program = (

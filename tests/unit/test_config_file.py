@@ -167,6 +167,7 @@ servers:
         (base("args: [--port=1]"), "--port cannot be given: this server's key `port`"),
         (base("args: [--served_model_name, x]"), "--served-model-name cannot be given: set"),
         (base("command: [x]"), "only engine custom has command; vllm has its own"),
+        (base("engine: llamacpp\n    fastStart: true"), "only engine vllm has fastStart"),
         (base("engine: custom"), "engine custom needs a command (or args) with {model}"),
         (base("shm: 2 GB"), "servers.mistral.shm: '2 GB' is no size"),
         (base("resources: {cpu: 1}"), "resources: it has requests and limits below it"),

@@ -11,7 +11,7 @@ from modelshelf.config.file import ServerConfig
 from modelshelf.core.errors import UsageError
 from modelshelf.core.model import File, Snapshot
 from modelshelf.engines import POD_ENGINES
-from modelshelf.engines.pods import Container, Drain, PodOptions
+from modelshelf.engines.pods import Container, Drain, PodOptions, Start
 
 GB = 10**9
 GGUF = snapshot("acme/tiny-gguf", size=98_000_000, name="tiny.Q4_K_M.gguf")
@@ -35,7 +35,7 @@ def test_vllm_on_a_gpu() -> None:
             "--served-model-name=mine",
             "--host=0.0.0.0",
             "--port=8000",
-            "--shutdown-timeout=120",
+            "--shutdown-timeout=60",
             "--max-num-queued-reqs=2048",
             "--disable-access-log-for-endpoints=/health,/metrics,/ping",
         ),
@@ -50,7 +50,7 @@ def test_vllm_on_a_gpu() -> None:
         port=8000,
         health_path="/health",
         model="mine",
-        python=True,
+        start=Start(warm=True, fork=None),
         user=2000,
         group=0,
         writable={"/home/vllm": "10Gi", TMP: "5Gi"},
@@ -60,7 +60,7 @@ def test_vllm_on_a_gpu() -> None:
         memory="25Gi",
         gpus=1,
         gpu_resource="nvidia.com/gpu",
-        drain=Drain(10, 120, 15),
+        drain=Drain(10, 60, 60, 15),
         read_only_root=False,
     )
 
@@ -80,7 +80,7 @@ def test_llamacpp_on_a_cpu() -> None:
         port=8000,
         health_path="/health",
         model="mine",
-        python=False,
+        start=None,
         user=None,
         group=None,
         writable={TMP: "1Gi"},
@@ -90,7 +90,7 @@ def test_llamacpp_on_a_cpu() -> None:
         memory="1536Mi",
         gpus=0,
         gpu_resource="nvidia.com/gpu",
-        drain=Drain(30, 0, 15),
+        drain=Drain(30),
         read_only_root=True,
     )
 
@@ -117,7 +117,7 @@ def test_any_engine_that_loads_from_a_path() -> None:
         port=30_000,
         health_path="/health_generate",
         model="mine",
-        python=False,
+        start=None,
         user=None,
         group=None,
         writable={"/home/engine": "10Gi", TMP: "5Gi"},
@@ -127,7 +127,7 @@ def test_any_engine_that_loads_from_a_path() -> None:
         memory="31Gi",
         gpus=2,
         gpu_resource="nvidia.com/gpu",
-        drain=Drain(60, 0, 15),
+        drain=Drain(60),
         read_only_root=False,
     )
 
@@ -151,7 +151,7 @@ def test_vllm_follows_the_file() -> None:
         "--served-model-name=mine",
         "--host=0.0.0.0",
         "--port=9000",
-        "--shutdown-timeout=5",
+        "--shutdown-timeout=2",
         "--max-num-queued-reqs=400",
         "--disable-access-log-for-endpoints=/health,/metrics,/ping",
         "--max-model-len=4096",
@@ -160,7 +160,7 @@ def test_vllm_follows_the_file() -> None:
         "--seed=1",
     )
     assert (found.port, found.cpu, found.shm, found.memory) == (9000, "10", "1Gi", "24Gi")
-    assert (found.user, found.group, found.drain) == (3000, 3001, Drain(5, 5, 15))
+    assert (found.user, found.group, found.drain) == (3000, 3001, Drain(5, 3, 2, 15))
     assert found.env["VLLM_LOGGING_LEVEL"] == "DEBUG"
     assert found.env["HF_HUB_OFFLINE"] == "0"
 
@@ -171,6 +171,16 @@ def test_vllm_without_a_gpu_has_its_own_image_and_memory() -> None:
     assert found.image == "docker.io/vllm/vllm-openai-cpu:v0.32.0"
     assert found.env["VLLM_CPU_KVCACHE_SPACE"] == "4"
     assert (found.gpus, found.cpu, found.memory) == (0, "2", "42Gi")
+
+
+@pytest.mark.parametrize(
+    ("drain", "settle", "most"), [(0, 0, 0), (1, 1, 2), (5, 5, 8), (600, 10, 310)]
+)
+def test_vllm_has_the_seconds_of_the_file_to_finish(drain: int, settle: int, most: int) -> None:
+    """Half of them before SIGTERM and half after it: the grace is what it settles, they, and 15."""
+    found = pod(MISTRAL, "vllm", drain=drain).drain
+    assert (found.settle, found.most) == (settle, most)
+    assert found.grace == settle + drain + 15
 
 
 @pytest.mark.parametrize(

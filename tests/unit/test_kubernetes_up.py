@@ -333,8 +333,8 @@ def test_a_new_version_of_our_code_restarts_no_server(monkeypatch: pytest.Monkey
     monkeypatch.setattr(plan, "code_map", newer)
     told = _up(cluster, _config())
     assert cluster.objects[Key("Deployment", "llm", "front")] == before
-    assert "its code, modelshelf-gate-" in _of(told, Kept)[0].what
-    assert not [key for key in cluster.objects if "gate" in key.name and "-new" in key.name]
+    assert "its code, modelshelf-start-" in _of(told, Kept)[0].what
+    assert not [key for key in cluster.objects if "start" in key.name and "-new" in key.name]
     _up(cluster, _config(), refresh_code=True)
     assert cluster.objects[Key("Deployment", "llm", "front")] != before
 

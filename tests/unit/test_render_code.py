@@ -14,12 +14,12 @@ from modelshelf.targets.render import code
 from modelshelf.targets.render.names import PULL, SERVER, key
 
 _CORE = Path(modelshelf.core.__path__[0])
-_VERBS: tuple[code.Verb, ...] = ("pull", "gate", "purge")
+_MAPS: tuple[code.Which, ...] = ("pull", "gate", "start", "purge")
 
 
 def test_a_map_holds_the_files_of_the_installed_package() -> None:
     """Each key is a file of `core`, byte for byte."""
-    for verb in _VERBS:
+    for verb in _MAPS:
         data = code.code_map(config(), verb)["data"]
 
         assert data
@@ -40,12 +40,12 @@ def test_a_gate_mounts_what_it_imports_alone() -> None:
 def test_a_map_is_named_by_what_it_holds() -> None:
     """The same files have the same name; another verb, file or namespace has another."""
     maps = [
-        *(code.code_map(config(), verb) for verb in _VERBS),
+        *(code.code_map(config(), verb) for verb in _MAPS),
         code.code_map(config(more="name: others"), "gate"),
     ]
 
     assert code.code_map(config(), "gate") == maps[1]
-    assert len({key(one) for one in maps}) == 4
+    assert len({key(one) for one in maps}) == 5
     assert maps[1]["metadata"]["name"].startswith("modelshelf-gate-")
     assert len(maps[1]["metadata"]["name"]) == len("modelshelf-gate-") + 10
     assert all(one["immutable"] is True for one in maps)
@@ -54,9 +54,9 @@ def test_a_map_is_named_by_what_it_holds() -> None:
 def test_gitops_keeps_what_a_kept_replica_set_names() -> None:
     """Flux and Argo CD delete no map of a server; those of a Job go with the Job."""
     spec = {"shelf": "/shelf"}
-    for verb in _VERBS:
+    for verb in _MAPS:
         made = code.code_map(config(), verb)
-        told = code.spec_map(config(), SERVER, "mistral", verb, spec)
+        told = code.spec_map(config(), SERVER, "mistral", {verb: spec})
 
         kept = {
             "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
@@ -64,19 +64,19 @@ def test_gitops_keeps_what_a_kept_replica_set_names() -> None:
             "kustomize.toolkit.fluxcd.io/prune": "disabled",
         }
         applied = {"argocd.argoproj.io/sync-options": "ServerSideApply=true"}
-        expected = kept if verb == "gate" else applied
+        expected = kept if verb in ("gate", "start") else applied
         assert made["metadata"]["annotations"] == told["metadata"]["annotations"] == expected
 
 
 def test_a_map_fits_where_kubectl_writes_it_down_once_more() -> None:
     """`kubectl apply` copies the object into an annotation of at most 256 KiB."""
-    for verb in _VERBS:
+    for verb in _MAPS:
         assert len(json.dumps(code.code_map(config(), verb))) < 256 * 1024 - 1024
 
 
 def test_a_spec_is_one_json_file() -> None:
     """The file is named for its verb, and lies where the command looks for it."""
-    made = code.spec_map(config(), SERVER, "mistral", "gate", {"shelf": "/shelf", "timeout": 5})
+    made = code.spec_map(config(), SERVER, "mistral", {"gate": {"shelf": "/shelf", "timeout": 5}})
 
     assert json.loads(made["data"]["gate.json"]) == {"shelf": "/shelf", "timeout": 5}
     assert made["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
@@ -94,7 +94,7 @@ def test_a_spec_is_one_json_file() -> None:
 def test_another_spec_has_another_name() -> None:
     """A spec cannot be changed in place, so that a pod never sees half of a change."""
     names = {
-        key(code.spec_map(config(), PULL, name, "pull", {"shelf": shelf}))
+        key(code.spec_map(config(), PULL, name, {"pull": {"shelf": shelf}}))
         for name in ("a", "b")
         for shelf in ("/1", "/2")
     }
@@ -107,6 +107,6 @@ def test_a_list_of_files_that_fits_no_config_map_is_refused() -> None:
     with pytest.raises(
         UsageError, match="what the pull of huge needs is more than the 1 MiB"
     ) as caught:
-        code.spec_map(config(), PULL, "huge", "pull", {"shelf": "/" + "x" * (1 << 20)})
+        code.spec_map(config(), PULL, "huge", {"pull": {"shelf": "/" + "x" * (1 << 20)}})
 
     assert "include" in caught.value.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -14,9 +15,11 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked, choice_for
 from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
+from modelshelf.targets.render.code import Which
 from modelshelf.targets.render.serving import server_objects
 from modelshelf.targets.render.storage import claims
 
+CODE: Mapping[Which, str] = {"gate": "gate-code-1", "start": "start-code-1"}
 GGUF = snapshot(size=98_000_000, name="tiny.Q4_K_M.gguf")
 LARGE = snapshot(size=14_000_000_000)
 CUSTOM = """
@@ -36,7 +39,7 @@ def rendered(of: Snapshot, server: str = "", more: str = "") -> dict[str, Any]:
     """The objects of a server, by kind."""
     file = configured(server, more)
     locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), of)
-    return {obj["kind"]: obj for obj in server_objects(file, "mine", locked, "gate-code-1")}
+    return {obj["kind"]: obj for obj in server_objects(file, "mine", locked, CODE)}
 
 
 def pod(of: Snapshot, server: str = "", more: str = "") -> Any:
@@ -122,12 +125,13 @@ spec:
         - name: engine
           image: docker.io/vllm/vllm-openai:v0.32.0
           imagePullPolicy: IfNotPresent
-          command: [vllm, serve, /models/acme-Mistral-7B]
+          command: [python3, -I, -S, /modelshelf/core/__main__.py, start, /spec/start.json, --,
+            vllm, serve, /models/acme-Mistral-7B]
           args:
             - --served-model-name=acme/Mistral:7B
             - --host=0.0.0.0
             - --port=8000
-            - --shutdown-timeout=120
+            - --shutdown-timeout=60
             - --max-num-queued-reqs=2048
             - --disable-access-log-for-endpoints=/health,/metrics,/ping
           env:
@@ -156,7 +160,10 @@ spec:
             timeoutSeconds: 15
             failureThreshold: 6
             terminationGracePeriodSeconds: 15
-          lifecycle: {{preStop: {{sleep: {{seconds: 10}}}}}}
+          lifecycle:
+            preStop:
+              exec:
+                command: [python3, -I, -S, /modelshelf/core/__main__.py, drain, /spec/drain.json]
           resources:
             requests: {{cpu: "4", ephemeral-storage: 2Gi, memory: 25Gi, nvidia.com/gpu: "1"}}
             limits: {{ephemeral-storage: 16Gi, memory: 25Gi, nvidia.com/gpu: "1"}}
@@ -170,10 +177,12 @@ spec:
                 subPath: models/acme/tiny/{LARGE.id}}}
             - {{name: home-vllm, mountPath: /home/vllm}}
             - {{name: tmp, mountPath: /tmp}}
+            - {{name: code, mountPath: /modelshelf/core, readOnly: true}}
+            - {{name: spec, mountPath: /spec, readOnly: true}}
             - {{name: shm, mountPath: /dev/shm}}
       volumes:
         - {{name: shelf, persistentVolumeClaim: {{claimName: CLAIM, readOnly: true}}}}
-        - {{name: code, configMap: {{name: gate-code-1}}}}
+        - {{name: code, configMap: {{name: start-code-1}}}}
         - {{name: spec, configMap: {{name: SPEC}}}}
         - {{name: home-vllm, emptyDir: {{sizeLimit: 10Gi}}}}
         - {{name: tmp, emptyDir: {{sizeLimit: 5Gi}}}}
@@ -199,17 +208,61 @@ def test_a_deployment_of_vllm() -> None:
     assert found == yaml.safe_load(text)
 
 
+def told(of: Snapshot, server: str = "") -> dict[str, Any]:
+    """What the code in a server's pods is told, by verb."""
+    data = rendered(of, server)["ConfigMap"]["data"]
+    return {name.removesuffix(".json"): json.loads(text) for name, text in data.items()}
+
+
 def test_what_the_gate_is_told() -> None:
     """An immutable map holds the whole snapshot, and nothing of when it was published."""
     spec = rendered(LARGE)["ConfigMap"]
     assert spec["immutable"] is True
     assert spec["metadata"]["name"].startswith("gate-mine-spec-")
-    assert list(spec["data"]) == ["gate.json"]
-    told = json.loads(spec["data"]["gate.json"])
-    assert told == {"shelf": "/shelf", "snapshot": LARGE.to_json(), "timeout": 3600}
-    assert Snapshot.from_json(told["snapshot"]).id == LARGE.id
+    gate = json.loads(spec["data"]["gate.json"])
+    assert gate == {"shelf": "/shelf", "snapshot": LARGE.to_json(), "timeout": 3600}
+    assert Snapshot.from_json(gate["snapshot"]).id == LARGE.id
     other = snapshot(size=14_000_000_001)
     assert rendered(other)["ConfigMap"]["metadata"]["name"] != spec["metadata"]["name"]
+
+
+def test_what_start_and_drain_are_told() -> None:
+    """Where the engine answers, what to read ahead of it, and how long a pod that stops serves."""
+    found = told(LARGE, "{name: acme/Mistral, port: 9000}")
+    health, warm = "http://127.0.0.1:9000/health", {"paths": ["/models/acme-Mistral"]}
+    assert found["start"] == {"health": health, "warm": {**warm, "memory": None}}
+    drain = {"port": 9000, "metrics": "/metrics", "settle": 10, "quiet": 2, "most": 70}
+    assert found["drain"] == drain
+    assert list(told(GGUF, "engine: llamacpp")) == list(told(LARGE, CUSTOM)) == ["gate"]
+
+
+@pytest.mark.parametrize(
+    ("server", "fast"),
+    [
+        ("gpus: 0", {"fork": True}),
+        ("{gpus: 0, fastStart: false}", {"fork": False}),
+        ("gpus: 1", None),
+        ("{gpus: 1, fastStart: false}", None),
+        ("{gpus: 1, fastStart: true}", {"fork": True}),
+    ],
+)
+def test_one_import_is_the_default_where_it_was_measured(
+    server: str, fast: dict[str, bool] | None
+) -> None:
+    """On processors it is on, or off with the mend alone; on GPUs nothing is changed unasked."""
+    assert told(LARGE, server)["start"].get("fast") == fast
+
+
+def test_a_primed_server_sees_what_was_made_of_models() -> None:
+    """It mounts that folder of the shelf, read-only, and unpacks into a folder of its own."""
+    (engine,) = pod(LARGE, "prime: true")["containers"]
+    mount = {"name": "shelf", "mountPath": "/derived", "subPath": "derived", "readOnly": True}
+    assert mount in engine["volumeMounts"]
+    assert told(LARGE, "prime: true")["start"]["derived"] == {
+        "folder": "/derived",
+        "snapshot": f"acme/tiny@{LARGE.id}",
+        "into": "/home/vllm/.modelshelf",
+    }
 
 
 def test_a_service_a_budget_and_a_policy() -> None:
@@ -488,7 +541,7 @@ def test_a_model_lies_where_its_name_says(name: str, path: str) -> None:
     """The path is made from the name in the API, which is all that it depends on."""
     found = pod(LARGE, f"name: {json.dumps(name)}")["containers"][0]
     assert found["volumeMounts"][0]["mountPath"] == path
-    assert found["command"] == ["vllm", "serve", path]
+    assert found["command"][-3:] == ["vllm", "serve", path]
     assert found["args"][0] == f"--served-model-name={name}"
 
 

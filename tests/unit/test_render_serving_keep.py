@@ -19,14 +19,14 @@ from modelshelf.targets.render.serving import (
 )
 
 
-def deployment(code: str = "gate-old", settings: str = "") -> Object:
+def deployment(code: str = "start-old", settings: str = "") -> Object:
     """A server's Deployment with a map of code, as rendered."""
     file = config(servers=f"mine: {{model: tiny, {settings}}}")
     locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), snapshot())
-    return server_objects(file, "mine", locked, code)[1]
+    return server_objects(file, "mine", locked, {"gate": "unused", "start": code})[1]
 
 
-def running(code: str = "gate-old", *, replicas: int = 1, settings: str = "") -> Object:
+def running(code: str = "start-old", *, replicas: int = 1, settings: str = "") -> Object:
     """The same as the API server gives it back: filled with defaults, with a status."""
     live = copy.deepcopy(deployment(code, settings))
     live["metadata"] |= {"uid": "1", "resourceVersion": "2", "generation": 3}
@@ -38,10 +38,10 @@ def running(code: str = "gate-old", *, replicas: int = 1, settings: str = "") ->
 
 def test_the_code_map_can_be_told_and_changed() -> None:
     """The map's name is read from the pods' volumes; another one leaves the original as it was."""
-    old = deployment("gate-old")
-    new = with_code_map(old, "gate-new")
-    assert (code_map_of(old), code_map_of(new)) == ("gate-old", "gate-new")
-    assert new == deployment("gate-new")
+    old = deployment("start-old")
+    new = with_code_map(old, "start-new")
+    assert (code_map_of(old), code_map_of(new)) == ("start-old", "start-new")
+    assert new == deployment("start-new")
     assert code_map_of({"spec": {"template": {"spec": {"containers": []}}}}) is None
     hollow = [{"name": "code", "emptyDir": {}}]
     assert code_map_of({"spec": {"template": {"spec": {"volumes": hollow}}}}) is None
@@ -49,34 +49,34 @@ def test_the_code_map_can_be_told_and_changed() -> None:
 
 def test_the_hash_is_that_of_all_but_the_code() -> None:
     """Another map leaves it, another argument changes it; the annotation holds it."""
-    old = deployment("gate-old")
-    assert template_hash(old) == template_hash(deployment("gate-new"))
-    assert template_hash(old) != template_hash(deployment("gate-old", "args: [--seed=1]"))
+    old = deployment("start-old")
+    assert template_hash(old) == template_hash(deployment("start-new"))
+    assert template_hash(old) != template_hash(deployment("start-old", "args: [--seed=1]"))
     assert old["metadata"]["annotations"][TEMPLATE] == template_hash(old)
 
 
 def test_another_modelshelf_restarts_nothing() -> None:
     """While nothing else changes, the running map stays: whichever version renders."""
-    assert keep_code(deployment("gate-new"), running("gate-old")) == deployment("gate-old")
-    assert keep_code(deployment("gate-old"), running("gate-new")) == deployment("gate-new")
-    assert keep_code(deployment("gate-old"), running("gate-old")) == deployment("gate-old")
+    assert keep_code(deployment("start-new"), running("start-old")) == deployment("start-old")
+    assert keep_code(deployment("start-old"), running("start-new")) == deployment("start-new")
+    assert keep_code(deployment("start-old"), running("start-old")) == deployment("start-old")
 
 
 def test_the_new_code_comes_with_any_other_change() -> None:
     """Pods that start anew anyway get the new map; so do those for which it is asked."""
-    changed = deployment("gate-new", "args: [--seed=1]")
-    assert keep_code(changed, running("gate-old")) == changed
-    assert keep_code(deployment("gate-new"), running("gate-old"), refresh=True) == deployment(
-        "gate-new"
+    changed = deployment("start-new", "args: [--seed=1]")
+    assert keep_code(changed, running("start-old")) == changed
+    assert keep_code(deployment("start-new"), running("start-old"), refresh=True) == deployment(
+        "start-new"
     )
 
 
 def test_without_a_running_map_the_rendered_one_stays() -> None:
     """A server that is new, that somebody else made, or that mounts no map has nothing to keep."""
-    new = deployment("gate-new")
-    foreign = running("gate-old")
+    new = deployment("start-new")
+    foreign = running("start-old")
     del foreign["metadata"]["annotations"]
-    unmounted = running("gate-old")
+    unmounted = running("start-old")
     unmounted["spec"]["template"]["spec"]["volumes"] = []
     assert [keep_code(new, live) for live in (None, foreign, unmounted)] == [new, new, new]
 

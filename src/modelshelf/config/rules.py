@@ -61,6 +61,8 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "custom": {},
 }
 
+_OF_VLLM = ("prime", "fast_start")
+
 
 def problems(config: Config) -> Iterator[Problem]:
     """Whatever cannot work, though each value is one that its key can have."""
@@ -89,6 +91,10 @@ def _server(config: Config, server: ServerConfig) -> Iterator[Problem]:
         has = f"did you mean {near[0]!r}?" if near else f"it has {_listed(config.models)}"
         yield ("model",), f"models has no {server.model!r}; {has}"
     yield from _custom(server) if server.engine == "custom" else _known(server)
+    for name in _OF_VLLM if server.engine != "vllm" else ():
+        if name in server.model_fields_set:
+            key = type(server).model_fields[name].alias or name
+            yield (key,), f"only engine vllm has {key}: remove it"
     for name in server.env:
         if name in _VARIABLES:
             yield ("env", name), f"{name} cannot be set: {_VARIABLES[name]}"

@@ -104,6 +104,17 @@ class ServerConfig(Section):
         description="Seconds that a pod may take to load; by default computed from the model's "
         "size and `shelf.speed`.",
     )
+    prime: bool = Field(
+        False,
+        description="vllm: `up` lets the engine compile once, in a Job with the same resources, "
+        "and puts what it made on the shelf; each start unpacks that instead of compiling again.",
+    )
+    fast_start: bool | None = Field(
+        None,
+        description="vllm: its processes are forked from one that has imported it, instead of "
+        "importing it one after another. By default on without GPUs, and off with them, where "
+        "nobody has measured it. A version of vLLM that it was not tested with starts as usual.",
+    )
     spare: bool = Field(
         False,
         description="The cluster has GPUs to spare: new pods start before old ones stop. Off, "

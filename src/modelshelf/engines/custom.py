@@ -37,7 +37,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
         port=port,
         health_path=server.health,
         model=options.name,
-        python=False,
+        start=None,
         user=server.user,
         group=server.group,
         writable={_HOME: "10Gi", "/tmp": "5Gi"},  # noqa: S108 (of the container's own)

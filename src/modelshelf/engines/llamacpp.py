@@ -87,7 +87,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
         port=port,
         health_path="/health",
         model=options.name,
-        python=False,
+        start=None,
         user=server.user,
         group=server.group,
         writable={"/tmp": "1Gi"},  # noqa: S108

@@ -24,19 +24,43 @@ class Drain:
     Attributes:
         settle: It goes on serving as before, while the news spreads that it is leaving. Requests
             that come after SIGTERM fail in every engine.
+        busy: It goes on for as much longer while requests are under way; 0 where nothing of ours
+            can look.
         finish: After SIGTERM the engine itself finishes what is under way, and ends sooner if
             nothing is.
         teardown: It frees its memory and ends.
     """
 
     settle: int
+    busy: int = 0
     finish: int = 0
     teardown: int = 15
 
     @property
+    def most(self) -> int:
+        """Until SIGTERM, at the most."""
+        return self.settle + self.busy
+
+    @property
     def grace(self) -> int:
         """All of it: what Kubernetes waits before it kills."""
-        return self.settle + self.finish + self.teardown
+        return self.most + self.finish + self.teardown
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    """How our `start` runs an engine whose image has a `python3`.
+
+    Attributes:
+        warm: Whether it reads the model into the page cache while the engine imports.
+        fork: Whether the engine's processes are forked from one that has imported it; False for
+            its own way of starting them, mended; None to change nothing.
+        metrics: The path at which the engine counts requests under way.
+    """
+
+    warm: bool
+    fork: bool | None
+    metrics: str = "/metrics"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +94,7 @@ class Container:
         port: Where it listens.
         health_path: What answers 200 there once the model is loaded.
         model: The model's name in its API.
-        python: Whether the image has a `python3`, so that the gate can run in it.
+        start: How our own code starts it, and gates it; None where the image has no `python3`.
         user: The uid that it needs; None if any will do.
         group: The gid that it needs; None if any will do.
         writable: Folder → how much it may write there.
@@ -91,7 +115,7 @@ class Container:
     port: int
     health_path: str
     model: str
-    python: bool
+    start: Start | None
     user: int | None
     group: int | None
     writable: Mapping[str, str]

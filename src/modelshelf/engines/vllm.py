@@ -9,7 +9,7 @@ from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget
 from modelshelf.engines.images import image
-from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions, is_nvidia
+from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions, Start, is_nvidia
 from modelshelf.select import servable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # and dies where there is none.
 _USER, _GROUP, _HOME = 2000, 0, "/home/vllm"
 _SETTLE = 10  # seconds: with --shutdown-timeout a request that comes after SIGTERM gets a 500
-_FINISH = 120
+_DRAIN = 120
 _LEAST_QUEUE = 256
 _MOST_SEQUENCES = 1024  # that vLLM works on at a time by default, on the largest GPUs
 # vLLM's own port for talking to itself; taken for the one it serves on, it ends a start.
@@ -36,9 +36,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
     _refuse(snapshot, server, gpus)
     shm = server.shm or quantity_of(budget.shm_size(gpus))
     memory = budget.vllm_memory(snapshot.size, bytes_of(shm), gpus=gpus)
-    drain = Drain(_SETTLE, _FINISH)
-    if server.drain is not None:
-        drain = Drain(min(_SETTLE, server.drain), server.drain)
+    drain = _drain(_DRAIN if server.drain is None else server.drain)
     port = server.port or PORT
     key = "vllm" if gpus else "vllm-cpu"
     return Container(
@@ -49,7 +47,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
         port=port,
         health_path="/health",
         model=options.name,
-        python=True,
+        start=Start(warm=True, fork=_fork(server, gpus)),
         user=server.user or _USER,
         group=_GROUP if server.group is None else server.group,
         writable={_HOME: "10Gi", "/tmp": "5Gi"},  # noqa: S108 (of the container's own)
@@ -83,6 +81,23 @@ def _refuse(snapshot: Snapshot, server: ServerConfig, gpus: int) -> None:
             f"the pinned image of vLLM is for GPUs of NVIDIA, not for {server.gpu_resource}",
             hint="name one with the server's `image:`",
         )
+
+
+def _drain(seconds: int) -> Drain:
+    """How it stops, if requests under way have some seconds to finish.
+
+    They have them all in all: half of them before SIGTERM, when it serves what still comes over
+    connections that are open, and half after it, so that the last of these has time, too.
+    """
+    finish = seconds // 2
+    return Drain(min(_SETTLE, seconds), seconds - finish, finish)
+
+
+def _fork(server: ServerConfig, gpus: int) -> bool | None:
+    """Whether one import serves all its processes: tested on processors, asked for on GPUs."""
+    if gpus:
+        return server.fast_start or None
+    return server.fast_start is not False
 
 
 def _args(server: ServerConfig, name: str, port: int, drain: Drain) -> tuple[str, ...]:

@@ -7,16 +7,19 @@ import ast
 import functools
 import importlib.resources
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from modelshelf.config.file import Config
 from modelshelf.core.errors import UsageError
 from modelshelf.targets.render.names import CODE, MANAGER, NAME, Object, fitted, labels, short_hash
 
-Verb = Literal["pull", "gate", "purge"]
-"""What a pod does: a verb of `core/__main__.py`."""
+Verb = Literal["pull", "gate", "start", "drain", "purge"]
+"""What a container does: a verb of `core/__main__.py`."""
+Which = Literal["pull", "gate", "start", "purge"]
+"""Whose map of code it is: that of a kind of pods, named by its first or its main verb."""
 
+OF_SERVERS: tuple[Which, ...] = ("gate", "start")
 CODE_PATH = "/modelshelf/core"
 SPEC_PATH = "/spec"
 # Argo CD applies on the client by default, which writes all of it once more, into an annotation.
@@ -29,14 +32,20 @@ _KEPT = {
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
 }
 _PACKAGE = "modelshelf.core"
+_VERBS: Mapping[Which, tuple[Verb, ...]] = {
+    "pull": ("pull",),
+    "gate": ("gate",),
+    "start": ("gate", "start", "drain"),
+    "purge": ("purge",),
+}
 _MOST_BYTES = 1 << 20  # of a ConfigMap: `MaxSecretSize` of Kubernetes' validation
 
 
-def code_map(config: Config, which: Verb) -> Object:
-    """The files of `core` that a verb needs, read from the installed package.
+def code_map(config: Config, which: Which) -> Object:
+    """The files of `core` that some pods need, read from the installed package.
 
-    A server's pods mount the gate's alone, so that a change in how models are pulled leaves them
-    as they are.
+    A server's pods mount `start`'s where our code starts their engine, else the gate's alone, so
+    that a change in how models are pulled leaves them as they are.
 
     Raises:
         UsageError: There are more bytes than a ConfigMap takes.
@@ -45,22 +54,25 @@ def code_map(config: Config, which: Verb) -> Object:
     return _map(config, which, f"{MANAGER}-{which}", own, dict(files(which)))
 
 
-def spec_map(config: Config, component: str, name: str, verb: Verb, spec: Object) -> Object:
-    """What a pod is to do, as a file `<verb>.json` at `SPEC_PATH`.
+def spec_map(config: Config, component: str, name: str, specs: Mapping[Verb, Object]) -> Object:
+    """What a pod is to do, as files `<verb>.json` at `SPEC_PATH`.
 
     Args:
         config: The file.
         component: As in its labels.
         name: The key of the server or the model.
-        verb: What the spec is for.
-        spec: The JSON object that `core/__main__.py` documents.
+        specs: Verb → the JSON object that `core/__main__.py` documents; the first names the map.
 
     Raises:
         UsageError: A model has so many files that their list does not fit into a ConfigMap.
     """
-    text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    texts = {
+        f"{verb}.json": json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        for verb, spec in specs.items()
+    }
+    first = next(iter(specs))
     own = labels(config, component, name)
-    return _map(config, verb, f"{verb}-{name}-spec", own, {f"{verb}.json": text})
+    return _map(config, first, f"{first}-{name}-spec", own, texts)
 
 
 def command(which: Verb, spec_path: str = "") -> list[str]:
@@ -77,14 +89,16 @@ def spec_file(which: Verb) -> str:
 
 
 @functools.cache
-def files(which: Verb) -> tuple[tuple[str, str], ...]:
-    """The files of `core` that a verb needs: (name, text), sorted.
+def files(which: Which) -> tuple[tuple[str, str], ...]:
+    """The files of `core` that some pods need: (name, text), sorted.
 
     Found by following imports from `__main__.py`, in which a verb's function imports what it needs.
     """
     main = _parsed("__main__")
     needed = {"__init__", "__main__"}
-    waiting = [*_imports(main.body), *_imports(ast.walk(_function(main, f"_{which}")))]
+    waiting = [*_imports(main.body)]
+    for verb in _VERBS[which]:
+        waiting += _imports(ast.walk(_function(main, f"_{verb}")))
     while waiting:
         module = waiting.pop()
         if module not in needed:
@@ -93,9 +107,9 @@ def files(which: Verb) -> tuple[tuple[str, str], ...]:
     return tuple((f"{module}.py", _text(module)) for module in sorted(needed))
 
 
-def _function(main: ast.Module, name: str) -> ast.FunctionDef:
+def _function(main: ast.Module, name: str) -> ast.stmt:
     found = [node for node in main.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    return found[0]
+    return found[0] if found else ast.Pass()
 
 
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -124,11 +138,11 @@ def _text(module: str) -> str:
     return importlib.resources.files(_PACKAGE).joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
-def _map(config: Config, verb: Verb, prefix: str, own: dict[str, str], data: Object) -> Object:
+def _map(config: Config, which: str, prefix: str, own: dict[str, str], data: Object) -> Object:
     """An immutable ConfigMap. Its labels are hashed too: two files must not share an object."""
     if sum(len(name) + len(text.encode()) for name, text in data.items()) > _MOST_BYTES:
         raise UsageError(
-            f"what the {verb} of {own[NAME]} needs is more than the 1 MiB that a ConfigMap takes",
+            f"what the {which} of {own[NAME]} needs is more than the 1 MiB that a ConfigMap takes",
             hint="choose fewer files of the model, by include and exclude",
         )
     return {
@@ -138,7 +152,7 @@ def _map(config: Config, verb: Verb, prefix: str, own: dict[str, str], data: Obj
             "name": fitted(prefix, short_hash([own, data], digits=10)),
             "namespace": config.namespace,
             "labels": own,
-            "annotations": dict(_KEPT if verb == "gate" else _APPLIED),
+            "annotations": dict(_KEPT if which in OF_SERVERS else _APPLIED),
         },
         "immutable": True,
         "data": data,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Lock, Locked
 from modelshelf.core.errors import UsageError
-from modelshelf.targets.render.code import code_map
+from modelshelf.targets.render.code import OF_SERVERS, code_map
+from modelshelf.targets.render.keeping import code_map_of, deployment_of
 from modelshelf.targets.render.names import Object, key
 from modelshelf.targets.render.pulling import pull_objects
 from modelshelf.targets.render.serving import server_objects
@@ -22,9 +23,9 @@ class Rendered:
     Attributes:
         namespace: The namespace.
         storage: Volumes and claims; empty where the claim is the user's.
-        code: The map for pulls, then, if there are servers, the one for gates.
+        code: The map for pulls, then those that servers mount.
         pulls: Key of a model → its spec and its Job.
-        servers: Key of a server → its gate's spec, Deployment, Service and the rest.
+        servers: Key of a server → its spec, Deployment, Service and the rest.
     """
 
     namespace: Object
@@ -54,25 +55,25 @@ def render(config: Config, lock: Lock) -> Rendered:
     Raises:
         UsageError: The lock lacks a model, or the file asks for what cannot be.
     """
-    maps = [code_map(config, "pull")]
-    gate_map_name = ""
-    if config.servers:
-        maps.append(code_map(config, "gate"))
-        gate_map_name = key(maps[1]).name
+    maps = {which: code_map(config, which) for which in OF_SERVERS}
+    names = {which: key(made).name for which, made in maps.items()}
+    servers = {
+        server: server_objects(config, server, _locked(lock, config.servers[server].model), names)
+        for server in sorted(config.servers)
+    }
+    mounted = {code_map_of(deployment_of(objects)) for objects in servers.values()}
     return Rendered(
         namespace=namespace(config),
         storage=storage(config),
-        code=maps,
+        code=[
+            code_map(config, "pull"),
+            *(made for made in maps.values() if key(made).name in mounted),
+        ],
         pulls={
             model: pull_objects(config, model, _locked(lock, model))
             for model in sorted(config.models)
         },
-        servers={
-            server: server_objects(
-                config, server, _locked(lock, config.servers[server].model), gate_map_name
-            )
-            for server in sorted(config.servers)
-        },
+        servers=servers,
     )
 
 

@@ -4,7 +4,6 @@ The gate sees the whole shelf, read-only, and lets the engine start once its mod
 The engine sees its own model alone. Both pass Pod Security *restricted*.
 """
 
-import re
 from dataclasses import dataclass
 
 from modelshelf.config.file import Config
@@ -20,6 +19,7 @@ from modelshelf.targets.render.keeping import CODE_VOLUME
 from modelshelf.targets.render.names import Object
 from modelshelf.targets.render.probes import probes
 from modelshelf.targets.render.resources import merged
+from modelshelf.targets.render.specs import DERIVED, DERIVED_PATH, model_path
 from modelshelf.targets.render.storage import claims
 
 GATE = "gate"  # the init container
@@ -43,8 +43,8 @@ class Parts:
         snapshot: What it serves.
         container: What its engine needs.
         start: Seconds that the engine may take to load.
-        code_map: The ConfigMap with the gate's code.
-        spec_map: The ConfigMap that tells the gate what must be there.
+        code_map: The ConfigMap with our code.
+        spec_map: The ConfigMap that tells our code what to do.
         selector: The labels by which pods of this server are found.
     """
 
@@ -56,14 +56,6 @@ class Parts:
     code_map: str
     spec_map: str
     selector: Object
-
-
-def model_path(name: str) -> str:
-    """Where an engine sees its model.
-
-    It is the same for every snapshot: vLLM's cache of compiled code is keyed by it.
-    """
-    return "/models/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model")
 
 
 def pod_spec(parts: Parts) -> Object:
@@ -120,7 +112,7 @@ def _gate(parts: Parts) -> Object:
         "name": GATE,
         # The engine's own image where it has Python, so that no second one is pulled.
         "image": container.image
-        if container.python
+        if container.start is not None
         else image(config.images, config.registry, "python", config.pull.image),
         "imagePullPolicy": "IfNotPresent",
         "command": code.command("gate"),
@@ -129,30 +121,52 @@ def _gate(parts: Parts) -> Object:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": _SHELF, "mountPath": SHELF_PATH, "readOnly": True},
-            {"name": CODE_VOLUME, "mountPath": code.CODE_PATH, "readOnly": True},
-            {"name": _SPEC, "mountPath": code.SPEC_PATH, "readOnly": True},
+            *_code_mounts(),
         ],
     }
 
 
+def _code_mounts() -> list[Object]:
+    return [
+        {"name": CODE_VOLUME, "mountPath": code.CODE_PATH, "readOnly": True},
+        {"name": _SPEC, "mountPath": code.SPEC_PATH, "readOnly": True},
+    ]
+
+
 def _engine(parts: Parts) -> Object:
     container = parts.container
-    settle = container.drain.settle
     return {
         "name": ENGINE,
         "image": container.image,
         "imagePullPolicy": "IfNotPresent",
-        **({"command": list(container.command)} if container.command else {}),
+        **_command(container),
         "args": list(container.args),
         "env": [{"name": name, "value": value} for name, value in sorted(container.env.items())],
         "ports": [{"name": "http", "containerPort": container.port, "protocol": "TCP"}],
         **probes(container, parts.start),
-        **({"lifecycle": {"preStop": {"sleep": {"seconds": settle}}}} if settle else {}),
+        **_lifecycle(container),
         "resources": merged(_resources(container), parts.server.resources),
         "securityContext": restricted(read_only_root=container.read_only_root),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _engine_mounts(parts),
     }
+
+
+def _command(container: Container) -> Object:
+    command = list(container.command)
+    if container.start is not None:
+        command = [*code.command("start"), "--", *command]
+    return {"command": command} if command else {}
+
+
+def _lifecycle(container: Container) -> Object:
+    """What comes before SIGTERM."""
+    drain = container.drain
+    if not drain.most:
+        return {}
+    if container.start is not None:
+        return {"lifecycle": {"preStop": {"exec": {"command": code.command("drain")}}}}
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": drain.most}}}}
 
 
 def _resources(container: Container) -> dict[str, dict[str, str]]:
@@ -178,6 +192,12 @@ def _engine_mounts(parts: Parts) -> list[Object]:
         },
         *({"name": _volume_name(path), "mountPath": path} for path in container.writable),
     ]
+    if container.start is not None:
+        mounts += _code_mounts()
+    if parts.server.prime:
+        mounts.append(
+            {"name": _SHELF, "mountPath": DERIVED_PATH, "subPath": DERIVED, "readOnly": True}
+        )
     if container.shm is not None:
         mounts.append({"name": _SHM, "mountPath": "/dev/shm"})  # noqa: S108 (of the container's own)
     return mounts

@@ -6,6 +6,7 @@ Job says nothing about the shelf: `up` replaces it by itself, which looks again.
 
 import base64
 import math
+from typing import Literal
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
@@ -27,6 +28,8 @@ from modelshelf.targets.render.names import (
 )
 from modelshelf.targets.render.resources import merged
 from modelshelf.targets.render.storage import claims
+
+Verb = Literal["pull", "purge"]
 
 TOKEN_KEY = "token"  # noqa: S105 (the name of a Secret's key)
 # What no second try mends: a bad spec, no right to the model, no such model, no room, no right to
@@ -60,7 +63,7 @@ def pull_objects(config: Config, model_key: str, locked: Locked) -> list[Object]
     }
     if folder := config.models[model_key].from_:
         spec["from"] = f"{SHELF_PATH}/{folder}"
-    spec_map = code.spec_map(config, PULL, model_key, "pull", spec)
+    spec_map = code.spec_map(config, PULL, model_key, {"pull": spec})
     job = _job(
         config,
         "pull",
@@ -80,7 +83,7 @@ def pull_objects(config: Config, model_key: str, locked: Locked) -> list[Object]
 def purge_objects(config: Config, repo_ids: tuple[str, ...]) -> list[Object]:
     """What deletes models from the shelf for good: our code, its spec, and the Job."""
     spec = {"shelf": SHELF_PATH, "repo_ids": sorted(repo_ids)}
-    spec_map = code.spec_map(config, SHELF, config.name, "purge", spec)
+    spec_map = code.spec_map(config, SHELF, config.name, {"purge": spec})
     own = labels(config, SHELF, config.name)
     job = _job(config, "purge", own, key(spec_map).name, config.pull.deadline or _LEAST_SECONDS)
     return [code.code_map(config, "purge"), spec_map, _named(job, f"purge-{config.name}", {})]
@@ -113,9 +116,7 @@ def _named(job: Object, prefix: str, annotations: dict[str, str]) -> Object:
     return job | {"metadata": own | ({"annotations": annotations} if annotations else {})}
 
 
-def _job(
-    config: Config, verb: code.Verb, own: dict[str, str], spec_map: str, seconds: int
-) -> Object:
+def _job(config: Config, verb: Verb, own: dict[str, str], spec_map: str, seconds: int) -> Object:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -147,7 +148,7 @@ def _job(
     }
 
 
-def _pod(config: Config, verb: code.Verb, spec_map: str) -> Object:
+def _pod(config: Config, verb: Verb, spec_map: str) -> Object:
     pull = config.pull
     spec: Object = {
         "restartPolicy": "Never",
@@ -172,7 +173,7 @@ def _pod(config: Config, verb: code.Verb, spec_map: str) -> Object:
     return spec
 
 
-def _container(config: Config, verb: code.Verb) -> Object:
+def _container(config: Config, verb: Verb) -> Object:
     mounts = [
         {"name": "shelf", "mountPath": SHELF_PATH},
         {"name": "code", "mountPath": code.CODE_PATH, "readOnly": True},

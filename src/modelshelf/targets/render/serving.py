@@ -1,9 +1,9 @@
-"""The objects of one server: the gate's spec, Deployment, Service, budget and policy. Pure.
+"""The objects of one server: its spec, Deployment, Service, budget and policy. Pure.
 
 docs/reference/rendered-server.md says why each field is as it is.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
@@ -15,7 +15,6 @@ from modelshelf.engines import POD_ENGINES
 from modelshelf.engines.budget import start_budget
 from modelshelf.engines.pods import Container, PodOptions
 from modelshelf.targets.render import access, code
-from modelshelf.targets.render.confined import SHELF_PATH
 from modelshelf.targets.render.keeping import (
     code_map_of,
     keep_code,
@@ -36,7 +35,8 @@ from modelshelf.targets.render.names import (
     labels,
     selector,
 )
-from modelshelf.targets.render.pod import Parts, model_path, pod_spec
+from modelshelf.targets.render.pod import Parts, pod_spec
+from modelshelf.targets.render.specs import model_path, specs
 
 __all__ = [
     "code_map_of",
@@ -47,15 +47,12 @@ __all__ = [
     "with_code_map",
 ]
 
-# A gate waits as long as it takes. Its end is only so that the pod's status tells why it waits; the
-# kubelet starts it again within seconds, since it ran for more than ten minutes.
-_GATE_SECONDS = 3600
 _IMAGE_SECONDS = 1200  # for an image of 20 GB; six minutes were seen
 _KEPT_VERSIONS = 3  # to roll back to
 
 
 def server_objects(
-    config: Config, server_key: str, locked: Locked, gate_map_name: str
+    config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Which, str]
 ) -> list[Object]:
     """Everything that a server is in a cluster.
 
@@ -63,7 +60,7 @@ def server_objects(
         config: The file.
         server_key: The server's key in it.
         locked: What its model was resolved to.
-        gate_map_name: The ConfigMap with the gate's code.
+        code_maps: Names of the ConfigMaps with our code, of which its pods mount one.
 
     Raises:
         UsageError: Its engine cannot serve these files, or not as it is configured.
@@ -71,9 +68,11 @@ def server_objects(
     server, snapshot = config.servers[server_key], locked.snapshot
     start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
     container = _container(config, server_key, snapshot, start)
-    spec = _gate_spec(config, server_key, snapshot)
+    told = specs(server, snapshot, container)
+    spec = code.spec_map(config, SERVER, server_key, told)
+    code_map = code_maps["gate" if container.start is None else "start"]
     chosen = selector(config, server_key)
-    parts = Parts(config, server, snapshot, container, start, gate_map_name, key(spec).name, chosen)
+    parts = Parts(config, server, snapshot, container, start, code_map, key(spec).name, chosen)
     return [
         spec,
         _deployment(_metadata(config, server_key), parts),
@@ -101,17 +100,6 @@ def _container(config: Config, server_key: str, snapshot: Snapshot, start: int) 
         return POD_ENGINES[server.engine].pod(snapshot, server, options)
     except UsageError as error:
         raise UsageError(f"servers.{server_key}: {error}", hint=error.hint) from error
-
-
-def _gate_spec(config: Config, server_key: str, snapshot: Snapshot) -> Object:
-    # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
-    # published, and by what, is the shelf's to say.
-    spec = {
-        "shelf": SHELF_PATH,
-        "snapshot": replace(snapshot, created=0.0, tool="").to_json(),
-        "timeout": _GATE_SECONDS,
-    }
-    return code.spec_map(config, SERVER, server_key, "gate", spec)
 
 
 def _deployment(metadata: Object, parts: Parts) -> Object:

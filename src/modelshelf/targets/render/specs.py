@@ -1,0 +1,72 @@
+"""What our code in a server's pod is told: the gate, `start` and `drain`. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from modelshelf.config.serving import ServerConfig
+from modelshelf.core.model import Snapshot
+from modelshelf.engines.pods import Container
+from modelshelf.targets.render.code import Verb
+from modelshelf.targets.render.confined import SHELF_PATH
+from modelshelf.targets.render.names import Object
+
+DERIVED = "derived"  # on the shelf: what engines made of models
+DERIVED_PATH = "/derived"  # the same in an engine's container
+# A gate waits as long as it takes. Its end is only so that the pod's status tells why it waits; the
+# kubelet starts it again within seconds, since it ran for more than ten minutes.
+_GATE_SECONDS = 3600
+_QUIET = 2  # seconds without a request under way after which a pod that is to stop does
+
+
+def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Mapping[Verb, Object]:
+    """Verb → its spec, for the verbs that run in a server's pods."""
+    # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
+    # published, and by what, is the shelf's to say.
+    gate: Object = {
+        "shelf": SHELF_PATH,
+        "snapshot": replace(snapshot, created=0.0, tool="").to_json(),
+        "timeout": _GATE_SECONDS,
+    }
+    if container.start is None:
+        return {"gate": gate}
+    drain = container.drain
+    return {
+        "gate": gate,
+        "start": start_spec(server, snapshot, container),
+        "drain": {
+            "port": container.port,
+            "metrics": container.start.metrics,
+            "settle": drain.settle,
+            "quiet": min(_QUIET, drain.settle),
+            "most": drain.most,
+        },
+    }
+
+
+def start_spec(server: ServerConfig, snapshot: Snapshot, container: Container) -> Object:
+    """What `start` is told."""
+    start = container.start
+    spec: Object = {"health": f"http://127.0.0.1:{container.port}{container.health_path}"}
+    if start is not None and start.warm:
+        spec["warm"] = {"paths": [model_path(container.model)], "memory": None}
+    if start is not None and start.fork is not None:
+        spec["fast"] = {"fork": start.fork}
+    if server.prime:
+        spec["derived"] = derived(snapshot, container, DERIVED_PATH)
+    return spec
+
+
+def derived(snapshot: Snapshot, container: Container, folder: str) -> Object:
+    """Where what was made of a model lies, and where it is unpacked to: its first folder."""
+    into = next(iter(container.writable))
+    named = f"{snapshot.repo_id}@{snapshot.id}"
+    return {"folder": folder, "snapshot": named, "into": f"{into}/.modelshelf"}
+
+
+def model_path(name: str) -> str:
+    """Where an engine sees its model.
+
+    It is the same for every snapshot: vLLM's cache of compiled code is keyed by it.
+    """
+    return "/models/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model")
