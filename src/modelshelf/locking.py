@@ -25,6 +25,7 @@ from modelshelf.core import files
 from modelshelf.core.errors import Error, NotFoundError, UsageError
 from modelshelf.core.events import Listener, ignore
 from modelshelf.core.model import Snapshot
+from modelshelf.engines import vllm
 
 # What options of `pull` are in modelshelf.yaml.
 _KEYS = (
@@ -70,11 +71,13 @@ def lock(
         The lock with every model of `config` and no other.
 
     Raises:
-        UsageError: `upgrade` names a model that is not there, or a choice of files makes no sense.
+        UsageError: `upgrade` names a model that is not there, a choice of files makes no sense, or
+            an engine does not have an argument.
         NotAuthorisedError, NotFoundError, SourceError: The Hub refuses, lacks it, or fails.
         IntegrityError: A file is not what the Hub states, or policy refuses it.
         NoSpaceError: A model is larger than the shelf.
     """
+    _refuse_arguments(config)
     moved = _named(config, tuple(config.models) if upgrade is True else upgrade or ())
     result = lock.only(config.models)
     hub = _Hub(config.hub.endpoint, token, on_event)
@@ -86,6 +89,17 @@ def lock(
             raise _about(name, error) from error
     refuse_too_large(config, result)
     return result
+
+
+def _refuse_arguments(config: Config) -> None:
+    """Refuse what would end an engine's start, before anybody waits for a model."""
+    for name, server in config.servers.items():
+        if server.engine != "vllm":
+            continue
+        try:
+            vllm.refuse_arguments(server, config.images, config.registry)
+        except UsageError as error:
+            raise UsageError(f"servers.{name}: {error}", hint=error.hint) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -216,6 +216,16 @@ def test_a_locked_commit_that_is_gone(hub: Repositories) -> None:
     assert "modelshelf lock --upgrade a" in caught.value.hint
 
 
+def test_an_argument_that_the_engine_lacks_is_refused_before_anybody_is_asked(
+    hub: Repositories,
+) -> None:
+    """The error names the server; nothing is resolved."""
+    config = parse(CONFIG.replace("s: {model: a}", "s: {model: a, args: [--tool-call-parser=x]}"))
+    with pytest.raises(UsageError, match=r"^servers\.s: vLLM 0\.32 has no --tool-call-parser 'x'"):
+        locking.lock(config, Lock())
+    assert hub.asked == []
+
+
 def test_a_model_larger_than_the_share(hub: Repositories) -> None:
     """A model that the share has no room for is refused when it is locked."""
     hub.files["model.safetensors"] = 2**21

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from modelshelf.config.quantity import bytes_of, quantity_of
 from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
-from modelshelf.engines import budget
+from modelshelf.engines import budget, vllm_versions
 from modelshelf.engines.images import image
 from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions, Start, is_nvidia
 from modelshelf.select import servable
@@ -34,13 +35,13 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
     """
     gpus = 1 if server.gpus is None else server.gpus
     _refuse(snapshot, server, gpus)
+    named = refuse_arguments(server, options.images, options.registry)
     shm = server.shm or quantity_of(budget.shm_size(gpus))
     memory = budget.vllm_memory(snapshot.size, bytes_of(shm), gpus=gpus)
     drain = _drain(_DRAIN if server.drain is None else server.drain)
     port = server.port or PORT
-    key = "vllm" if gpus else "vllm-cpu"
     return Container(
-        image=image(options.images, options.registry, key, server.image),
+        image=named,
         command=("vllm", "serve", options.path),
         args=(*_args(server, options.name, port, drain), *server.args),
         env={**_environment(gpus, options.start), **server.env},
@@ -61,6 +62,21 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
         # The hook that brings a GPU into a container writes there.
         read_only_root=False,
     )
+
+
+def refuse_arguments(server: ServerConfig, images: Mapping[str, str], registry: str | None) -> str:
+    """Refuse arguments of the user that the image's version of vLLM does not have.
+
+    Returns:
+        The image.
+
+    Raises:
+        UsageError: There is one.
+    """
+    key = "vllm-cpu" if server.gpus == 0 else "vllm"
+    named = image(images, registry, key, server.image)
+    vllm_versions.refuse(server.args, named)
+    return named
 
 
 def _refuse(snapshot: Snapshot, server: ServerConfig, gpus: int) -> None:

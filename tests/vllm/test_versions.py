@@ -1,0 +1,38 @@
+"""The table of what vLLM takes, against vLLM's own registries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from modelshelf.engines.vllm_versions import values
+
+_SAY = """
+import json, typing
+from importlib import metadata
+from vllm.config.load import SafetensorsLoadStrategy
+from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER
+from vllm.reasoning import ReasoningParserManager
+from vllm.tool_parsers import ToolParserManager
+from vllm.version import __version__
+print("\\n" + json.dumps([__version__, {
+    "--load-format": list(_LOAD_FORMAT_TO_MODEL_LOADER),
+    "--safetensors-load-strategy": typing.get_args(SafetensorsLoadStrategy),
+    "--tool-call-parser": ToolParserManager.list_registered(),
+    "--reasoning-parser": ReasoningParserManager.list_registered(),
+}]))
+"""
+
+
+def test_the_table_is_what_vllm_itself_has(engine_python: Path) -> None:
+    """Every name that this version registers, and no other."""
+    said = subprocess.run(
+        [engine_python, "-c", _SAY], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    version, has = json.loads(said.splitlines()[-1])
+    minor = int(version.split(".")[1])
+    assert minor == 32
+    assert {option: sorted(names) for option, names in has.items()} == {
+        option: sorted(values(option, minor)) for option in has
+    }
