@@ -107,9 +107,9 @@ def files(which: Which) -> tuple[tuple[str, str], ...]:
     return tuple((f"{module}.py", _text(module)) for module in sorted(needed))
 
 
-def _function(main: ast.Module, name: str) -> ast.stmt:
+def _function(main: ast.Module, name: str) -> ast.FunctionDef:
     found = [node for node in main.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    return found[0] if found else ast.Pass()
+    return found[0]
 
 
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
