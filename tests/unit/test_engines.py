@@ -43,7 +43,7 @@ def test_a_split_model_with_eyes_is_served_by_its_first_part() -> None:
     assert spec.argv == (
         *(*START, "--model", "/m/q/x-00001-of-00002.gguf"),
         *("--projector", "/m/q/mmproj-x-f16.gguf", "--name", "mine"),
-        *("--host", "127.0.0.1", "--port", "8000", "--parallel", "4", "--threads", "1"),
+        *("--host", "127.0.0.1", "--port", "8000", "--parallel", "4"),
         *("--param", "n_batch=64"),
     )
 
@@ -67,9 +67,9 @@ def test_other_files_are_not_accepted(paths: tuple[str, ...]) -> None:
 
 def test_an_engine_that_is_not_there_is_refused() -> None:
     """The error names the engines that there are."""
-    with pytest.raises(UsageError, match="no engine 'vllm'") as caught:
-        engine_named("vllm")
-    assert caught.value.hint == "engines: llamacpp"
+    with pytest.raises(UsageError, match="no engine 'tgi'") as caught:
+        engine_named("tgi")
+    assert caught.value.hint == "engines: llamacpp, vllm"
 
 
 @pytest.mark.parametrize("wrong", [{"parallel": 0}, {"threads": -1}, {"context_length": 0}])

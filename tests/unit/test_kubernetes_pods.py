@@ -12,7 +12,8 @@ from rendering import config
 
 from modelshelf.core.errors import BusyError, Error, NoSpaceError, SourceError, TargetError
 from modelshelf.core.events import Event, FileDone, LeftOut, Planned
-from modelshelf.targets.kubernetes import jobs, lines, pods, prune, ready
+from modelshelf.targets import lines
+from modelshelf.targets.kubernetes import jobs, pods, prune, ready
 from modelshelf.targets.kubernetes.events import PodForced
 from modelshelf.targets.render.names import Key
 

@@ -118,8 +118,8 @@ def nothing(_package: str) -> bool:
 
 def test_one_replica_is_served_everywhere() -> None:
     """A single replica needs neither Linux nor a router."""
-    require("xllamacpp", 1, "darwin", lambda package: package == "xllamacpp")
-    require("xllamacpp", 2, "linux", everything)
+    require(["xllamacpp"], 1, "darwin", lambda package: package == "xllamacpp")
+    require(["xllamacpp"], 2, "linux", everything)
 
 
 def test_several_replicas_need_linux() -> None:
@@ -127,19 +127,19 @@ def test_several_replicas_need_linux() -> None:
     with pytest.raises(
         UsageError, match="vllm-router, which exists for Linux only, not for darwin"
     ):
-        require("xllamacpp", 2, "darwin", everything)
+        require(["xllamacpp"], 2, "darwin", everything)
 
 
 def test_no_replica_is_refused() -> None:
     """Zero replicas are a mistake."""
     with pytest.raises(UsageError, match="0 replicas"):
-        require("xllamacpp", 0, "linux", everything)
+        require(["xllamacpp"], 0, "linux", everything)
 
 
 def test_missing_packages_are_named_with_what_installs_them() -> None:
     """Without the extra, the error says how to get it."""
     with pytest.raises(UsageError, match="needs xllamacpp and vllm_router") as caught:
-        require("xllamacpp", 2, "linux", nothing)
+        require(["xllamacpp"], 2, "linux", nothing)
     assert caught.value.hint == "pip install 'modelshelf[local]'"
 
 

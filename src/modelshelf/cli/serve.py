@@ -14,10 +14,20 @@ from modelshelf.cli.verb import Run, verb
 def serve(  # noqa: PLR0913 - one for each option
     run: Run,
     model: ModelArgument,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENTS", help="Behind --: arguments for the engine itself."),
+    ] = None,
     *,
     engine: Annotated[str, typer.Option("--engine", help="The engine that serves it.")] = (
         "llamacpp"
     ),
+    engine_python: Annotated[
+        str | None,
+        typer.Option(
+            "--engine-python", metavar="PYTHON", help="The Python that has the engine (vLLM)."
+        ),
+    ] = None,
     replicas: Annotated[
         int, typer.Option("--replicas", min=1, help="Processes behind the port.")
     ] = 1,
@@ -29,11 +39,19 @@ def serve(  # noqa: PLR0913 - one for each option
         typer.Option("--context-length", min=1, help="Tokens of a request and its answer."),
     ] = None,
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Requests that a replica works on at once.")
-    ] = 4,
+        int | None,
+        typer.Option("--parallel", min=1, help="Requests that a replica works on at once."),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option("--threads", min=1, help="CPU threads for each replica."),
+    ] = None,
+    fast_start: Annotated[
+        bool | None,
+        typer.Option(
+            "--fast-start/--no-fast-start",
+            help="Import vLLM once for all its processes.  [default: on a CPU]",
+        ),
     ] = None,
     drain: Annotated[
         float, typer.Option("--drain", min=0, help="Seconds for requests under way at the end.")
@@ -50,6 +68,7 @@ def serve(  # noqa: PLR0913 - one for each option
         model,
         shelf=run.shelf,
         engine=engine,
+        engine_python=engine_python,
         replicas=replicas,
         host=host,
         port=port,
@@ -57,7 +76,9 @@ def serve(  # noqa: PLR0913 - one for each option
         context_length=context_length,
         parallel=parallel,
         threads=threads,
+        extra=arguments or (),
         drain=drain,
+        fast_start=fast_start,
         on_event=run.output.event,
     ) as server:
         server.wait()

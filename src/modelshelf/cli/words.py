@@ -179,51 +179,6 @@ def _(event: events.Drained) -> str:
 
 
 @sentence.register
-def _(event: events.EngineStarting) -> str:
-    why = f": {event.reason}" if event.reason else ""
-    return f"starting the engine ({event.how}){why}"
-
-
-@sentence.register
-def _(event: events.EngineReady) -> str:
-    return f"the engine is ready after {event.seconds:.1f} s"
-
-
-@sentence.register
-def _(event: events.EngineEnded) -> str:
-    return f"the engine has ended with {event.exit_code}"
-
-
-@sentence.register
-def _(event: events.Warmed) -> str:
-    rate = f" at {size(event.bytes / event.seconds)}/s" if event.bytes and event.seconds else ""
-    why = f"; {event.reason}" if event.reason else ""
-    return f"read {size(event.bytes)} ahead in {event.seconds:.1f} s{rate}{why}"
-
-
-@sentence.register
-def _(event: events.Unpacked) -> str:
-    return f"unpacked {event.key}: {size(event.bytes)} in {event.seconds:.1f} s"
-
-
-@sentence.register
-def _(event: events.Unprimed) -> str:
-    return f"not primed: {event.reason}"
-
-
-@sentence.register
-def _(event: events.Primed) -> str:
-    if event.how == "present":
-        return f"primed already\n  {event.path}"
-    return f"primed in {event.seconds:.0f} s: {size(event.bytes)}\n  {event.path}"
-
-
-@sentence.register
-def _(event: events.Drained) -> str:
-    return f"drained in {event.seconds:.1f} s: {event.reason}"
-
-
-@sentence.register
 def _(event: events.ReplicaStarting) -> str:
     where = f"process {event.pid} on port {event.port}, log {event.log}"
     return f"replica {event.replica}: {where}"

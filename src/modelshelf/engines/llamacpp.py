@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from modelshelf.config.serving import ServerConfig
 
 NEEDS = "xllamacpp"
-_PARALLEL = ServeOptions().parallel
+DISTRIBUTIONS: tuple[str, ...] = ()
+PARALLEL = 4
 _SETTLE = 30  # seconds: SIGTERM ends answers under way, so this is all that they get
 
 
@@ -57,7 +58,9 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
     argv += ["--name", name, "--host", options.host, "--port", str(options.port)]
     if options.context_length is not None:
         argv += ["--context-length", str(options.context_length)]
-    argv += ["--parallel", str(options.parallel), "--threads", str(options.threads)]
+    argv += ["--parallel", str(options.parallel or PARALLEL)]
+    if options.threads is not None:
+        argv += ["--threads", str(options.threads)]
     return ServerSpec(
         argv=(*argv, *options.extra), port=options.port, health_path="/health", model=name
     )
@@ -74,7 +77,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
     _refuse(snapshot, server, options.name, gpus)
     port = server.port or PORT
     tokens = server.context_length or budget.LLAMACPP_CONTEXT
-    tokens *= 1 if server.context_length is None else server.parallel or _PARALLEL
+    tokens *= 1 if server.context_length is None else server.parallel or PARALLEL
     memory = budget.llamacpp_memory(snapshot.size, tokens)
     if server.shm is not None:
         memory += bytes_of(server.shm)
@@ -131,7 +134,7 @@ def _args(
     if projector:
         args += ["--mmproj", posixpath.join(options.path, projector.path)]
     args += ["--alias", options.name, "--host", "0.0.0.0", "--port", str(port)]  # noqa: S104
-    parallel = server.parallel or _PARALLEL
+    parallel = server.parallel or PARALLEL
     if server.context_length is not None:
         args += ["--ctx-size", str(server.context_length * parallel)]
     else:

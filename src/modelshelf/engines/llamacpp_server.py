@@ -61,7 +61,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--context-length", type=int, help="tokens for each request")
     parser.add_argument("--parallel", type=int, default=1, help="requests worked on at once")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="all that this process may use by default")
     parser.add_argument(
         "--param",
         action="append",
@@ -85,13 +85,21 @@ def _fill(parameters: Any, options: argparse.Namespace) -> None:  # noqa: ANN401
         parameters.kv_unified = True
     else:
         parameters.n_ctx = options.context_length * options.parallel
-    parameters.cpuparams.n_threads = options.threads
-    parameters.cpuparams_batch.n_threads = options.threads
+    threads = options.threads or _cores()
+    parameters.cpuparams.n_threads = threads
+    parameters.cpuparams_batch.n_threads = threads
     parameters.offline = True
     parameters.ui = False
     parameters.endpoint_metrics = True
     parameters.endpoint_slots = False
     parameters.verbosity = _INFO
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _set(parameters: Any, text: str) -> None:  # noqa: ANN401 - it has no stubs

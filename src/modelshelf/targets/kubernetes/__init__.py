@@ -2,8 +2,8 @@
 
 `up`, `diff`, `status`, `scale`, `rollback`, `logs` and `down` are the public names, a module each.
 Below them: `applying` applies one object and says what changed; `volumes`, `hub_token`, `pulls`,
-`servers`, `prune`, `ready` and `ask` are the steps of `up`; `jobs`, `lines` and `pods` decide
-purely; `site` holds what every step needs.
+`servers`, `prune`, `ready` and `ask` are the steps of `up`; `jobs` and `pods` decide purely; `site`
+holds what every step needs.
 """
 
 from modelshelf.targets.kubernetes.coldstart import coldstarts

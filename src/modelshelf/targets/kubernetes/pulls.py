@@ -9,10 +9,11 @@ from modelshelf.config.file import ShelfConfig
 from modelshelf.core.errors import Error, NotWritableError, TargetError, TimedOutError
 from modelshelf.core.events import Published, Purged
 from modelshelf.kube.refusals import ExistsError
-from modelshelf.targets.kubernetes import applying, jobs, lines, pods, why
+from modelshelf.targets.kubernetes import applying, jobs, pods, why
 from modelshelf.targets.kubernetes.events import PullEvent, PullStarted, PullTrouble
 from modelshelf.targets.kubernetes.reading import Line, Readers
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
+from modelshelf.targets.lines import event_of
 from modelshelf.targets.render import names
 from modelshelf.targets.render.names import Object
 from modelshelf.targets.render.pulling import FINAL_EXIT_CODES
@@ -142,7 +143,7 @@ class _Following:
         if told.get("event") == "error":
             if told.get("exit_code") not in FINAL_EXIT_CODES:
                 self._site.tell(PullTrouble(self._model, line.pod, str(told.get("message", ""))))
-        elif event := lines.event_of(told):
+        elif event := event_of(told):
             self._published |= isinstance(event, Published | Purged)
             self._site.tell(PullEvent(self._model, event))
         elif not told:
@@ -181,6 +182,6 @@ class _Following:
         if self._published:
             return
         for pod in reversed(mine):
-            if event := lines.event_of(jobs.outcome(pod)):
+            if event := event_of(jobs.outcome(pod)):
                 self._site.tell(PullEvent(self._model, event))
                 return

@@ -19,22 +19,25 @@ _NAMES = {
     "LD_LIBRARY_PATH",
     "LOGNAME",
     "PATH",
-    "PYTHONPATH",
     "TMPDIR",
     "TZ",
     "USER",
-    "VIRTUAL_ENV",
+    "VLLM_CPU_KVCACHE_SPACE",
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 }
+_OF_OUR_PYTHON = {"PYTHONPATH", "VIRTUAL_ENV"}
 # Locales, devices, threads, and what llama.cpp's numeric library reads.
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "OMP_", "KMP_", "GOMP_", "GGML_")
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIALS")
 
 
 def replica_environment(
-    surrounding: Mapping[str, str], engine: Mapping[str, str] | None = None
+    surrounding: Mapping[str, str],
+    engine: Mapping[str, str] | None = None,
+    *,
+    own: bool = True,
 ) -> dict[str, str]:
     """What of an environment a replica gets.
 
@@ -42,13 +45,14 @@ def replica_environment(
 
     Args:
         surrounding: The environment of whoever serves.
-        engine: Variables that the engine asks for.
+        engine: Variables that the engine asks for, unless they are there and pass.
+        own: Whether the replica runs in our own Python.
     """
-    passed = {name: value for name, value in surrounding.items() if _passes(name)}
-    return passed | OFFLINE | dict(engine or {})
+    passed = {name: value for name, value in surrounding.items() if _passes(name, own=own)}
+    return dict(engine or {}) | passed | OFFLINE
 
 
-def _passes(name: str) -> bool:
-    if name in _NAMES:
+def _passes(name: str, *, own: bool) -> bool:
+    if name in _NAMES or (own and name in _OF_OUR_PYTHON):
         return True
     return name.startswith(_PREFIXES) and not name.upper().endswith(_SECRET)

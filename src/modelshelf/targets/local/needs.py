@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from modelshelf.core.errors import UsageError
 from modelshelf.targets.local.router import NEEDS as ROUTER_NEEDS
@@ -15,7 +15,7 @@ def installed(package: str) -> bool:
 
 
 def require(
-    engine_needs: str,
+    packages: Sequence[str],
     replicas: int,
     platform: str,
     is_installed: Callable[[str], bool] = installed,
@@ -23,7 +23,7 @@ def require(
     """Refuse what cannot be served here before anything is started.
 
     Args:
-        engine_needs: The package that the engine needs.
+        packages: What the engine needs in our own Python.
         replicas: How many replicas are wanted.
         platform: `sys.platform`.
         is_installed: Whether a package is there.
@@ -39,7 +39,7 @@ def require(
             f"several replicas need vllm-router, which exists for Linux only, not for {platform}",
             hint="serve one replica here, or several on Linux or Kubernetes",
         )
-    needed = [engine_needs] if replicas == 1 else [engine_needs, ROUTER_NEEDS]
+    needed = [*packages] if replicas == 1 else [*packages, ROUTER_NEEDS]
     missing = [package for package in needed if not is_installed(package)]
     if missing:
         raise UsageError(

@@ -9,9 +9,11 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 
 _LOG_LIMIT = 64 * 2**20  # bytes
+_ENDING = 6.0  # seconds; `start` asks for 3, then kills
 _TAIL = 16 * 1024
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -65,6 +67,10 @@ class Process:
 
     def kill(self) -> None:
         """End it and what it started, and wait for that."""
+        if self._child.poll() is None and sys.platform == "linux":
+            # As if we had died: nothing under way is finished, but `start` ends what it started.
+            self._child.send_signal(signal.SIGIO)
+            self.wait(_ENDING)
         if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -98,12 +104,12 @@ def last_lines(log: str, count: int) -> list[str]:
 
 
 def _end_with_us(reader: int, pid: int) -> None:
-    """Have the kernel end a child when the other end of its standard input closes.
+    """Have the kernel end a child and its group when the other end of its standard input closes.
 
     That happens when we die, even by SIGKILL. SIGIO's default is to terminate; it needs nothing of
     the child, not even that its interpreter runs. (PR_SET_PDEATHSIG would follow the thread that
     started the child.) Systems that do not signal pipes leave it to the child to look.
     """
     with contextlib.suppress(OSError):
-        fcntl.fcntl(reader, fcntl.F_SETOWN, pid)
+        fcntl.fcntl(reader, fcntl.F_SETOWN, -pid)
         fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)

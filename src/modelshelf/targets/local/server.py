@@ -9,7 +9,6 @@ import functools
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -20,23 +19,29 @@ from typing import Self
 from modelshelf.core import events
 from modelshelf.core.errors import NotOnShelfError, ShelfError
 from modelshelf.core.events import Event, Listener
-from modelshelf.core.files import explained
+from modelshelf.core.files import delete_tree
 from modelshelf.core.lease import Lease
 from modelshelf.core.model import ModelRef, Snapshot
 from modelshelf.core.shelf import Shelf, read_key
-from modelshelf.engines import Engine, ServeOptions, engine_named
+from modelshelf.engines import ServeOptions, engine_named
 from modelshelf.engines.timeline import Stamped
-from modelshelf.targets.local.environment import replica_environment
-from modelshelf.targets.local.kept import Job, Kept, Reports
-from modelshelf.targets.local.needs import require
+from modelshelf.targets.local.jobs import (
+    LOOPBACK,
+    Plan,
+    caches_beside,
+    fresh_log,
+    log_folder,
+    plan_of,
+    replica_job,
+    router_job,
+)
+from modelshelf.targets.local.kept import Kept, Reports
 from modelshelf.targets.local.ports import free_port, require_port, url_of
 from modelshelf.targets.local.recording import recorded
-from modelshelf.targets.local.router import router_argv
 
 DRAIN = 30.0  # seconds
 READY_WITHIN = 600.0  # seconds; a large model comes slowly from a share
-_REPLICA_END = 5.0  # seconds for a replica whose router has gone; it has nothing left to do
-_LOOPBACK = "127.0.0.1"
+_REPLICA_END = 10.0  # seconds for a replica whose router has gone; it has nothing left to do
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,17 +50,19 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
     *,
     shelf: Shelf | str | os.PathLike[str],
     engine: str = "llamacpp",
+    engine_python: str | None = None,
     replicas: int = 1,
-    host: str = _LOOPBACK,
+    host: str = LOOPBACK,
     port: int = 8000,
     name: str | None = None,
     context_length: int | None = None,
-    parallel: int = 4,
+    parallel: int | None = None,
     threads: int | None = None,
     extra: Sequence[str] = (),
     log_dir: str | os.PathLike[str] | None = None,
     ready_within: float = READY_WITHIN,
     drain: float = DRAIN,
+    fast_start: bool | None = None,
     on_event: Listener = events.ignore,
 ) -> Server:
     """Serve a model of a shelf on this machine; returns when all of it is ready.
@@ -64,19 +71,24 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
         ref: `org/name` (the newest snapshot that the engine can serve), `org/name@tag` or
             `org/name@first-digits-of-an-id`.
         shelf: The shelf, or its folder.
-        engine: Which engine.
+        engine: Which engine: `llamacpp` or `vllm`.
+        engine_python: The Python of an environment that has the engine, which vLLM may be in; None
+            for our own.
         replicas: How many processes answer; a router stands before several (Linux only).
         host: The address to listen on.
         port: The port to listen on; 0 finds a free one.
         name: The model's name in the API; None for `org/name`.
         context_length: Tokens that one request and its answer may have together; None for the
             model's own length, shared by all requests of a replica.
-        parallel: Requests that one replica works on at once.
+        parallel: Requests that one replica works on at once; None for 4 of llama.cpp's, and for as
+            many of vLLM's as it chooses.
         threads: CPU threads for each replica; None divides this machine's cores among them.
         extra: Arguments for the engine itself.
         log_dir: Where logs go; None for `~/.local/state/modelshelf/<name>-<port>`.
         ready_within: Seconds that a replica may take until it answers.
         drain: Seconds that requests under way get when it stops.
+        fast_start: Whether vLLM's processes are forked from one that has imported it, instead of
+            importing it each; None for yes on a CPU and no on GPUs.
         on_event: Called with `ReplicaStarting`, `ReplicaReady`, `ReplicaDied`, `Serving` and
             `Draining`, by one thread at a time.
 
@@ -94,43 +106,32 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
         >>> with serve("org/name", shelf="/mnt/models", replicas=2) as server:  # doctest: +SKIP
         ...     server.wait()
     """
-    module = engine_named(engine)
-    require(module.NEEDS, replicas, sys.platform)
-    shelf = shelf if isinstance(shelf, Shelf) else Shelf(shelf)
-    snapshot = shelf.find(ref, accept=module.accepts)
-    require_port(host, port)
-    plan = _Plan(
-        module,
-        snapshot,
-        replicas,
-        ServeOptions(
-            name=name,
-            host=host,
-            port=port or free_port(host),
-            context_length=context_length,
-            parallel=parallel,
-            threads=threads or max(1, _cores() // replicas),
-            extra=tuple(extra),
-        ),
-        ready_within,
-        drain,
+    options = ServeOptions(
+        name=name,
+        host=host,
+        port=port,
+        context_length=context_length,
+        parallel=parallel,
+        threads=threads,
+        extra=tuple(extra),
+        ready_within=ready_within,
+        drain=drain,
+        fast_start=fast_start,
     )
-    folder = os.path.abspath(log_dir or _log_folder(snapshot, plan.options.port))
-    with explained(folder):
-        os.makedirs(folder, exist_ok=True)
-    return Server(plan, shelf, folder, on_event)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is served and how; `options` say where the front listens."""
-
-    engine: Engine
-    snapshot: Snapshot
-    replicas: int
-    options: ServeOptions
-    ready_within: float
-    drain: float
+    plan = plan_of(
+        ref,
+        shelf,
+        engine_named(engine),
+        engine_python=engine_python,
+        replicas=replicas,
+        options=options,
+    )
+    require_port(host, port)
+    if port == 0:
+        moved = dataclasses.replace(plan.options, port=free_port(host))
+        plan = dataclasses.replace(plan, options=moved)
+    folder = os.path.abspath(log_dir or log_folder(plan.snapshot, str(plan.options.port)))
+    return Server(plan, folder, on_event)
 
 
 class Server:
@@ -144,7 +145,7 @@ class Server:
             left there has `.1` behind its name.
     """
 
-    def __init__(self, plan: _Plan, shelf: Shelf, log_dir: str, on_event: Listener) -> None:
+    def __init__(self, plan: Plan, log_dir: str, on_event: Listener) -> None:
         self.snapshot = plan.snapshot
         self.model = plan.options.name or plan.snapshot.repo_id
         self.url = url_of(plan.options.host, plan.options.port) + "/v1"
@@ -154,8 +155,9 @@ class Server:
         self._woken: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = threading.Lock()
         self._replicas: list[Kept] = []
+        self._caches: list[str] = []
         self._router: Kept | None = None
-        self._lease = _hold(shelf, plan.snapshot)
+        self._lease = _hold(plan.shelf, plan.snapshot)
         try:
             self._start()
         except BaseException:
@@ -180,7 +182,7 @@ class Server:
         self._woken.put(0)
         if not self._stopping.acquire(blocking=False):
             return
-        seconds = self._plan.drain if drain is None else drain
+        seconds = self._plan.options.drain if drain is None else drain
         self._tell(events.Draining(seconds))
         try:
             self._end(seconds)
@@ -202,62 +204,17 @@ class Server:
 
     def _start(self) -> None:
         plan = self._plan
-        single = plan.replicas == 1
-        hosts = plan.options.host if single else _LOOPBACK
         for number in range(plan.replicas):
-            port = plan.options.port if single else free_port(_LOOPBACK)
-            options = dataclasses.replace(plan.options, host=hosts, port=port)
-            job = self._replica_job(number, options, movable=not single)
-            self._replicas.append(Kept(job, self._replica_reports(number, job.log)))
+            log = fresh_log(self.log_dir, f"replica-{number}")
+            self._caches.append(caches_beside(log))
+            reports = self._replica_reports(number, log)
+            self._replicas.append(Kept(replica_job(plan, number, log), reports))
         _await_ready(self._replicas)
-        if not single:
-            self._router = Kept(self._router_job(), self._router_reports())
+        if plan.replicas > 1:
+            ports = [replica.port for replica in self._replicas]
+            job = router_job(plan, ports, fresh_log(self.log_dir, "router"))
+            self._router = Kept(job, self._router_reports())
             _await_ready([self._router])
-
-    def _replica_job(self, number: int, options: ServeOptions, *, movable: bool) -> Job:
-        def spec_at(port: int) -> tuple[str, ...]:
-            moved = dataclasses.replace(options, port=port)
-            return self._plan.engine.spec(self.snapshot, path, moved).argv
-
-        path = self.snapshot.path or ""
-        spec = self._plan.engine.spec(self.snapshot, path, options)
-        return Job(
-            label=f"replica {number} of {self.snapshot.repo_id}",
-            argv=spec_at,
-            env=replica_environment(os.environ, spec.env),
-            host=options.host,
-            port=options.port,
-            movable=movable,
-            health_path=spec.health_path,
-            log=_fresh_log(self.log_dir, f"replica-{number}"),
-            ready_within=self._plan.ready_within,
-        )
-
-    def _router_job(self) -> Job:
-        workers = [url_of(_LOOPBACK, replica.port) for replica in self._replicas]
-        options = self._plan.options
-
-        def argv(port: int) -> tuple[str, ...]:
-            return router_argv(
-                options.host,
-                port,
-                workers,
-                metrics_port=free_port(_LOOPBACK),
-                parallel=options.parallel,
-                ready_within=self._plan.ready_within,
-            )
-
-        return Job(
-            label=f"the router of {self.snapshot.repo_id}",
-            argv=argv,
-            env=replica_environment(os.environ),
-            host=options.host,
-            port=options.port,
-            movable=False,
-            health_path="/health",
-            log=_fresh_log(self.log_dir, "router"),
-            ready_within=self._plan.ready_within,
-        )
 
     def _replica_reports(self, number: int, log: str) -> Reports:
         def ready(port: int, seconds: float, lines: Sequence[Stamped]) -> None:
@@ -288,6 +245,9 @@ class Server:
             self._router.terminate()
             self._router.end(drain)
         _end_all(self._replicas, min(drain, _REPLICA_END) if self._router else drain)
+        for folder in self._caches:
+            with contextlib.suppress(OSError):
+                delete_tree(folder)
         if self._lease:
             self._lease.release()
 
@@ -347,23 +307,3 @@ def _signals_to(put: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _log_folder(snapshot: Snapshot, port: int) -> str:
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(state, "modelshelf", f"{snapshot.repo_id.split('/')[1]}-{port}")
-
-
-def _fresh_log(folder: str, name: str) -> str:
-    """The path of a log; what an earlier run wrote there is kept beside it."""
-    path = os.path.join(folder, f"{name}.log")
-    with explained(path), contextlib.suppress(FileNotFoundError):
-        os.rename(path, f"{path}.1")
-    return path

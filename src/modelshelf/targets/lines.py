@@ -1,4 +1,4 @@
-"""The JSON lines of a pod as the events they were there. Pure."""
+"""The JSON lines of core, in a pod or a process, as the events they were there. Pure."""
 
 from __future__ import annotations
 
