@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hub import Hub, Repo
@@ -20,6 +20,7 @@ from pulling import CORE, add_model, assert_right, snapshot_of
 from pythons import Python, pythons
 
 from modelshelf.core.shelf import Shelf
+from modelshelf.targets.render import code
 
 _FILES = sorted(CORE.parent.glob("*.py"))
 _MOST_BYTES = 190_000  # of the 1 MiB that a ConfigMap may have, and applying it may keep it twice
@@ -166,6 +167,8 @@ _SNAPSHOT = {
         ("pull", {"snapshot": _SNAPSHOT, "endpoint": "http://127.0.0.1:9"}, "no shelf"),
         ("gate", {"snapshot": _SNAPSHOT}, "no shelf"),
         ("gate", {"snapshot": _SNAPSHOT, "shelf": "/x", "timeout": "1"}, "not a number"),
+        ("start", {"health": 7}, "spec of the start is not readable"),
+        ("drain", {}, "spec of the drain is not readable"),
     ],
 )
 def test_a_spec_that_makes_no_sense_ends_with_2(
@@ -194,11 +197,14 @@ def test_core_imports_the_standard_library_alone() -> None:
                 assert ours or name.split(".")[0] in sys.stdlib_module_names, (file.name, name)
 
 
-def test_core_fits_into_a_config_map() -> None:
-    """It is one flat folder of Python files, small enough to be applied as one object."""
+def test_what_a_pod_mounts_fits_into_a_config_map() -> None:
+    """Core is one flat folder of Python files; those of one pod are applied as one object."""
     others = {path.name for path in CORE.parent.iterdir()} - {file.name for file in _FILES}
     assert others <= {"__pycache__"}
-    assert sum(file.stat().st_size for file in _FILES) < _MOST_BYTES
+    pods = ("pull", "purge", "gate", "start")
+    maps = {which: dict(code.files(cast("Any", which))) for which in pods}
+    sizes = {name: sum(len(text.encode()) for text in held.values()) for name, held in maps.items()}
+    assert {name: size for name, size in sizes.items() if size >= _MOST_BYTES} == {}
 
 
 @every_python

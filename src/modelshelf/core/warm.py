@@ -18,7 +18,7 @@ from typing import Self
 from modelshelf.core.events import Warmed
 from modelshelf.core.memory import room
 
-_RANGE = 2 << 20  # bytes of one request
+_RANGE = 1 << 20  # bytes of one request
 _THREADS = 32
 _WEIGHTS = (".safetensors", ".gguf", ".bin")
 _SMALL = 32 << 20  # bytes; an engine reads its configuration and tokenizer first
@@ -137,6 +137,9 @@ class _Ranges:
         for file in files:
             fd = os.open(file.path, os.O_RDONLY)
             self._open.callback(os.close, fd)
+            with contextlib.suppress(AttributeError, OSError):
+                # The kernel asks for twice as much at a time.
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             for offset in range(0, file.size, _RANGE):
                 yield fd, offset, min(offset + _RANGE, file.size)
 
