@@ -1,0 +1,42 @@
+"""What a running engine answers, and how fast under load."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+
+from bench.engine import Engine
+from bench.timing import FailedError
+
+STREAMS, TOKENS = 8, 64
+_PROMPTS = ("The capital of France is", "Water boils at", "Once upon a time there was")
+
+
+def greedy(engine: Engine, name: str) -> list[list[int]]:
+    """The tokens that an engine holds most likely after each prompt."""
+    return [_tokens(engine, name, prompt, 24) for prompt in _PROMPTS]
+
+
+def speeds(engine: Engine, name: str, batches: int) -> list[float]:
+    """Tokens per second of all streams together, batch by batch; the first is not counted."""
+    found = []
+    with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
+        for _ in range(batches + 1):
+            began = time.monotonic()
+            asked = [
+                pool.submit(_tokens, engine, name, f"Story number {n}:", TOKENS)
+                for n in range(STREAMS)
+            ]
+            made = sum(len(each.result()) for each in asked)
+            found.append(made / (time.monotonic() - began))
+    return found[1:]
+
+
+def _tokens(engine: Engine, name: str, prompt: str, count: int) -> list[int]:
+    body = {"model": name, "prompt": prompt, "max_tokens": count, "temperature": 0}
+    asked = {**body, "ignore_eos": True, "return_token_ids": True}
+    (choice,) = engine.ask(asked)["choices"]
+    tokens = [int(token) for token in choice["token_ids"]]
+    if len(tokens) != count:
+        raise FailedError(f"{len(tokens)} of {count} tokens came back")
+    return tokens
