@@ -8,7 +8,7 @@ LAB := PYTHONPATH=tests $(IN)/python -m lab
 PYTHON := $(CURDIR)/$(IN)/python
 CLUSTERS := --dist loadfile --tx '2*popen//python=$(PYTHON) -m lab run $(PYTHON)'
 
-.PHONY: demo check test test-vllm cluster bench bench-kubernetes reference golden lock clean
+.PHONY: demo check test test-vllm cluster bench bench-kubernetes bench-vllm reference golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -56,6 +56,12 @@ bench-kubernetes: .venv/.synced
 	$(LAB) build
 	$(IN)/python -m bench.wheels
 	$(LAB) run $(IN)/python -m bench.kubernetes
+
+# Cold starts of real vLLM; for the share that it emulates it needs root. Writes
+# docs/benchmarks-vllm.md and its charts.
+bench-vllm: .venv/.synced
+	PYTHONPATH=tests $(IN)/python -m lab.vllm
+	$(IN)/python -m bench.vllm $(QUICK)
 
 # The pages that are written from the code; a test fails when they are behind.
 reference: .venv/.synced

@@ -111,7 +111,8 @@ hash: what both allow together is in the last table, too, beside what was reache
 _ABOUT = """\
 Written by `{command}` on {date}: one machine, one run, {rounds} rounds. In each round every row \
 and contender takes its turn, so that whatever else the machine does meets all alike. What it \
-takes on Kubernetes is on [a page of its own](benchmarks-kubernetes.md)."""
+takes on Kubernetes is on [a page of its own](benchmarks-kubernetes.md), and so are [cold starts \
+of vLLM](benchmarks-vllm.md)."""
 
 _ABOUT_PULLING = """\
 A model of {size:.1f} GB of random weights in safetensors files is served from loopback by nginx \

@@ -105,9 +105,10 @@ def _once(source: Path, delay: float, read: Reader) -> float:
 
 
 def _readers(engine_python: str, home: Path) -> dict[str, Reader]:
-    env = clean_environment(str(home), VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+    env = clean_environment(str(home))
+    theirs = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": ""}
 
-    def inside(*argv: str) -> Reader:
+    def inside(argv: Sequence[str], env: dict[str, str]) -> Reader:
         def read(paths: Sequence[str]) -> float:
             said = _run([*argv, *paths], env)
             result = json.loads(said.splitlines()[-1])
@@ -124,9 +125,9 @@ def _readers(engine_python: str, home: Path) -> dict[str, Reader]:
         return time.monotonic() - began
 
     return {
-        OURS: inside(*python("-c", _WARM)),
+        OURS: inside(python("-c", _WARM), env),
         CAT: cat,
-        PREFETCH: inside(engine_python, "-c", _PREFETCH),
+        PREFETCH: inside([engine_python, "-c", _PREFETCH], env | theirs),
     }
 
 

