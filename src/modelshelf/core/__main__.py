@@ -14,9 +14,14 @@ Two verbs run beside an engine and have no shelf:
   `snapshot` as `org/name@id`, `into`), and `fast` (`fork`: true or false). It exits as the engine.
 - `drain`: `port`, and perhaps `metrics` (a path), `settle`, `quiet` and `most` (seconds).
 
-The last line is the outcome; Kubernetes gets it as the container's termination message, too. The
-verbs that run beside an engine leave that to the engine's own last words, and each of their lines
-says when it was said: `time`, in seconds since 1970.
+And one runs an engine for the shelf:
+
+- `prime`, with the engine's command: `health`, `derived` and `fast` as its later starts have them,
+  `timeout` (seconds), and perhaps `ask` (`url`, and the JSON `body` to post there once).
+
+The last line is the outcome; Kubernetes gets it as the container's termination message, too. Where
+an engine runs, each line says when it was said (`time`, in seconds since 1970), and `start` and
+`drain` leave the last words to the engine.
 """
 
 import os
@@ -89,7 +94,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 128 + (_ASKED or [signal.SIGINT])[0]
     finally:
-        if beside is None:
+        if beside in (None, _prime):
             lines.leave_outcome()
     return 0
 
@@ -206,11 +211,18 @@ def _drain(spec: dict[str, Any], tell: Listener, _argv: tuple[str, ...]) -> int:
     return 0
 
 
+def _prime(spec: dict[str, Any], tell: Listener, argv: tuple[str, ...]) -> int:
+    from modelshelf.core.prime import PrimeSpec, prime  # noqa: PLC0415
+
+    return prime(PrimeSpec.from_json(spec), argv, tell, asked=_ASKED)
+
+
 _VERBS = {"pull": _pull, "gate": _gate, "purge": _purge}
 # Those that run beside an engine get its argv, and return an exit code.
 _BESIDE: dict[str, Callable[[dict[str, Any], Listener, tuple[str, ...]], int]] = {
     "start": _start,
     "drain": _drain,
+    "prime": _prime,
 }
 
 if __name__ == "__main__":

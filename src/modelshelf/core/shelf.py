@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from modelshelf.core import layout
 from modelshelf.core.errors import (
@@ -310,14 +310,14 @@ class Shelf:
                 if now - os.stat(grave).st_mtime >= grace:
                     delete_tree(grave)
 
-    def require_writable(self) -> None:
+    def require_writable(self, folders: Sequence[str] = ("models", "staging")) -> None:
         """Find out before the first byte whether this user may write here.
 
         Raises:
             NotWritableError, NoSpaceError, ShelfError: It may not, and why.
         """
         with explained(self.path):
-            for folder in ("models", "staging"):
+            for folder in folders:
                 probe = os.path.join(make_folders(self.path, folder), f".probe.{uuid.uuid4().hex}")
                 os.mkdir(probe)
                 os.rmdir(probe)

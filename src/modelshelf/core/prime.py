@@ -1,0 +1,206 @@
+"""Compile once: start an engine, let it write its caches, and publish them for later starts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelshelf.core import derived
+from modelshelf.core.errors import TargetError, TimedOutError, UsageError
+from modelshelf.core.events import (
+    EngineEnded,
+    EngineReady,
+    EngineStarting,
+    Event,
+    Listener,
+    Primed,
+    ignore,
+)
+from modelshelf.core.files import delete_tree
+from modelshelf.core.group import Signals
+from modelshelf.core.madefor import describe, installed
+from modelshelf.core.publishing import present, publish
+from modelshelf.core.shelf import Shelf
+from modelshelf.core.start import Caches, StartSpec, engine, supervise, watch
+from modelshelf.core.unpack import fresh
+
+_ANSWER = 300.0  # seconds for the one request, for which an engine may compile
+_LAST = 60.0  # seconds that an engine has to end when it is asked to
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrimeSpec:
+    """What to prime.
+
+    Attributes:
+        shelf: The shelf's folder.
+        caches: As later starts have it; this one's engine fills the folder.
+        health: The URL that answers 200 once the engine is ready.
+        timeout: Seconds until then, at most.
+        fork: As later starts have it.
+        ask: A URL, and the JSON to post there once, so that no later request compiles.
+    """
+
+    shelf: str
+    caches: Caches
+    health: str
+    timeout: float
+    fork: bool | None = None
+    ask: tuple[str, Mapping[str, Any]] | None = None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> PrimeSpec:
+        """Read a spec as `core/__main__.py` documents it.
+
+        Raises:
+            UsageError: It has another shape.
+        """
+        start = StartSpec.from_json(data)
+        if start.caches is None or not start.health:
+            raise UsageError("the spec of the prime has no derived or no health")
+        try:
+            ask = data.get("ask")
+            return cls(
+                shelf=os.fspath(data["shelf"]),
+                caches=start.caches,
+                health=start.health,
+                timeout=float(data["timeout"]),
+                fork=start.fork,
+                ask=(str(ask["url"]), dict(ask["body"])) if ask else None,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"the spec of the prime is not readable: {error!r}") from error
+
+
+def prime(
+    spec: PrimeSpec,
+    argv: Sequence[str],
+    listener: Listener = ignore,
+    *,
+    asked: list[int] | None = None,
+) -> int:
+    """Publish what an engine compiles for a model here, unless it is on the shelf.
+
+    Run it in a process of its own: it takes the signals, and starts the engine.
+
+    Args:
+        spec: What to prime.
+        argv: The engine's command line, as later starts have it.
+        listener: Told how it goes; `Primed` is the outcome.
+        asked: Signals that asked for an end before; see `Signals`.
+
+    Returns:
+        0, or 128 + n when signal n asked for an end.
+
+    Raises:
+        UsageError: The command line runs no Python, or `into` holds something else.
+        TargetError: The engine ended, did not get ready in time, or did not answer.
+        ShelfError: Nothing could be published.
+        KeyboardInterrupt: The end was asked for before the engine was started.
+    """
+    began = time.monotonic()
+
+    def tell(event: Event) -> None:
+        with contextlib.suppress(OSError):
+            listener(event)
+
+    shelf, into = Shelf(spec.shelf), spec.caches.into
+    with Signals(asked) as signals:
+        found = installed(argv, os.environ)
+        made = describe(spec.caches.snapshot, argv, os.environ, found.versions)
+        size, how = present(shelf, made), "present"
+        if size is None:
+            shelf.require_writable(("derived", "staging"))
+            fresh(into)
+            if not found.bytecode:
+                derived.expect_bytecode(into)
+            if signals.hold():
+                raise KeyboardInterrupt
+            try:
+                stopped_by = _run(spec, argv, signals, tell)
+                if stopped_by:
+                    return 128 + stopped_by
+                size, how = publish(shelf, made, into)
+            finally:
+                delete_tree(into)
+    path = os.path.join(shelf.path, "derived", made.key)
+    tell(Primed(made.key, path, size, round(time.monotonic() - began, 3), how))
+    return 0
+
+
+def _run(spec: PrimeSpec, argv: Sequence[str], signals: Signals, tell: Listener) -> int:
+    """Run the engine until it has answered; the signal that ended it before, or 0.
+
+    Raises:
+        TargetError: It was not ready in time, ended by itself, or did not answer.
+    """
+    env = {**os.environ, **derived.env(spec.caches.into)}
+    if "PYTHONPYCACHEPREFIX" in env:
+        # Images set it so that nothing is written beside their packages.
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+    before = len(signals.asked)
+    ready, stop, ended = threading.Event(), threading.Event(), threading.Event()
+    outcome: list[TargetError | None] = []
+
+    def drive() -> None:
+        late = threading.Timer(spec.timeout, stop.set)
+        late.start()
+        began, fault = time.monotonic(), None
+        if watch(spec.health, stop):
+            ready.set()
+            tell(EngineReady(round(time.monotonic() - began, 3)))
+            fault = _ask(spec)
+        else:
+            fault = TimedOutError(f"the engine was not ready after {spec.timeout:g} seconds")
+        late.cancel()
+        if not ended.is_set() and len(signals.asked) == before:
+            outcome.append(fault)
+            signals.ask(signal.SIGTERM)
+            if not ended.wait(_LAST):
+                signals.ask(signal.SIGTERM)
+
+    tell(EngineStarting(tuple(argv), "stock", ""))
+    with engine(argv, env) as group:
+        driver = threading.Thread(target=drive, daemon=True)
+        driver.start()
+        code = supervise(group, signals, ready)
+    ended.set()
+    stop.set()
+    driver.join(_ANSWER)
+    tell(EngineEnded(code))
+    if not outcome and len(signals.asked) > before:
+        return signals.asked[before]
+    if not outcome:
+        raise TargetError(
+            f"the engine ended with exit code {code} before it had answered",
+            hint="its own last lines say why",
+        )
+    if outcome[0] is not None:
+        raise outcome[0]
+    return 0
+
+
+def _ask(spec: PrimeSpec) -> TargetError | None:
+    """Have the engine answer once."""
+    if spec.ask is None:
+        return None
+    url, body = spec.ask
+    # An engine beside us is never behind a proxy.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    try:
+        with opener.open(request, timeout=_ANSWER) as response:
+            response.read()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return TargetError(f"the engine did not answer {url}: {error}")
+    return None

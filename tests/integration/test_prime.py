@@ -1,0 +1,266 @@
+"""`prime` and the starts after it, with an engine of a few lines that compiles into its caches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from modes import where_modes_bind
+from pulling import CORE
+from shelves import put
+
+from modelshelf.core.shelf import Shelf
+
+# It compiles unless its cache has what it compiled; then it answers, and takes down what happened.
+_ENGINE = """\
+    import http.server, os, pathlib, sys, threading, time
+    did, port, cache = sys.argv[1], int(sys.argv[3]), pathlib.Path(os.environ["VLLM_CACHE_ROOT"])
+    def note(what):
+        with open(did, "a") as file:
+            print(what, file=file)
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+        def do_POST(self):
+            note(f"asked {self.path}")
+            (cache / "asked").write_text("kernel")
+            self.send_response(int(os.environ.get("ANSWER", "200")))
+            self.end_headers()
+        def log_message(self, *_):
+            pass
+    code = cache / "torch_compile_cache/model"
+    if code.exists():
+        note("loaded " + code.read_text())
+    else:
+        note("compiles")
+        code.parent.mkdir(parents=True)
+        code.write_text("half")
+        if "CRASH" in os.environ:
+            sys.exit(9)
+        time.sleep(float(os.environ.get("SLOW", "0")))
+        code.write_text("whole")
+        (cache / "x.lock").touch()
+    http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+_PATIENT = 60.0  # seconds; a busy machine takes its time
+
+
+class Lab:
+    """A shelf with a model, and what runs verbs with the engine on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shelf = Shelf.create(folder / "shelf")
+        self.snapshot = put(self.shelf, "org/name", {"config.json": b"{}"})
+        self.program = folder / "engine.py"
+        self.program.write_text(textwrap.dedent(_ENGINE))
+        self.did = folder / "did"
+        self.count = 0
+
+    def begin(
+        self, verb: str, *more: str, into: str = "into", timeout: float = 60, **env: str
+    ) -> subprocess.Popen[str]:
+        """Start a verb, in which the engine has a port of its own."""
+        self.count += 1
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        spec = {
+            "shelf": self.shelf.path,
+            "derived": {
+                "folder": os.path.join(self.shelf.path, "derived"),
+                "snapshot": f"org/name@{self.snapshot.id}",
+                "into": str(self.folder / into),
+            },
+            "health": f"{url}/health",
+            "timeout": timeout,
+            "ask": {"url": f"{url}/v1/completions", "body": {"prompt": "x"}},
+        }
+        path = self.folder / f"spec-{self.count}.json"
+        path.write_text(json.dumps(spec))
+        argv = [sys.executable, str(self.program), str(self.did), "--port", str(port), *more]
+        return subprocess.Popen(
+            where_modes_bind([sys.executable, "-I", "-S", str(CORE), verb, str(path), "--", *argv]),
+            env={"PATH": os.environ["PATH"], **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, verb: str, *more: str, **how: Any) -> tuple[int, list[dict[str, Any]]]:
+        """Run a verb to its end; `start` is ended once its engine is ready."""
+        with self.begin(verb, *more, **how) as running:
+            assert running.stdout is not None
+            events = []
+            for line in running.stdout:
+                events.append(json.loads(line))
+                if verb == "start" and events[-1]["event"] == "engine-ready":
+                    running.send_signal(signal.SIGTERM)
+        return running.returncode, events
+
+    def done(self) -> list[str]:
+        """What the engines did since the last look."""
+        done = self.did.read_text().splitlines() if self.did.exists() else []
+        self.did.unlink(missing_ok=True)
+        return done
+
+    def published(self) -> list[Path]:
+        """The folders of compiled caches."""
+        parent = Path(self.shelf.path, "derived/org/name", self.snapshot.id)
+        return sorted(parent.iterdir()) if parent.exists() else []
+
+    def staged(self) -> list[Path]:
+        """What primes have in staging."""
+        return list(Path(self.shelf.path, "staging/org/name").glob("*"))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Nothing is primed."""
+    lab = Lab(tmp_path)
+    yield lab
+    assert lab.staged() == []
+
+
+def test_what_is_compiled_once_is_loaded_by_every_later_start(lab: Lab) -> None:
+    """A prime compiles, asks once and publishes; starts load that, wherever they unpack it."""
+    code, events = lab.run("prime")
+    assert (code, lab.done()) == (0, ["compiles", "asked /v1/completions"])
+    assert [event["event"] for event in events] == [
+        "engine-starting",
+        "engine-ready",
+        "engine-ended",
+        "primed",
+    ]
+    assert events[-1]["how"] == "made"
+    assert all("time" in event for event in events)
+    assert Path(events[-1]["path"]) in lab.published()
+    assert not (lab.folder / "into").exists()
+    for into in ("into", "into", "elsewhere"):
+        _, events = lab.run("start", into=into)
+        assert [event["event"] for event in events[:2]] == ["unpacked", "engine-starting"]
+        assert lab.done() == ["loaded whole"]
+    assert {path.name for path in (lab.folder / "into/vllm").iterdir()} == {
+        "asked",
+        "torch_compile_cache",
+    }
+
+
+def test_a_second_prime_starts_nothing(lab: Lab) -> None:
+    """What is there counts at once; a changed byte in it is made anew."""
+    lab.run("prime")
+    lab.done()
+    code, events = lab.run("prime")
+    assert (code, lab.done()) == (0, [])
+    assert [(event["event"], event["how"]) for event in events] == [("primed", "present")]
+
+    (folder,) = lab.published()
+    tar = folder / "caches.tar"
+    tar.chmod(0o644)
+    tar.write_bytes(tar.read_bytes().replace(b"whole", b"other"))
+    _, events = lab.run("start")
+    assert events[0]["event"] == "unprimed"
+    assert "is not what was published" in events[0]["reason"]
+    assert lab.done() == ["compiles"]
+    code, events = lab.run("prime", into="other")
+    assert (code, events[-1]["how"]) == (0, "made")
+    lab.done()
+    assert lab.run("start")[1][0]["event"] == "unpacked"
+    assert lab.done() == ["loaded whole"]
+
+
+def test_another_command_line_is_primed_for_itself(lab: Lab) -> None:
+    """A start with other arguments compiles, and says which differ; both have their place."""
+    lab.run("prime")
+    lab.done()
+    _, events = lab.run("start", "--dtype", "float16")
+    assert (events[0]["event"], events[0]["reason"]) == ("unprimed", "primed with other args")
+    assert lab.done() == ["compiles"]
+    assert lab.run("prime", "--dtype", "float16")[0] == 0
+    assert len(lab.published()) == 2
+
+
+def test_two_primes_at_once_publish_one(lab: Lab) -> None:
+    """Both compile, the first one's stays, and both end well."""
+    both = [lab.begin("prime", into=into, SLOW="1") for into in ("one", "two")]
+    outcomes = [
+        json.loads(prime.communicate(timeout=_PATIENT)[0].splitlines()[-1]) for prime in both
+    ]
+    assert [prime.returncode for prime in both] == [0, 0]
+    assert sorted(outcome["how"] for outcome in outcomes) == ["made", "present"]
+    assert lab.done().count("compiles") == 2
+    assert len(lab.published()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_prime_that_is_ended_publishes_nothing(lab: Lab, number: int) -> None:
+    """Its engine goes with it, and the next prime makes everything."""
+    prime = lab.begin("prime", SLOW="600")
+    deadline = time.monotonic() + _PATIENT
+    while not lab.did.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    prime.send_signal(number)
+    prime.communicate(timeout=_PATIENT)
+    assert prime.returncode == (143 if number == signal.SIGTERM else -number)
+    assert lab.published() == []
+    lab.done()
+    code, events = lab.run("prime")
+    assert (code, events[-1]["how"]) == (0, "made")
+    assert lab.done()[0] == "compiles"
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [
+        ({"CRASH": "1"}, 20, "the engine ended with exit code 9 before"),
+        ({"SLOW": "600", "timeout": 1}, 16, "the engine was not ready after 1 seconds"),
+        ({"ANSWER": "500"}, 20, "the engine did not answer http://127.0.0.1:"),
+    ],
+)
+def test_an_engine_that_fails_publishes_nothing(
+    lab: Lab, how: dict[str, Any], code: int, words: str
+) -> None:
+    """It crashed, took too long or did not answer: the last line says which, and the exit code."""
+    found, events = lab.run("prime", **how)
+    assert found == code
+    assert events[-1]["event"] == "error"
+    assert words in events[-1]["message"]
+    assert lab.published() == []
+    assert not (lab.folder / "into").exists()
+
+
+@pytest.mark.parametrize("closed", ["derived", "staging"])
+def test_a_shelf_that_may_not_be_written_is_told_at_once(lab: Lab, closed: str) -> None:
+    """The engine need not compile for it."""
+    folder = Path(lab.shelf.path, closed)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o555)
+    code, events = lab.run("prime")
+    folder.chmod(0o755)
+    assert (code, lab.done()) == (13, [])
+    assert "may not write" in events[-1]["message"]
+
+
+def test_a_program_that_is_no_python_cannot_be_primed(lab: Lab) -> None:
+    """Nobody can say what its caches would fit."""
+    path = lab.folder / "spec.json"
+    derived = {"folder": "/x", "snapshot": f"org/name@{lab.snapshot.id}", "into": "/nowhere/into"}
+    spec = {"shelf": lab.shelf.path, "derived": derived, "health": "http://127.0.0.1:9/health"}
+    path.write_text(json.dumps({**spec, "timeout": 5}))
+    argv = [sys.executable, "-I", "-S", str(CORE), "prime", str(path), "--", "sleep", "9"]
+    run = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 2
+    assert "is no Python" in run.stdout
