@@ -30,6 +30,11 @@ def _(event: events.PullEvent) -> tuple[str, Event]:
     return event.model, event.event
 
 
+@told_by.register
+def _(event: events.PrimeEvent) -> tuple[str, Event]:
+    return event.server, event.event
+
+
 @sentence.register
 def _(event: events.Connected) -> str:
     return f"{event.server} (context {event.context}), namespace {event.namespace}"
@@ -85,6 +90,28 @@ def _(event: events.PullEvent) -> str:
 @sentence.register
 def _(event: events.PullTrouble) -> str:
     return f"{event.model}: {event.reason}; the Job tries again"
+
+
+@sentence.register
+def _(event: events.PrimeStarted) -> str:
+    what = {
+        "created": "started",
+        "replaced": "runs again",
+        "attached": "runs already",
+        "present": "is complete: primed before",
+    }[event.how]
+    return f"{event.server}: Job {event.job} {what}"
+
+
+@sentence.register
+def _(event: events.PrimeEvent) -> str:
+    text = sentence(event.event)
+    return f"{event.server}: {text}" if text else ""
+
+
+@sentence.register
+def _(event: events.PrimeTrouble) -> str:
+    return f"{event.server}: {event.reason}; the Job tries again"
 
 
 @sentence.register

@@ -108,6 +108,41 @@ class PullTrouble(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PrimeStarted(Event):
+    """A server is primed by a Job.
+
+    Attributes:
+        how: `created`, `replaced` (one that had failed, or that shall look again), `attached`, or
+            `present`: it is complete, and nothing was started.
+    """
+
+    server: str
+    job: str
+    how: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrimeEvent(Event):
+    """What the Job that primes a server tells; in JSON the event itself, with the server."""
+
+    server: str
+    event: Event
+
+    def to_json(self) -> dict[str, Any]:
+        """The event told, as one JSON object with `server`."""
+        return {**self.event.to_json(), "server": self.server}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrimeTrouble(Event):
+    """A pod of the Job that primes a server ended with an error; the Job may try again."""
+
+    server: str
+    pod: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PodPhased(Event):
     """A pod went on by a step.
 

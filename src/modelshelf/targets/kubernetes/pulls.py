@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from modelshelf.config.file import ShelfConfig
 from modelshelf.core.errors import Error, NotWritableError, TargetError, TimedOutError
-from modelshelf.core.events import Published, Purged
+from modelshelf.core.events import Event, Primed, Published, Purged
 from modelshelf.kube.refusals import ExistsError
 from modelshelf.targets.kubernetes import applying, jobs, pods, why
-from modelshelf.targets.kubernetes.events import PullEvent, PullStarted, PullTrouble
+from modelshelf.targets.kubernetes.events import (
+    PrimeEvent,
+    PrimeStarted,
+    PrimeTrouble,
+    PullEvent,
+    PullStarted,
+    PullTrouble,
+)
 from modelshelf.targets.kubernetes.reading import Line, Readers
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
 from modelshelf.targets.lines import event_of
@@ -23,7 +31,30 @@ _BEGIN = 900.0  # seconds until a Job's container must have begun; its image may
 _KEPT_LINES = 8  # that were no JSON, for the error of a Job whose pod told of none
 
 
-def run(site: Site, wanted: Mapping[str, Object]) -> None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """What some Jobs do, and how it is told.
+
+    Attributes:
+        noun: What each is for.
+        started: A Job runs.
+        event: What its pod tells.
+        trouble: How one of its pods ended that may not be the last.
+        outcomes: What its pod tells when it has done what it should.
+    """
+
+    noun: str
+    started: type[PullStarted | PrimeStarted]
+    event: type[PullEvent | PrimeEvent]
+    trouble: type[PullTrouble | PrimeTrouble]
+    outcomes: tuple[type[Event], ...]
+
+
+PULL = Work("model", PullStarted, PullEvent, PullTrouble, (Published, Purged))
+PRIME = Work("server", PrimeStarted, PrimeEvent, PrimeTrouble, (Primed,))
+
+
+def run(site: Site, wanted: Mapping[str, Object], work: Work = PULL) -> None:
     """Run a Job for each model, and wait until all are complete.
 
     A finished Job of the same name is replaced, since running it is how the share is looked at; a
@@ -31,15 +62,16 @@ def run(site: Site, wanted: Mapping[str, Object]) -> None:
 
     Args:
         site: Where.
-        wanted: Model → its Job.
+        wanted: Model, or server → its Job.
+        work: What the Jobs do.
 
     Raises:
         Error: A Job failed: of the kind that its pod told of, else `TargetError`.
     """
-    for model, job in wanted.items():
-        _start(site, model, job)
+    for name, job in wanted.items():
+        _start(site, name, job, work)
     following = {
-        job["metadata"]["name"]: _Following(site, model, job) for model, job in wanted.items()
+        job["metadata"]["name"]: _Following(site, name, job, work) for name, job in wanted.items()
     }
     while following:
         found = {job["metadata"]["name"]: job for job in _list(site, "Job")}
@@ -72,7 +104,7 @@ def _list(site: Site, kind: str) -> list[Object]:
     return site.cluster.list(kind, site.namespace, names.of_file(site.config))
 
 
-def _start(site: Site, model: str, job: Object) -> None:
+def _start(site: Site, name: str, job: Object, work: Work) -> None:
     key = names.key(job)
     live = applying.until_alive(site, key)
     if live is not None and not applying.ours(live, site.config):
@@ -80,7 +112,7 @@ def _start(site: Site, model: str, job: Object) -> None:
     how = "created"
     if live is not None:
         if jobs.state(live) == "running":
-            site.tell(PullStarted(model, key.name, "attached"))
+            site.tell(work.started(name, key.name, "attached"))
             return
         site.cluster.delete(key.kind, key.name, key.namespace, wait=True)
         how = "replaced"
@@ -88,19 +120,20 @@ def _start(site: Site, model: str, job: Object) -> None:
         site.cluster.create(job)
     except ExistsError:  # another `up` was faster
         how = "attached"
-    site.tell(PullStarted(model, key.name, how))
+    site.tell(work.started(name, key.name, how))
 
 
 class _Following:
     """One Job, from one look to the next."""
 
-    def __init__(self, site: Site, model: str, job: Object) -> None:
+    def __init__(self, site: Site, what: str, job: Object, work: Work) -> None:
         self._site = site
-        self._model = model
+        self._what = what
+        self._work = work
         self._name = job["metadata"]["name"]
         self._readers = Readers(site.cluster, site.namespace)
         self._told = Told(site.tell)
-        self._published = False
+        self._told_outcome = False
         self._other: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         limit = site.timeouts.pull
         self._end = None if limit is None else Deadline(site.pace, limit)
@@ -110,7 +143,7 @@ class _Following:
         """Look once, and tell what is new; whether the Job is complete."""
         if job is None:
             raise TargetError(
-                f"Job {self._name} was deleted while it worked on {self._model}",
+                f"Job {self._name} was deleted while it worked on {self._what}",
                 hint="run the same command again",
             )
         mine = jobs.pods_of(job, every)
@@ -130,9 +163,9 @@ class _Following:
     def _read(self, pod: Object) -> None:
         name = pod["metadata"]["name"]
         if not jobs.has_log(pod):
-            pods.tell_phase(self._site, self._told, self._model, pod)
+            pods.tell_phase(self._site, self._told, self._what, pod)
         elif not (jobs.ended(pod) and self._readers.ended(name)):
-            self._readers.read(self._model, name)
+            self._readers.read(self._what, name)
 
     def _pass_on(self) -> None:
         for line in self._readers.lines():
@@ -142,10 +175,11 @@ class _Following:
         told = jobs.said(line.text)
         if told.get("event") == "error":
             if told.get("exit_code") not in FINAL_EXIT_CODES:
-                self._site.tell(PullTrouble(self._model, line.pod, str(told.get("message", ""))))
+                reason = str(told.get("message", ""))
+                self._site.tell(self._work.trouble(self._what, line.pod, reason))
         elif event := event_of(told):
-            self._published |= isinstance(event, Published | Purged)
-            self._site.tell(PullEvent(self._model, event))
+            self._told_outcome |= isinstance(event, self._work.outcomes)
+            self._site.tell(self._work.event(self._what, event))
         elif not told:
             self._other.append(line.text)
 
@@ -159,29 +193,29 @@ class _Following:
             waiting = waiting or why.fetching(mine)
             kind = TargetError if waiting else TimedOutError
             raise kind(
-                f"{self._model}: Job {self._name} did not come further in {over.seconds:g} s"
+                f"{self._what}: Job {self._name} did not come further in {over.seconds:g} s"
                 + (f": {waiting}" if waiting else ""),
                 hint="the Job goes on in the cluster; the same command joins it",
             )
 
     def _error(self, job: Object, mine: Sequence[Object]) -> Error:
         for pod in reversed(mine):
-            if error := jobs.typed_error(f"model {self._model}", jobs.outcome(pod)):
+            if error := jobs.typed_error(f"{self._work.noun} {self._what}", jobs.outcome(pod)):
                 if isinstance(error, NotWritableError):
                     error.hint = cure(self._site.config.shelf)
                 return error
         last = next((text for pod in reversed(mine) if (text := why.end(pod))), "")
         return TargetError(
-            f"Job {self._name} for {self._model} failed: {jobs.failure(job)}"
+            f"Job {self._name} for {self._what} failed: {jobs.failure(job)}"
             + (f"; {last}" if last else ""),
             hint="\n  ".join(self._other) or "the next `up` starts it again where it stopped",
         )
 
     def _tell_outcome(self, mine: Sequence[Object]) -> None:
         """Tell how it ended, if its log could not be read to the end."""
-        if self._published:
+        if self._told_outcome:
             return
         for pod in reversed(mine):
             if event := event_of(jobs.outcome(pod)):
-                self._site.tell(PullEvent(self._model, event))
+                self._site.tell(self._work.event(self._what, event))
                 return

@@ -1,0 +1,84 @@
+"""Prime servers: Jobs in which engines compile once, for every later start."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+
+from modelshelf.targets.kubernetes import applying, jobs, pulls
+from modelshelf.targets.kubernetes.events import PrimeStarted
+from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.render import names
+from modelshelf.targets.render.names import Object
+from modelshelf.targets.render.plan import Rendered
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settled:
+    """What is to be done about the servers that shall be primed.
+
+    Attributes:
+        objects: Server → its objects, of those whose Job is to run.
+        kept: Server → its Job, of those that have one which is complete.
+    """
+
+    objects: Mapping[str, list[Object]]
+    kept: Mapping[str, Object]
+
+
+def settle(
+    site: Site, primes: Mapping[str, list[Object]], again: Collection[str] = ()
+) -> Settled:
+    """Decide which servers are primed by a Job that runs.
+
+    Unlike a pull's, a complete Job is not run again to look at the shelf: it would ask for a GPU
+    that the server has. Neither is one that differs in the map of our code alone. A start that
+    finds nothing on the shelf compiles by itself.
+
+    Args:
+        site: Where.
+        primes: Server → its objects, as the file has them.
+        again: Servers that are primed even so.
+    """
+    if not primes:
+        return Settled({}, {})
+    labels = {**names.of_file(site.config), names.COMPONENT: names.PRIME}
+    live = site.cluster.list("Job", site.namespace, labels)
+    kept = {}
+    for server, objects in primes.items():
+        complete = next((job for job in live if _same(job, job_of(objects))), None)
+        if complete is not None and server not in again:
+            kept[server] = complete
+    rest = {server: objects for server, objects in primes.items() if server not in kept}
+    return Settled(rest, kept)
+
+
+def job_of(objects: Collection[Object]) -> Object:
+    """The Job among the objects by which a server is primed."""
+    return next(obj for obj in objects if obj["kind"] == "Job")
+
+
+def _same(live: Object, wanted: Object) -> bool:
+    """Whether a Job did what another would do, whatever our code in it."""
+    hashes = {job["metadata"].get("annotations", {}).get(names.TEMPLATE) for job in (live, wanted)}
+    return jobs.state(live) == "complete" and len(hashes) == 1
+
+
+def run(site: Site, rendered: Rendered, settled: Settled, *, force: bool = False) -> None:
+    """Run the Jobs, and wait until all are complete.
+
+    Raises:
+        Error: One failed, of the kind that its pod told of; servers are as they were.
+    """
+    for server, job in settled.kept.items():
+        site.tell(PrimeStarted(server, job["metadata"]["name"], "present"))
+    if not settled.objects:
+        return
+    for obj in rendered.prime_code:
+        applying.apply(site, obj, force=force)
+    for objects in settled.objects.values():
+        for obj in objects:
+            if obj["kind"] != "Job":
+                applying.apply(site, obj, force=force)
+    wanted = {server: job_of(objects) for server, objects in settled.objects.items()}
+    pulls.run(site, wanted, pulls.PRIME)
