@@ -59,7 +59,7 @@ def _findings(example: Path) -> dict[str, list[str]]:
     rendered = render(load(example / "modelshelf.yaml"), lock.read(example / "modelshelf.lock"))
     score = subprocess.run(
         [program, "score", "--output-format=json", "--output-version=v2", "-"],
-        input=to_yaml([*rendered.pull_folder(), *rendered.serve_folder()]),
+        input=to_yaml(rendered.in_order()),
         capture_output=True,
         text=True,
         check=False,

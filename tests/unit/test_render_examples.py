@@ -38,7 +38,7 @@ every_example = pytest.mark.parametrize("example", _GOLDEN.EXAMPLES, ids=lambda 
 
 def _objects(example: Path) -> list[Object]:
     rendered = render(load(example / "modelshelf.yaml"), lock.read(example / "modelshelf.lock"))
-    return [*rendered.pull_folder(), *rendered.serve_folder()]
+    return rendered.in_order()
 
 
 @every_example

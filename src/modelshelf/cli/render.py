@@ -50,7 +50,7 @@ def render(
             run.output.note(sentence)
     rendered = plan(opened.config, opened.lock)
     if folder is None:
-        objects = [*rendered.pull_folder(), *rendered.serve_folder()]
+        objects = rendered.in_order()
         run.output.document(objects)
         run.output.data(to_yaml(objects).rstrip("\n"))
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from modelshelf.config.lock import Lock
 from modelshelf.kube.refusals import ForbiddenError, MissingError
-from modelshelf.targets.kubernetes import applying, prune, servers
+from modelshelf.targets.kubernetes import applying, primes, prune, servers
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.kubernetes.up import wanted_keys
 from modelshelf.targets.render import names
@@ -45,23 +45,27 @@ def diff(site: Site, lock: Lock) -> list[Change]:
     rendered = render(site.config, lock.only(site.config.models))
     hidden, namespace = _namespace(site)
     if namespace is None and not hidden:
-        return [_created(obj) for obj in _every(rendered, rendered.servers)]
+        return [_created(obj) for obj in _every(rendered, rendered.primes, rendered.servers)]
     prepared = servers.prepare(site, rendered.servers, refresh=False)
+    settled = primes.settle(site, rendered.primes)
     changes = []
-    for obj in _every(rendered, prepared.objects):
+    for obj in _every(rendered, settled.objects, prepared.objects):
         if obj["kind"] == "Namespace" and not _is_ours(site, namespace):
             continue
         unused = obj in rendered.code[1:] and obj["metadata"]["name"] not in prepared.maps
         if not unused and (change := _change(site, obj)):
             changes.append(change)
-    gone = prune.left_over(site, wanted_keys(rendered, prepared))
+    gone = prune.left_over(site, wanted_keys(rendered, prepared, settled))
     removed = (Change(obj["kind"], obj["metadata"]["name"], "removed") for obj in gone)
     return [*changes, *removed]
 
 
-def _every(rendered: Rendered, parts: Mapping[str, list[Object]]) -> Iterator[Object]:
+def _every(rendered: Rendered, *parts: Mapping[str, list[Object]]) -> Iterator[Object]:
+    """Of servers and what primes them, what will be there."""
     yield from (rendered.namespace, *rendered.storage, *rendered.code)
-    for objects in (*rendered.pulls.values(), *parts.values()):
+    if parts[0]:
+        yield from rendered.prime_code
+    for objects in (each for part in (rendered.pulls, *parts) for each in part.values()):
         yield from objects
 
 

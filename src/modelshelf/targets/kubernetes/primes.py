@@ -11,6 +11,7 @@ from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.render import names
 from modelshelf.targets.render.names import Object
 from modelshelf.targets.render.plan import Rendered
+from modelshelf.targets.render.priming import job_of, same_work
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,9 +27,7 @@ class Settled:
     kept: Mapping[str, Object]
 
 
-def settle(
-    site: Site, primes: Mapping[str, list[Object]], again: Collection[str] = ()
-) -> Settled:
+def settle(site: Site, primes: Mapping[str, list[Object]], again: Collection[str] = ()) -> Settled:
     """Decide which servers are primed by a Job that runs.
 
     Unlike a pull's, a complete Job is not run again to look at the shelf: it would ask for a GPU
@@ -44,24 +43,14 @@ def settle(
         return Settled({}, {})
     labels = {**names.of_file(site.config), names.COMPONENT: names.PRIME}
     live = site.cluster.list("Job", site.namespace, labels)
+    done = [job for job in live if jobs.state(job) == "complete"]
     kept = {}
     for server, objects in primes.items():
-        complete = next((job for job in live if _same(job, job_of(objects))), None)
+        complete = next((job for job in done if same_work(job, job_of(objects))), None)
         if complete is not None and server not in again:
             kept[server] = complete
     rest = {server: objects for server, objects in primes.items() if server not in kept}
     return Settled(rest, kept)
-
-
-def job_of(objects: Collection[Object]) -> Object:
-    """The Job among the objects by which a server is primed."""
-    return next(obj for obj in objects if obj["kind"] == "Job")
-
-
-def _same(live: Object, wanted: Object) -> bool:
-    """Whether a Job did what another would do, whatever our code in it."""
-    hashes = {job["metadata"].get("annotations", {}).get(names.TEMPLATE) for job in (live, wanted)}
-    return jobs.state(live) == "complete" and len(hashes) == 1
 
 
 def run(site: Site, rendered: Rendered, settled: Settled, *, force: bool = False) -> None:

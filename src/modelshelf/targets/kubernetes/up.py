@@ -11,6 +11,7 @@ from modelshelf.targets.kubernetes import (
     applying,
     ask,
     hub_token,
+    primes,
     prune,
     pulls,
     ready,
@@ -18,6 +19,7 @@ from modelshelf.targets.kubernetes import (
     volumes,
 )
 from modelshelf.targets.kubernetes.events import Applied, Connected, Done, TakenBack
+from modelshelf.targets.kubernetes.primes import Settled
 from modelshelf.targets.kubernetes.servers import Prepared
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.render import names
@@ -53,8 +55,8 @@ class Report:
 def up(site: Site, lock: Lock, options: Options) -> Report:
     """Bring a cluster to what the file and the lock say; interrupted, the next run goes on.
 
-    Storage and tokens come first, then the pulls of all models, and servers only once their models
-    are there: a server that changes before would wait with a GPU in its hands.
+    Storage and tokens come first, then the pulls of all models, then what primes servers, and
+    servers only then: one that changes before would wait with a GPU in its hands.
 
     Args:
         site: The file, the cluster, who is told, and how long it waits.
@@ -65,7 +67,7 @@ def up(site: Site, lock: Lock, options: Options) -> Report:
         UsageError: The file asks for what cannot be; nothing was done.
         NoSpaceError: A model is larger than the share; nothing was done.
         TargetError: The cluster refused, or did not get ready; the message has its reason.
-        Error: A pull failed, of the kind that its pod told of.
+        Error: A Job failed, of the kind that its pod told of.
     """
     counting = _Counting(site.tell)
     site = dataclasses.replace(site, tell=counting.tell)
@@ -80,9 +82,11 @@ def up(site: Site, lock: Lock, options: Options) -> Report:
     volumes.apply_storage(site, rendered.storage, lock, force=force)
     servers.warn_of_missing_gpus(site, rendered.servers)
     pull(site, rendered, force=force)
+    settled = primes.settle(site, rendered.primes)
+    primes.run(site, rendered, settled, force=force)
     prepared = servers.prepare(site, rendered.servers, refresh=options.refresh_code)
     servers.apply_servers(site, prepared, rendered.code[1:], force=force)
-    prune.prune(site, wanted_keys(rendered, prepared))
+    prune.prune(site, wanted_keys(rendered, prepared, settled))
     serving = [server for server in prepared.objects if prepared.replicas(server)]
     ready.until_ready(site, prepared.objects)
     for server in serving if options.ask else ():
@@ -115,10 +119,15 @@ def pull(site: Site, rendered: Rendered, *, force: bool = False) -> None:
     pulls.run(site, jobs)
 
 
-def wanted_keys(rendered: Rendered, prepared: Prepared) -> frozenset[Key]:
-    """All that shall be there; what kept Deployments mount counts as named by their ReplicaSets."""
-    objects = [rendered.namespace, *rendered.storage, *rendered.code]
-    for parts in (*rendered.pulls.values(), *prepared.objects.values()):
+def wanted_keys(rendered: Rendered, prepared: Prepared, settled: Settled) -> frozenset[Key]:
+    """All that shall be there; what kept Deployments and Jobs mount counts as named by them."""
+    objects = [rendered.namespace, *rendered.storage, *rendered.code, *rendered.prime_code]
+    objects += settled.kept.values()
+    for parts in (
+        *rendered.pulls.values(),
+        *settled.objects.values(),
+        *prepared.objects.values(),
+    ):
         objects += parts
     namespace = rendered.namespace["metadata"]["name"]
     mounted = {Key("ConfigMap", namespace, name) for name in prepared.maps}

@@ -14,9 +14,9 @@ from modelshelf.config.file import Config
 from modelshelf.core.errors import UsageError
 from modelshelf.targets.render.names import CODE, MANAGER, NAME, Object, fitted, labels, short_hash
 
-Verb = Literal["pull", "gate", "start", "drain", "purge"]
+Verb = Literal["pull", "gate", "prime", "start", "drain", "purge"]
 """What a container does: a verb of `core/__main__.py`."""
-Which = Literal["pull", "gate", "start", "purge"]
+Which = Literal["pull", "gate", "prime", "start", "purge"]
 """Whose map of code it is: that of a kind of pods, named by its first or its main verb."""
 
 OF_SERVERS: tuple[Which, ...] = ("gate", "start")
@@ -35,6 +35,7 @@ _PACKAGE = "modelshelf.core"
 _VERBS: Mapping[Which, tuple[Verb, ...]] = {
     "pull": ("pull",),
     "gate": ("gate",),
+    "prime": ("gate", "prime"),
     "start": ("gate", "start", "drain"),
     "purge": ("purge",),
 }

@@ -28,7 +28,7 @@ BYTES = "modelshelf.dev/bytes"
 REPLICAS = "modelshelf.dev/replicas"  # the number that the file has
 TEMPLATE = "modelshelf.dev/template"  # hash of a pod template without the name of its code map
 
-SHELF, PULL, SERVER, CODE = "shelf", "pull", "server", "code"
+SHELF, PULL, PRIME, SERVER, CODE = "shelf", "pull", "prime", "server", "code"
 
 _LONGEST = 63  # characters of a DNS label, and of a label's value
 
@@ -62,7 +62,7 @@ def labels(config: Config, component: str, name: str) -> dict[str, str]:
 
     Args:
         config: The file; objects of several files in one namespace are told apart by its name.
-        component: `SHELF`, `PULL`, `SERVER` or `CODE`.
+        component: `SHELF`, `PULL`, `PRIME`, `SERVER` or `CODE`.
         name: The key of the server or the model, or what else the object is for.
     """
     return {NAME: fitted(name), COMPONENT: component, **of_file(config)}

@@ -24,7 +24,7 @@ from modelshelf.targets.render.storage import claims
 
 GATE = "gate"  # the init container
 ENGINE = "engine"  # the container
-_SHELF, _SPEC, _SHM = "shelf", "spec", "shm"
+SHELF_VOLUME, _SPEC, _SHM = "shelf", "spec", "shm"
 # Measured: 15 MB and 0.1 s of a core. Ours, not the engine's: some clusters refuse GPUs here.
 _GATE_RESOURCES = {
     "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "16Mi"},
@@ -120,7 +120,7 @@ def _gate(parts: Parts) -> Object:
         "securityContext": restricted(read_only_root=True),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
-            {"name": _SHELF, "mountPath": SHELF_PATH, "readOnly": True},
+            {"name": SHELF_VOLUME, "mountPath": SHELF_PATH, "readOnly": True},
             *_code_mounts(),
         ],
     }
@@ -185,7 +185,7 @@ def _engine_mounts(parts: Parts) -> list[Object]:
     snapshot, container = parts.snapshot, parts.container
     mounts: list[Object] = [
         {
-            "name": _SHELF,
+            "name": SHELF_VOLUME,
             "mountPath": model_path(container.model),
             "subPath": snapshot_folder(snapshot.repo_id, snapshot.id),
             "readOnly": True,
@@ -196,7 +196,7 @@ def _engine_mounts(parts: Parts) -> list[Object]:
         mounts += _code_mounts()
     if parts.server.prime:
         mounts.append(
-            {"name": _SHELF, "mountPath": DERIVED_PATH, "subPath": DERIVED, "readOnly": True}
+            {"name": SHELF_VOLUME, "mountPath": DERIVED_PATH, "subPath": DERIVED, "readOnly": True}
         )
     if container.shm is not None:
         mounts.append({"name": _SHM, "mountPath": "/dev/shm"})  # noqa: S108 (of the container's own)
@@ -206,7 +206,7 @@ def _engine_mounts(parts: Parts) -> list[Object]:
 def _volumes(parts: Parts) -> list[Object]:
     claim = {"claimName": claims(parts.config).ro, "readOnly": True}
     volumes: list[Object] = [
-        {"name": _SHELF, "persistentVolumeClaim": claim},
+        {"name": SHELF_VOLUME, "persistentVolumeClaim": claim},
         {"name": CODE_VOLUME, "configMap": {"name": parts.code_map}},
         {"name": _SPEC, "configMap": {"name": parts.spec_map}},
     ]

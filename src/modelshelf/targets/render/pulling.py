@@ -1,4 +1,4 @@
-"""The Jobs that write to the shelf: one pull for each snapshot, and the purge. Pure.
+"""The Jobs of our own code alone: one pull for each snapshot, and the purge. Pure.
 
 A Job's template cannot change, so its name hashes all of it, our code's map included. A finished
 Job says nothing about the shelf: `up` replaces it by itself, which looks again.
@@ -64,12 +64,12 @@ def pull_objects(config: Config, model_key: str, locked: Locked) -> list[Object]
     if folder := config.models[model_key].from_:
         spec["from"] = f"{SHELF_PATH}/{folder}"
     spec_map = code.spec_map(config, PULL, model_key, {"pull": spec})
-    job = _job(
+    job = unnamed(
         config,
-        "pull",
         labels(config, PULL, model_key),
-        key(spec_map).name,
+        _pod(config, "pull", key(spec_map).name),
         config.pull.deadline or max(_LEAST_SECONDS, math.ceil(snapshot.size / _SLOW)),
+        _RETRIES,
     )
     about = {
         SNAPSHOT: f"{snapshot.repo_id}@{snapshot.id}",
@@ -77,7 +77,7 @@ def pull_objects(config: Config, model_key: str, locked: Locked) -> list[Object]
         COMMIT: snapshot.commit,
         BYTES: str(snapshot.size),
     }
-    return [spec_map, _named(job, f"pull-{model_key}", about)]
+    return [spec_map, named(job, f"pull-{model_key}", about)]
 
 
 def purge_objects(config: Config, repo_ids: tuple[str, ...]) -> list[Object]:
@@ -85,8 +85,9 @@ def purge_objects(config: Config, repo_ids: tuple[str, ...]) -> list[Object]:
     spec = {"shelf": SHELF_PATH, "repo_ids": sorted(repo_ids)}
     spec_map = code.spec_map(config, SHELF, config.name, {"purge": spec})
     own = labels(config, SHELF, config.name)
-    job = _job(config, "purge", own, key(spec_map).name, config.pull.deadline or _LEAST_SECONDS)
-    return [code.code_map(config, "purge"), spec_map, _named(job, f"purge-{config.name}", {})]
+    pod = _pod(config, "purge", key(spec_map).name)
+    job = unnamed(config, own, pod, config.pull.deadline or _LEAST_SECONDS, _RETRIES)
+    return [code.code_map(config, "purge"), spec_map, named(job, f"purge-{config.name}", {})]
 
 
 def token_secret(config: Config, token: str) -> Object:
@@ -109,20 +110,30 @@ def token_secret_name(config: Config) -> str:
     return fitted(config.name, "hub-token")
 
 
-def _named(job: Object, prefix: str, annotations: dict[str, str]) -> Object:
+def named(job: Object, prefix: str, annotations: dict[str, str]) -> Object:
+    """A Job whose name changes with all of it."""
     metadata = job["metadata"]
     name = fitted(prefix, short_hash(job["spec"]))
     own = {"name": name, **metadata}
     return job | {"metadata": own | ({"annotations": annotations} if annotations else {})}
 
 
-def _job(config: Config, verb: Verb, own: dict[str, str], spec_map: str, seconds: int) -> Object:
+def unnamed(config: Config, own: dict[str, str], pod: Object, seconds: int, retries: int) -> Object:
+    """A Job for `named`.
+
+    Args:
+        config: The file.
+        own: Its labels.
+        pod: The spec of its pod, whose one container runs our code.
+        seconds: How long it may take with all of its tries.
+        retries: How often it is tried again.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"namespace": config.namespace, "labels": own},
         "spec": {
-            "backoffLimit": _RETRIES,
+            "backoffLimit": retries,
             "activeDeadlineSeconds": seconds,
             # The only value that goes with a failure policy. No two writers at a time, either.
             "podReplacementPolicy": "Failed",
@@ -136,14 +147,14 @@ def _job(config: Config, verb: Verb, own: dict[str, str], spec_map: str, seconds
                     {
                         "action": "FailJob",
                         "onExitCodes": {
-                            "containerName": verb,
+                            "containerName": pod["containers"][0]["name"],
                             "operator": "In",
                             "values": list(FINAL_EXIT_CODES),
                         },
                     },
                 ]
             },
-            "template": {"metadata": {"labels": dict(own)}, "spec": _pod(config, verb, spec_map)},
+            "template": {"metadata": {"labels": dict(own)}, "spec": pod},
         },
     }
 

@@ -66,8 +66,7 @@ def server_objects(
         UsageError: Its engine cannot serve these files, or not as it is configured.
     """
     server, snapshot = config.servers[server_key], locked.snapshot
-    start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
-    container = _container(config, server_key, snapshot, start)
+    container, start = container_of(config, server_key, snapshot)
     told = specs(server, snapshot, container)
     spec = code.spec_map(config, SERVER, server_key, told)
     code_map = code_maps["gate" if container.start is None else "start"]
@@ -92,12 +91,18 @@ def _metadata(config: Config, server_key: str) -> Object:
     }
 
 
-def _container(config: Config, server_key: str, snapshot: Snapshot, start: int) -> Container:
+def container_of(config: Config, server_key: str, snapshot: Snapshot) -> tuple[Container, int]:
+    """The container that serves a snapshot, and the seconds that it may take to load.
+
+    Raises:
+        UsageError: The engine cannot serve these files, or not as it is configured.
+    """
     server = config.servers[server_key]
+    start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
     name = server.name or server_key
     options = PodOptions(model_path(name), name, start, config.images, config.registry)
     try:
-        return POD_ENGINES[server.engine].pod(snapshot, server, options)
+        return POD_ENGINES[server.engine].pod(snapshot, server, options), start
     except UsageError as error:
         raise UsageError(f"servers.{server_key}: {error}", hint=error.hint) from error
 

@@ -21,13 +21,7 @@ _QUIET = 2  # seconds without a request under way after which a pod that is to s
 
 def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Mapping[Verb, Object]:
     """Verb → its spec, for the verbs that run in a server's pods."""
-    # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
-    # published, and by what, is the shelf's to say.
-    gate: Object = {
-        "shelf": SHELF_PATH,
-        "snapshot": replace(snapshot, created=0.0, tool="").to_json(),
-        "timeout": _GATE_SECONDS,
-    }
+    gate = _gate_spec(snapshot)
     if container.start is None:
         return {"gate": gate}
     drain = container.drain
@@ -42,6 +36,35 @@ def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Map
             "most": drain.most,
         },
     }
+
+
+def _gate_spec(snapshot: Snapshot) -> Object:
+    # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
+    # published, and by what, is the shelf's to say.
+    return {
+        "shelf": SHELF_PATH,
+        "snapshot": replace(snapshot, created=0.0, tool="").to_json(),
+        "timeout": _GATE_SECONDS,
+    }
+
+
+def prime_specs(
+    server: ServerConfig, snapshot: Snapshot, container: Container, seconds: int
+) -> Mapping[Verb, Object]:
+    """Verb → its spec, for the verbs that run in the Job that primes a server."""
+    told = start_spec(server, snapshot, container)
+    fast: Object = {"fast": told["fast"]} if "fast" in told else {}
+    url = f"http://127.0.0.1:{container.port}/v1/completions"
+    body = {"model": container.model, "prompt": "1 2 3", "max_tokens": 4}
+    prime: Object = {
+        "shelf": SHELF_PATH,
+        "derived": derived(snapshot, container, f"{SHELF_PATH}/{DERIVED}"),
+        "health": told["health"],
+        "timeout": seconds,
+        **fast,
+        "ask": {"url": url, "body": body},
+    }
+    return {"prime": prime, "gate": _gate_spec(snapshot)}
 
 
 def start_spec(server: ServerConfig, snapshot: Snapshot, container: Container) -> Object:

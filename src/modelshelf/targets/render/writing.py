@@ -11,14 +11,15 @@ from modelshelf.targets.render.documents import from_yaml, to_yaml
 from modelshelf.targets.render.keeping import deployment_of
 from modelshelf.targets.render.names import PART_OF, Object, key
 from modelshelf.targets.render.plan import Rendered, in_wave
+from modelshelf.targets.render.priming import job_of, same_work
 
 _OURS = "# Written by `modelshelf render`"
 _HEADER = f"{_OURS}, which rewrites and removes it. Change modelshelf.yaml instead.\n"
 # Not .yaml: kubectl and Argo CD would apply it.
 FLUX_FILE = "flux.yaml.example"
 _FLUX_HEADER = f"""{_HEADER}#
-# Two Flux Kustomizations as an example: `serve` waits until every pull is done. Copy them to where
-# yours are, with your GitRepository's name and this folder's path in it.
+# Flux Kustomizations as an example: each waits until all of the one before is done. Copy them to
+# where yours are, with your GitRepository's name and this folder's path in it.
 """
 _SPARE_SECONDS = 600  # for what comes before and after the work that has a deadline
 
@@ -87,25 +88,33 @@ def files(
     kept = _with_kept_code(rendered, old, refresh_code=refresh_code)
     texts = {
         path: _HEADER + to_yaml(in_wave(wave, obj) for obj in objects)
-        for wave, folder in enumerate((_pull_files(kept), _serve_files(kept)))
+        for wave, folder in enumerate(_folders(kept).values())
         for path, objects in folder.items()
         if objects
     }
-    texts |= {path: old[path] for path in map(_map_path, _named_maps(kept)) if path not in texts}
+    named = (*map(_map_path, _named_maps(kept)), *map(_prime_map_path, _named_by_primes(kept)))
+    texts |= {path: old[path] for path in named if path not in texts}
     return texts | {FLUX_FILE: _FLUX_HEADER + to_yaml(flux_example(kept))}
 
 
 def flux_example(rendered: Rendered) -> list[Object]:
-    """Two Flux Kustomizations, of which the second waits for the first."""
+    """Flux Kustomizations, of which each waits for the one before."""
     name = rendered.namespace["metadata"]["labels"][PART_OF]
-    jobs = [obj for objects in rendered.pulls.values() for obj in objects if obj["kind"] == "Job"]
-    deployments = map(deployment_of, rendered.servers.values())
-    pull_seconds = max((job["spec"]["activeDeadlineSeconds"] for job in jobs), default=0)
-    serve_seconds = max((one["spec"]["progressDeadlineSeconds"] for one in deployments), default=0)
-    pull = _kustomization(f"{name}-pull", "pull", pull_seconds)
-    serve = _kustomization(f"{name}-serve", "serve", serve_seconds)
-    serve["spec"]["dependsOn"] = [{"name": f"{name}-pull"}]
-    return [pull, serve]
+    made: list[Object] = []
+    for folder, files in _folders(rendered).items():
+        every = (obj for objects in files.values() for obj in objects)
+        one = _kustomization(f"{name}-{folder}", folder, max(map(_deadline, every), default=0))
+        if made:
+            one["spec"]["dependsOn"] = [{"name": made[-1]["metadata"]["name"]}]
+        made.append(one)
+    return made
+
+
+def _deadline(obj: Object) -> int:
+    """Seconds that an object may take until it is as it should be."""
+    spec = obj.get("spec", {})
+    seconds: int = spec.get("activeDeadlineSeconds") or spec.get("progressDeadlineSeconds") or 0
+    return seconds
 
 
 def _kustomization(name: str, folder: str, seconds: int) -> Object:
@@ -122,6 +131,41 @@ def _kustomization(name: str, folder: str, seconds: int) -> Object:
             "timeout": f"{seconds + _SPARE_SECONDS}s",
         },
     }
+
+
+def _folders(rendered: Rendered) -> dict[str, dict[str, list[Object]]]:
+    """Folder → its files, in the order in which they are applied; the second may be left out."""
+    primes = _prime_files(rendered)
+    return {
+        "pull": _pull_files(rendered),
+        **({"prime": primes} if primes else {}),
+        "serve": _serve_files(rendered),
+    }
+
+
+def _prime_files(rendered: Rendered) -> dict[str, list[Object]]:
+    if not rendered.primes:
+        return {}
+    named = _named_by_primes(rendered)
+    maps = [obj for obj in rendered.prime_code if key(obj).name in named]
+    return {
+        **{_prime_map_path(key(obj).name): [obj] for obj in maps},
+        **{_prime_path(server): objects for server, objects in rendered.primes.items()},
+    }
+
+
+def _prime_map_path(name: str) -> str:
+    return f"prime/20-{name}.yaml"
+
+
+def _prime_path(server: str) -> str:
+    return f"prime/30-{server}.yaml"
+
+
+def _named_by_primes(rendered: Rendered) -> set[str]:
+    """The code maps that the Jobs name which prime servers."""
+    names = (serving.code_map_of(job_of(objects)) for objects in rendered.primes.values())
+    return {name for name in names if name is not None}
 
 
 def _pull_files(rendered: Rendered) -> dict[str, list[Object]]:
@@ -171,7 +215,21 @@ def _with_kept_code(rendered: Rendered, old: Mapping[str, str], *, refresh_code:
             server: [kept(server, obj) for obj in objects]
             for server, objects in rendered.servers.items()
         },
+        primes={
+            server: objects if refresh_code else _kept_prime(old, server, objects)
+            for server, objects in rendered.primes.items()
+        },
     )
+
+
+def _kept_prime(old: Mapping[str, str], server: str, objects: list[Object]) -> list[Object]:
+    """What primes a server as a folder has it, if our code in it is all that is new."""
+    before = from_yaml(old.get(_prime_path(server), ""))
+    for obj in before:
+        name = serving.code_map_of(obj) if obj["kind"] == "Job" else None
+        if name is not None and _prime_map_path(name) in old and same_work(obj, job_of(objects)):
+            return before
+    return objects
 
 
 def _live(old: Mapping[str, str], server: str) -> Object | None:
@@ -186,7 +244,7 @@ def _live(old: Mapping[str, str], server: str) -> Object | None:
 def _read(folder: str) -> dict[str, str]:
     """The files in which we write, theirs and ours: path → text."""
     texts = {}
-    for below in ("", "pull", "serve"):
+    for below in ("", "pull", "prime", "serve"):
         try:
             names = os.listdir(os.path.join(folder, below))
         except FileNotFoundError:
