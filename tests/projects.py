@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import yaml
 from hub import FileContent, Hub, Repo, safetensors
+from lab import vllm
 from models import FILE, REPO_ID, smollm2
 
 SERVER, MODEL = "smol", "smollm2"
@@ -27,6 +28,17 @@ TINY = {
     "parallel": 2,
     "drain": 5,
     "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}},
+}
+# Real vLLM on a node of two processors: the defaults are for models of gigabytes.
+VLLM = {
+    "model": MODEL,
+    "engine": "vllm",
+    "gpus": 0,
+    "contextLength": 512,
+    "args": ["--enforce-eager"],
+    "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+    "shm": "256Mi",
+    "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "6Gi"}},
 }
 
 
@@ -211,6 +223,12 @@ def add_tiny(hub: Hub, repo_id: str = TINY_ID, size: int = 3_000_000, seed: int 
 def add_smollm2(hub: Hub, repo_id: str = REPO_ID, note: bytes = b"") -> Repo:
     """Put the real model on a Hub; another note is another commit with the same weights."""
     return hub.add(repo_id, smollm2_files(note), lfs={FILE})
+
+
+def add_vllm(hub: Hub, repo_id: str = REPO_ID) -> Repo:
+    """Put the real model on a Hub in the form that vLLM loads."""
+    files = {path.name: FileContent(path) for path in vllm.model().iterdir()}
+    return hub.add(repo_id, files, lfs={WEIGHTS})
 
 
 def smollm2_files(note: bytes = b"") -> dict[str, Any]:

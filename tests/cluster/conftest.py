@@ -6,6 +6,7 @@ Run them by `python -m lab build && python -m lab run pytest tests/cluster`; see
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 import os
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 from hub import Hub
+from lab import vllm, vllm_image
 from lab.cluster import Cluster, one_node, why_not
-from projects import TINY_ID, TINY_MODEL, Project, add_smollm2, add_tiny
+from lab.parts import PartError
+from projects import SERVER, TINY_ID, TINY_MODEL, VLLM, Project, add_smollm2, add_tiny, add_vllm
 
 _NUMBERS = itertools.count(1)
 _OWNER = 1000
@@ -77,6 +80,25 @@ def kept(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
         share = {"hostPath": {"path": str(_folder(cluster, name))}}
         project = Project(tmp_path_factory.mktemp(name), cluster, name, hub, share)
         project.run("up")
+        yield project
+
+
+@pytest.fixture(scope="module")
+def vllm_project(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Project]:
+    """A project of one server of real vLLM, whose image has its Python from the node."""
+    if cluster.mount is None:
+        pytest.skip("somebody's own cluster has no vLLM of ours")
+    if reason := vllm.why_not():
+        pytest.skip(reason)
+    try:
+        cluster.mount(vllm_image.VLLM, vllm_image.packages())
+    except PartError as error:
+        pytest.skip(str(error))
+    with _named(cluster) as name, Hub(address=cluster.address) as hub:
+        add_vllm(hub)
+        share = {"hostPath": {"path": str(_folder(cluster, name))}}
+        project = Project(tmp_path_factory.mktemp(name), cluster, name, hub, share)
+        project.file["servers"] = {SERVER: copy.deepcopy(VLLM)}
         yield project
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import models
 
-from lab import binaries, cluster, containerd, control, images, machines, namespace
+from lab import binaries, cluster, containerd, control, images, machines, namespace, vllm_image
 from lab.parts import PartError, say
 from lab.processes import StartError
 
@@ -64,6 +64,7 @@ def _within(verb: str, rest: list[str]) -> int:
         return namespace.begin(rest)
     if verb == "bake":
         containerd.baked(images.images())
+        containerd.baked((*images.images(), vllm_image.image()))
         return 0
     if verb == "cluster-shell":
         return _shell()

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ class Cluster:
             somebody's own cluster.
         logs: The folder of each program's log; None likewise.
         user: Makes a kubeconfig for a user in groups; None likewise.
+        mount: Shows folders of the node, read-only, in every container of an image: which image,
+            and where → which folder; None likewise.
     """
 
     kubeconfig: Path
@@ -43,6 +45,7 @@ class Cluster:
     share: Path | None = None
     logs: Path | None = None
     user: Callable[[str, Sequence[str]], Path] | None = None
+    mount: Callable[[str, Mapping[str, Path]], None] | None = None
 
     @property
     def own(self) -> bool:
@@ -108,7 +111,7 @@ def one_node() -> Iterator[Cluster]:
     share = _FOLDER / "share"
     share.mkdir(parents=True)
     os.chown(share, _OWNER, _OWNER)
-    with control.Control(_FOLDER) as plane, node.Node(plane, _FOLDER / "node"):
+    with control.Control(_FOLDER) as plane, node.Node(plane, _FOLDER / "node") as running:
         yield Cluster(
             kubeconfig=plane.kubeconfig,
             address=control.ADDRESS,
@@ -116,6 +119,7 @@ def one_node() -> Iterator[Cluster]:
             share=share,
             logs=plane.logs,
             user=plane.kubeconfig_for,
+            mount=running.mount,
         )
 
 

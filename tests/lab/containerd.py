@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,6 +46,25 @@ discard_unpacked_layers = false
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 """
+_SHOWN = ("rbind", "ro", "nosuid", "nodev")
+# Before a runtime creates a container, that is a folder with a config.json:
+# https://github.com/opencontainers/runtime-spec/blob/main/bundle.md
+_RUNC = """\
+#!{python} -IS
+import json, os, sys
+argv = sys.argv[1:]
+if "--bundle" in argv:
+    path = os.path.join(argv[argv.index("--bundle") + 1], "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    with open("{table}") as file:
+        mounts = json.load(file).get(config["annotations"].get("io.kubernetes.cri.image-name"))
+    if mounts:
+        config["mounts"] += mounts
+        with open(path, "w") as file:
+            json.dump(config, file)
+os.execv("{runc}", ["runc", *argv])
+"""
 
 
 class Containerd:
@@ -66,6 +87,7 @@ class Containerd:
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "containerd.sock"
         self._env = environment(programs)
+        self._programs = programs
         plugins = control.tools().folder / "usr/lib/cni"
         config = folder / "containerd.toml"
         text = _CONFIG.format(folder=folder, pause=images.PAUSE, plugins=plugins)
@@ -75,6 +97,29 @@ class Containerd:
         program = control.tools().program("containerd")
         self.process = Process("containerd", [program, "--config", config], logs, self._env)
         self.process.until(self.socket.exists, "containerd listens", 20)
+
+    def mount(self, image: str, folders: Mapping[str, Path]) -> None:
+        """Show folders of the node in every container of an image, read-only.
+
+        Pods cannot ask for that: their security forbids it.
+
+        Args:
+            image: Its name.
+            folders: Where in the container → which of the node's.
+        """
+        assert self._programs is not None, "only a node's runc can be covered"
+        mounts = [
+            {"destination": inside, "type": "bind", "source": f"{outside}", "options": _SHOWN}
+            for inside, outside in folders.items()
+        ]
+        table = self._programs / "mounts.json"
+        known = json.loads(table.read_text(encoding="utf-8")) if table.exists() else {}
+        table.write_text(json.dumps({**known, image: mounts}), encoding="utf-8")
+        program = self._programs / "runc"
+        runc = control.tools().program("runc")
+        text = _RUNC.format(python=sys.executable, table=table, runc=runc)
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
 
     def load(self, archive: Path) -> None:
         """Import an image from a file."""

@@ -67,13 +67,17 @@ def pause() -> Image:
         run(["cc", "-Os", "-static", "-o", layer / "pause", source])
 
     config = {"Entrypoint": ["/pause"], "User": "65534:65534"}
-    return _image(PAUSE, None, config, build, (_PAUSE_C,))
+    return image(PAUSE, None, config, build, (_PAUSE_C,))
 
 
 def python() -> Image:
     """Debian's Python under the name of Docker's: no pip, and root where a pod says nothing."""
-    root = debian.root("root-python", ["python3", "ca-certificates", "libgomp1", "libstdc++6"])
-    return _image(PYTHON, root, {"Cmd": ["python3"], "Env": [_PATH]})
+    return image(PYTHON, python_root(), {"Cmd": ["python3"], "Env": [_PATH]})
+
+
+def python_root() -> Path:
+    """A Debian root with Python, and with what compiled packages for it need."""
+    return debian.root("root-python", ["python3", "ca-certificates", "libgomp1", "libstdc++6"])
 
 
 def llama_server() -> Image:
@@ -93,17 +97,25 @@ def llama_server() -> Image:
         "Env": [_PATH, "LLAMA_ARG_HOST=0.0.0.0"],
         "WorkingDir": "/app",
     }
-    return _image(LLAMA, root, config, build, (str(program),))
+    return image(LLAMA, root, config, build, (str(program),))
 
 
-def _image(
+def image(
     name: str,
     root: Path | None,
     config: Mapping[str, object],
     add: Callable[[Path], None] | None = None,
     inputs: tuple[str, ...] = (),
 ) -> Image:
-    """An image of a root filesystem and of what a function puts into a second layer."""
+    """An image of a root filesystem and of what a function puts into a second layer.
+
+    Args:
+        name: What pods call it.
+        root: The first layer.
+        config: Its configuration.
+        add: Fills the second layer.
+        inputs: What it fills it with; other ones make another image.
+    """
 
     def build(place: Path) -> None:
         layers = []

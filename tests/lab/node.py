@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from lab import binaries, containerd, control, images, namespace
+from lab import binaries, containerd, control, images, namespace, vllm_image
 from lab.parts import run
 from lab.processes import Process
 
@@ -36,6 +37,12 @@ class Node:
         self._folder = folder
         self._programs = folder / "bin"
         self._running: list[Process] = []
+        self._runtime: containerd.Containerd | None = None
+
+    def mount(self, image: str, folders: Mapping[str, Path]) -> None:
+        """Show folders of the node in every container of an image; see `Containerd.mount`."""
+        assert self._runtime is not None, "the node does not run"
+        self._runtime.mount(image, folders)
 
     def __enter__(self) -> Self:
         try:
@@ -57,9 +64,10 @@ class Node:
         self._link_iptables()
         runtime = self._folder / "containerd"
         _write(runtime / "cni/10-pods.conflist", _network())
-        baked = containerd.baked(images.images())
+        baked = containerd.baked((*images.images(), vllm_image.image()))
         running = containerd.Containerd(runtime, self._plane.logs, baked, self._programs)
         self._running.append(running.process)
+        self._runtime = running
         kubelet = self._run_kubelet(running.socket)
         self._run_proxy()
         kubelet.until(self._is_ready, f"node {NAME} is Ready", 60)

@@ -1,0 +1,97 @@
+"""Real vLLM in pods, on a node that has no route out."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import json
+import os
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from lab import vllm_image
+from lab.cluster import Cluster
+from projects import SERVER, Done, Project
+from sniffing import Sniffer
+
+from modelshelf.engines.images import IMAGES
+
+pytestmark = pytest.mark.timeout(300)
+_LONG = 200  # tokens: some seconds of work, begun before the server is told to end
+
+
+@pytest.fixture(scope="module")
+def started(vllm_project: Project) -> tuple[Done, Sniffer]:
+    """How `up` ended, and what was sent meanwhile."""
+    with Sniffer() as sniffer:
+        done = vllm_project.run("up")
+    return done, sniffer
+
+
+def _pod(project: Project) -> dict[str, Any]:
+    (pod,) = project.pods()
+    return pod
+
+
+def _in_engine(project: Project, code: str) -> str:
+    """What a Python program says that runs in the engine's container."""
+    name = _pod(project)["metadata"]["name"]
+    return project.kubectl("exec", name, "-c", "engine", "--", "python3", "-c", code)
+
+
+def test_the_image_has_the_name_that_is_rendered() -> None:
+    """What pods of vLLM without a GPU ask for is what the node has under that name."""
+    assert IMAGES["vllm-cpu"] == vllm_image.VLLM
+
+
+def test_vllm_answers_through_its_service(started: tuple[Done, Sniffer]) -> None:
+    """`up` pulls the model, starts the engine and has the right answer of it."""
+    assert "Paris" in started[0].answer
+
+
+def test_vllm_needs_and_asks_for_nothing_outside(
+    vllm_project: Project, started: tuple[Done, Sniffer]
+) -> None:
+    """A pod has no route out, and from its start to its answer the engine looked for none.
+
+    No connection that it began, no datagram and no question for a name left its pod.
+    """
+    ask = "import socket; print(socket.socket().connect_ex(('192.0.2.1', 443)))"
+    assert os.strerror(int(_in_engine(vllm_project, ask))) == "Network is unreachable"
+    address = _pod(vllm_project)["status"]["podIP"]
+    begun = started[1].begun
+    assert begun.get(address, set()) == set()
+    # The sniffer hears pods: the one that pulled asked the hub.
+    hub = urlsplit(vllm_project.hub.url)
+    assert any((hub.hostname, hub.port, "tcp") in each for each in begun.values())
+
+
+def _ask(address: str, tokens: int) -> tuple[int, int]:
+    """The status of an answer, and of how many tokens it is."""
+    connection = http.client.HTTPConnection(address, 80, timeout=60)
+    body = {"model": SERVER, "prompt": "One, two,", "max_tokens": tokens, "ignore_eos": True}
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", "/v1/completions", json.dumps(body), headers)
+    response = connection.getresponse()
+    told = json.loads(response.read())
+    connection.close()
+    return response.status, told.get("usage", {}).get("completion_tokens", 0)
+
+
+def test_a_server_that_is_scaled_down_answers_first(
+    vllm_project: Project, cluster: Cluster, started: tuple[Done, Sniffer]
+) -> None:
+    """Long requests that were under way when it was told to end are answered in full."""
+    address = vllm_project.get("service", SERVER)["spec"]["clusterIP"]
+    cluster.await_service(address, 80)
+    name = _pod(vllm_project)["metadata"]["name"]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = [pool.submit(_ask, address, _LONG) for _ in range(3)]
+        vllm_project.run("scale", SERVER, "0")
+        assert not any(each.done() for each in asked)
+        assert [each.result() for each in asked] == [(200, _LONG)] * 3
+    began = time.monotonic()
+    vllm_project.kubectl("wait", "--for=delete", "--timeout=60s", f"pod/{name}")
+    assert time.monotonic() - began < 40
