@@ -76,13 +76,15 @@ def render(config: Config, lock: Lock) -> Rendered:
         server: server_objects(config, server, _locked(lock, config.servers[server].model), names)
         for server in sorted(config.servers)
     }
-    prime_code = code_map(config, "prime")
-    primes = {
-        server: prime_objects(
-            config, server, _locked(lock, config.servers[server].model), key(prime_code).name
-        )
+    primed = {
+        server: _locked(lock, config.servers[server].model)
         for server in sorted(config.servers)
         if config.servers[server].prime
+    }
+    prime_code = [code_map(config, "prime")] if primed else []
+    primes = {
+        server: prime_objects(config, server, locked, key(prime_code[0]).name)
+        for server, locked in primed.items()
     }
     mounted = {code_map_of(deployment_of(objects)) for objects in servers.values()}
     return Rendered(
@@ -97,7 +99,7 @@ def render(config: Config, lock: Lock) -> Rendered:
             for model in sorted(config.models)
         },
         servers=servers,
-        prime_code=[prime_code] if primes else [],
+        prime_code=prime_code,
         primes=primes,
     )
 
