@@ -16,7 +16,7 @@ Two verbs run beside an engine and have no shelf:
 
 And one runs an engine for the shelf:
 
-- `prime`, with the engine's command: `health`, `derived` and `fast` as its later starts have them,
+- `prime`, with the engine's command: `health` and `derived` as its later starts have them,
   `timeout` (seconds), and perhaps `ask` (`url`, and the JSON `body` to post there once).
 
 The last line is the outcome; Kubernetes gets it as the container's termination message, too. Where

@@ -46,7 +46,6 @@ class PrimeSpec:
         caches: As later starts have it; this one's engine fills the folder.
         health: The URL that answers 200 once the engine is ready.
         timeout: Seconds until then, at most.
-        fork: As later starts have it.
         ask: A URL, and the JSON to post there once, so that no later request compiles.
     """
 
@@ -54,7 +53,6 @@ class PrimeSpec:
     caches: Caches
     health: str
     timeout: float
-    fork: bool | None = None
     ask: tuple[str, Mapping[str, Any]] | None = None
 
     @classmethod
@@ -74,7 +72,6 @@ class PrimeSpec:
                 caches=start.caches,
                 health=start.health,
                 timeout=float(data["timeout"]),
-                fork=start.fork,
                 ask=(str(ask["url"]), dict(ask["body"])) if ask else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -168,6 +165,7 @@ def _run(spec: PrimeSpec, argv: Sequence[str], signals: Signals, tell: Listener)
             if not ended.wait(_LAST):
                 signals.ask(signal.SIGTERM)
 
+    # What a stock start compiles serves any other, and to compile takes so long as it takes.
     tell(EngineStarting(tuple(argv), "stock", ""))
     with engine(argv, env) as group:
         driver = threading.Thread(target=drive, daemon=True)
