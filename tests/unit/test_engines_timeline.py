@@ -46,6 +46,26 @@ def test_a_stock_eager_start_of_vllm() -> None:
     )
 
 
+def test_a_stock_compiled_start_of_vllm() -> None:
+    """Compiling has its own phase; a cache that the engine could not load is told."""
+    lines = _recorded("vllm-compiled.log")
+    found = timeline(lines, began=0.0)
+    assert _spans(found) == [
+        ("import", 0.0, 51.3),
+        ("weights", 51.3, 1.2),
+        ("init", 52.5, 1.5),
+        ("compile", 54.0, 314.5),
+        ("init", 368.4, 1.0),
+        ("ready", 369.4, 2.7),
+    ]
+    assert found
+    assert found.phases[3].detail == ""
+    failed = (60.0, "WARNING [x.py:1] Compiling model again due to a load failure from /c, reason:")
+    again = timeline(sorted([*lines, failed]), began=0.0)
+    assert again
+    assert again.phases[3].detail == "again: the cache did not load"
+
+
 def test_a_start_of_llamacpp() -> None:
     """As far as its lines go: its libraries, the weights, its listening."""
     found = timeline(_recorded("llamacpp.log"), began=0.0)

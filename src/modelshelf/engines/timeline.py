@@ -45,7 +45,11 @@ _TOOK = (
     (re.compile(r"Graph capturing finished in ([\d.]+) secs"), CAPTURE),
 )
 _ANSWERS = re.compile(r"Application startup complete\.$| init: listening on http")
-_LOADED = re.compile(r"Directly load AOT compilation|Directly load the compiled graph")
+# What becomes of what an earlier start compiled.
+_CACHED = (
+    (re.compile(r"Directly load (?:AOT compilation|the compiled graph)"), "from the cache"),
+    (re.compile(r"Compiling model again due to a load failure"), "again: the cache did not load"),
+)
 # What an import is made of: each process that says something has imported all it needs.
 _IMPORTED = (
     (re.compile(r"^\(ApiServer|^\(APIServer"), "API server"),
@@ -161,8 +165,7 @@ class _Read:
         self.marks: list[tuple[float, str]] = []
         self.beside: list[Phase] = []
         self.imported: dict[str, float] = {}
-        self.loaded = False
-        self.how = self.reason = self.unprimed = ""
+        self.how = self.cached = self.reason = self.unprimed = ""
 
     def take(self, at: float, line: str) -> None:
         """Read one line."""
@@ -199,7 +202,8 @@ class _Read:
         for pattern, part in _IMPORTED:
             if pattern.search(line):
                 self.imported.setdefault(part, at)
-        self.loaded = self.loaded or bool(_LOADED.search(line))
+        for pattern, cached in _CACHED:
+            self.cached = cached if pattern.search(line) else self.cached
         for pattern, phase in _TOOK:
             if found := pattern.search(line):
                 since = at - float(found[1])
@@ -244,7 +248,7 @@ def _spans(read: _Read, answered: float | None, now: float | None) -> list[Phase
 
 def _detail(read: _Read, name: str, at: float, end: float) -> str:
     if name == COMPILE:
-        return "from the cache" if read.loaded else ""
+        return read.cached
     if name != IMPORT:
         return ""
     parts = []
