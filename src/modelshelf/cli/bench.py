@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelshelf.cli import kube
+from modelshelf.cli.serve import (
+    ArgumentsArgument,
+    ContextLengthOption,
+    EngineOption,
+    EnginePythonOption,
+    FastStartOption,
+    ParallelOption,
+    ThreadsOption,
+)
 from modelshelf.cli.verb import DEFAULT_FILE, FileOption, FileRun, Run, verb
 from modelshelf.cli.words import count
 from modelshelf.core.errors import UsageError
@@ -31,6 +41,7 @@ def coldstart(  # noqa: PLR0913 - one for each option
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="A model of the shelf, started here.")
     ] = None,
+    arguments: ArgumentsArgument = None,
     *,
     server: Annotated[
         str | None,
@@ -46,11 +57,12 @@ def coldstart(  # noqa: PLR0913 - one for each option
     cold: Annotated[
         bool, typer.Option("--cold", help="Drop the model from memory before each start here.")
     ] = False,
-    engine: Annotated[str, typer.Option("--engine", help="The engine here.")] = "llamacpp",
-    context_length: Annotated[
-        int | None, typer.Option("--context-length", min=1, help="As for serve.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="As for serve.")] = None,
+    engine: EngineOption = "llamacpp",
+    engine_python: EnginePythonOption = None,
+    context_length: ContextLengthOption = None,
+    parallel: ParallelOption = None,
+    threads: ThreadsOption = None,
+    fast_start: FastStartOption = None,
     file: FileOption = DEFAULT_FILE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     timeout: kube.TimeoutOption = None,
@@ -69,7 +81,15 @@ def coldstart(  # noqa: PLR0913 - one for each option
         raise UsageError("coldstart takes a MODEL of the shelf or a --server", hint="one of them")
     _require_folders(chart, table)
     if server is None:
-        options = {"engine": engine, "context_length": context_length, "threads": threads}
+        options = {
+            "engine": engine,
+            "engine_python": engine_python,
+            "context_length": context_length,
+            "parallel": parallel,
+            "threads": threads,
+            "fast_start": fast_start,
+            "extra": arguments or (),
+        }
         found = _here(run, str(model), starts, options, cold=cold)
     else:
         where = _Where(FileRun(file, run.output), context, kubeconfig, timeout, yes)
@@ -108,9 +128,11 @@ def _here(
     def serve(folder: str) -> local.Server:
         return local.serve(model, shelf=shelf, port=0, log_dir=folder, drain=0.0, **options)
 
-    with tempfile.TemporaryDirectory(prefix="modelshelf-") as folder:
-        found = local.coldstarts(serve, starts, folder, snapshot if cold else None)
-        yield from ((f"start {number}", start) for number, start in enumerate(found, 1))
+    # What a start said is kept where it failed: the error names it.
+    folder = tempfile.mkdtemp(prefix="modelshelf-")
+    found = local.coldstarts(serve, starts, folder, snapshot if cold else None)
+    yield from ((f"start {number}", start) for number, start in enumerate(found, 1))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _on_kubernetes(where: _Where, server: str, starts: int) -> Iterator[tuple[str, Timeline]]:

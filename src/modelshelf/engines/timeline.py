@@ -101,6 +101,11 @@ class Timeline:
     reason: str
     phases: tuple[Phase, ...]
 
+    @property
+    def lengths(self) -> tuple[tuple[str, float], ...]:
+        """The phases' names and seconds, to the millisecond."""
+        return tuple((phase.name, round(phase.seconds, 3)) for phase in self.phases)
+
     def to_json(self) -> dict[str, Any]:
         """The timeline as JSON, to the millisecond."""
         value: dict[str, Any] = _rounded(dataclasses.asdict(self))

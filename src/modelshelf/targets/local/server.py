@@ -219,9 +219,8 @@ class Server:
     def _replica_reports(self, number: int, log: str) -> Reports:
         def ready(port: int, seconds: float, lines: Sequence[Stamped]) -> None:
             start = recorded(lines, seconds, log)
-            phases = tuple((phase.name, phase.seconds) for phase in start.phases) if start else ()
-            told = (start.how, start.reason) if start else ("", "")
-            self._tell(events.ReplicaReady(number, port, seconds, phases, *told))
+            told = (start.lengths, start.how, start.reason) if start else ()
+            self._tell(events.ReplicaReady(number, port, seconds, *told))
 
         return Reports(
             lambda pid, port: self._tell(events.ReplicaStarting(number, pid, port, log)),
