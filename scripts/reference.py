@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import io
 import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 import typing
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 from pydantic.fields import FieldInfo
 
 import modelshelf
+from modelshelf.cli.main import main
 from modelshelf.config.file import Config
 from modelshelf.config.problems import inner_type, section_in
 from modelshelf.config.schema import schema
@@ -94,14 +96,10 @@ def _commands(*above: str) -> Iterator[str]:
 
 
 def _help(*verb: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "modelshelf", *verb, "--help"],
-        env={**os.environ, "COLUMNS": "98"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+    wide = mock.patch.dict(os.environ, COLUMNS="98")
+    with wide, contextlib.redirect_stdout(io.StringIO()) as said:
+        main([*verb, "--help"])
+    return said.getvalue()
 
 
 def python() -> str:
