@@ -16,7 +16,7 @@ from modelshelf.core.errors import TargetError
 from modelshelf.core.events import Event
 from modelshelf.kube.refusals import ConflictError, ExistsError, ForbiddenError, MissingError
 from modelshelf.targets.kubernetes.site import Pace, Site, Timeouts
-from modelshelf.targets.render.names import NAME, Key, Object, key, short_hash
+from modelshelf.targets.render.names import Key, Object, key, short_hash
 
 Controller = Callable[["FakeCluster"], None]
 _STARTED = 1_800_000_000.0
@@ -329,7 +329,7 @@ def roll_out(cluster: FakeCluster, deployment: Object, *, ready: bool) -> None:
     metadata, spec = deployment["metadata"], deployment["spec"]
     replica_set = _replica_set(cluster, deployment)
     for pod in cluster.of("Pod"):
-        if (pod["metadata"].get("labels") or {}).get(NAME) == metadata["labels"][NAME]:
+        if spec["selector"]["matchLabels"].items() <= (pod["metadata"].get("labels") or {}).items():
             cluster.objects.pop(key(pod))
     for number in range(spec["replicas"]):
         cluster.put(_pod(replica_set, number, ready=ready))

@@ -45,6 +45,10 @@ TimeoutOption = Annotated[
 LockedOption = Annotated[
     bool, typer.Option("--locked", help="Refuse if modelshelf.lock would have to change.")
 ]
+TokenFileOption = Annotated[
+    str | None,
+    typer.Option("--token-file", metavar="FILE", help="The hub's token; else of HF_TOKEN."),
+]
 ServerArgument = Annotated[str, typer.Argument(metavar="SERVER", help="A key of `servers`.")]
 
 
@@ -133,6 +137,17 @@ def resolved(
         for sentence in changes(settled):
             run.output.note(f"{settled.path}: {sentence}")
     return settled.lock
+
+
+def token_for(opened: Opened, path: str | None) -> str | None:
+    """The hub's token for pulls: of a file, else of HF_TOKEN; None if there is none.
+
+    Raises:
+        UsageError: The file cannot be read, or holds no token.
+    """
+    if opened.config.hub.secret is not None and path is None:
+        return None  # HF_TOKEN is for `lock`; pulls have the Secret that the file names
+    return token_of(path)
 
 
 def token_of(path: str | None) -> str | None:

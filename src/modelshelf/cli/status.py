@@ -13,7 +13,7 @@ from modelshelf.cli.verb import FileRun, file_verb
 from modelshelf.cli.words import age, short, size
 
 if TYPE_CHECKING:
-    from modelshelf.targets.kubernetes.status import ModelStatus, ServerStatus, Status
+    from modelshelf.targets.kubernetes.status import ModelStatus, PrimeStatus, ServerStatus, Status
 
 
 @file_verb
@@ -57,6 +57,8 @@ def _show(output: Output, found: Status) -> None:
         for pod in server.pods:
             detail = f": {pod.reason}" if pod.reason else ""
             output.data(f"  {pod.name}  {pod.phase}, {age(pod.seconds)} old{detail}")
+    for prime in found.primes:
+        output.data(f"{prime.server}: {_prime(prime)}")
     output.table(
         ("MODEL", "SNAPSHOT", "SIZE>", "LAST LOOK"), [_model(each) for each in found.models]
     )
@@ -66,6 +68,15 @@ def _server(server: ServerStatus) -> tuple[str, ...]:
     replicas = f"{server.ready}/{server.wanted}"
     bytes_ = size(server.bytes) if server.bytes else "-"
     return (server.name, replicas, server.model, server.commit[:12] or "-", bytes_, server.url)
+
+
+def _prime(prime: PrimeStatus) -> str:
+    return {
+        "complete": f"primed {age(prime.seconds)} ago",
+        "failed": f"priming failed {age(prime.seconds)} ago: {prime.detail}",
+        "running": f"being primed for {age(prime.seconds)}",
+        "never": "never primed; up does it",
+    }[prime.state]
 
 
 def _model(model: ModelStatus) -> tuple[str, ...]:

@@ -15,10 +15,7 @@ def up(  # noqa: PLR0913 - one for each option
     run: FileRun,
     *,
     locked: kube.LockedOption = False,
-    token_file: Annotated[
-        str | None,
-        typer.Option("--token-file", metavar="FILE", help="The hub's token; else of HF_TOKEN."),
-    ] = None,
+    token_file: kube.TokenFileOption = None,
     force_conflicts: Annotated[
         bool, typer.Option("--force-conflicts", help="Take over objects that are not ours.")
     ] = False,
@@ -40,10 +37,8 @@ def up(  # noqa: PLR0913 - one for each option
     """
     from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
 
-    token = kube.token_of(token_file)
     with kube.opened(run, context, kubeconfig) as it:
-        if it.config.hub.secret is not None and token_file is None:
-            token = None  # HF_TOKEN is for `lock`; pulls have the Secret that the file names
+        token = kube.token_for(it, token_file)
         lock = kube.resolved(run, it, locked=locked, token=token)
         options = kubernetes.Options(token, force_conflicts, refresh_code, ask=not no_ask)
         with run.output.progress("") as listener:

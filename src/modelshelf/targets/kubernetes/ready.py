@@ -100,11 +100,9 @@ def _labels(site: Site) -> Mapping[str, str]:
 
 def of_server(every: Sequence[Object], server: str) -> list[Object]:
     """A server's pods, oldest first."""
-    mine = [
-        pod
-        for pod in every
-        if (pod["metadata"].get("labels") or {}).get(names.NAME) == names.fitted(server)
-    ]
+    its = {names.NAME: names.fitted(server), names.COMPONENT: names.SERVER}.items()
+    # The Jobs that prime it, and those that pull a model of its name, have pods, too.
+    mine = [pod for pod in every if its <= (pod["metadata"].get("labels") or {}).items()]
     return sorted(mine, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
 
 

@@ -77,6 +77,22 @@ class ModelStatus:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PrimeStatus:
+    """A server whose starts unpack what its engine made once, as the newest Job saw it.
+
+    Attributes:
+        state: `complete`, `running`, `failed` or `never`.
+        seconds: Since that Job ended, or began if it runs.
+        detail: Why it failed.
+    """
+
+    server: str
+    state: str
+    seconds: float
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Status:
     """What a cluster has of a file."""
 
@@ -85,6 +101,7 @@ class Status:
     namespace: str
     servers: tuple[ServerStatus, ...]
     models: tuple[ModelStatus, ...]
+    primes: tuple[PrimeStatus, ...] = ()
 
 
 def status(site: Site) -> Status:
@@ -111,6 +128,11 @@ def status(site: Site) -> Status:
         namespace,
         tuple(of_server(config, key, by_name.get(names.fitted(key)), seen) for key in keys),
         tuple(of_model(key, runs, seen) for key in sorted(config.models)),
+        tuple(
+            of_prime(key, runs, seen)
+            for key, server in sorted(config.servers.items())
+            if server.prime
+        ),
     )
 
 
@@ -168,15 +190,9 @@ def _pod(pod: Object, seen: Seen) -> PodStatus:
 
 def of_model(key: str, runs: Iterable[Object], seen: Seen) -> ModelStatus:
     """The status of one model: what its newest Job says. Pure."""
-    mine = [
-        job
-        for job in runs
-        if (job["metadata"].get("labels") or {}).get(names.NAME) == names.fitted(key)
-        and job["metadata"]["labels"].get(names.COMPONENT) == names.PULL
-    ]
-    if not mine:
+    job = _newest(runs, names.PULL, key)
+    if job is None:
         return ModelStatus(key, "", "", 0, "never", 0.0, "")
-    job = max(mine, key=lambda each: str(each["metadata"].get("creationTimestamp", "")))
     told: Mapping[str, str] = job["metadata"].get("annotations") or {}
     state = jobs.state(job)
     return ModelStatus(
@@ -186,12 +202,34 @@ def of_model(key: str, runs: Iterable[Object], seen: Seen) -> ModelStatus:
         bytes=int(told.get(names.BYTES, 0)),
         look={"complete": "whole"}.get(state, state),
         seconds=max(0.0, seen.now - jobs.moment(job)),
-        detail=_failure(key, job, seen) if state == "failed" else "",
+        detail=_failure(f"model {key}", job, seen) if state == "failed" else "",
     )
 
 
-def _failure(key: str, job: Object, seen: Seen) -> str:
+def of_prime(key: str, runs: Iterable[Object], seen: Seen) -> PrimeStatus:
+    """Whether a server is primed: what its newest Job says. Pure."""
+    job = _newest(runs, names.PRIME, key)
+    if job is None:
+        return PrimeStatus(key, "never", 0.0, "")
+    state = jobs.state(job)
+    detail = _failure(f"server {key}", job, seen) if state == "failed" else ""
+    return PrimeStatus(key, state, max(0.0, seen.now - jobs.moment(job)), detail)
+
+
+def _newest(runs: Iterable[Object], component: str, key: str) -> Object | None:
+    mine = [
+        job
+        for job in runs
+        if (job["metadata"].get("labels") or {}).get(names.NAME) == names.fitted(key)
+        and job["metadata"]["labels"].get(names.COMPONENT) == component
+    ]
+    return max(
+        mine, key=lambda each: str(each["metadata"].get("creationTimestamp", "")), default=None
+    )
+
+
+def _failure(what: str, job: Object, seen: Seen) -> str:
     for pod in reversed(jobs.pods_of(job, seen.pods)):
-        if error := jobs.typed_error(f"model {key}", jobs.outcome(pod)):
+        if error := jobs.typed_error(what, jobs.outcome(pod)):
             return str(error)
     return jobs.failure(job)

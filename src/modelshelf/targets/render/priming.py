@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
-from modelshelf.core.errors import UsageError
 from modelshelf.targets.render import code
 from modelshelf.targets.render.confined import SHELF_PATH, identity
 from modelshelf.targets.render.keeping import template_hash
@@ -62,15 +61,10 @@ def prime_objects(config: Config, server_key: str, locked: Locked, code_map: str
         code_map: The ConfigMap with our code.
 
     Raises:
-        UsageError: Its engine makes nothing that could be kept.
+        UsageError: Its engine cannot serve these files, or not as it is configured.
     """
     server, snapshot = config.servers[server_key], locked.snapshot
     container, start = container_of(config, server_key, snapshot)
-    if container.start is None:
-        raise UsageError(
-            f"servers.{server_key}: {server.engine} has nothing to prime",
-            hint="prime is for vllm, which compiles at each start",
-        )
     told = prime_specs(server, snapshot, container, start)
     spec = code.spec_map(config, PRIME, server_key, told)
     chosen = selector(config, server_key)
