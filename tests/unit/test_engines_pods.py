@@ -17,6 +17,8 @@ GB = 10**9
 GGUF = snapshot("acme/tiny-gguf", size=98_000_000, name="tiny.Q4_K_M.gguf")
 MISTRAL = snapshot("acme/mistral", size=14 * GB)
 TMP = "/tmp"
+# 14 GB, and what 25 GiB have left besides the engine's 8 and the 2 of /dev/shm.
+ON_NFS = "by prefetch, since it lies on NFS, and memory has 15.0 GiB for its 13.0 GiB"
 
 
 def pod(of: Snapshot, engine: str, **server: Any) -> Container:
@@ -38,6 +40,8 @@ def test_vllm_on_a_gpu() -> None:
             "--shutdown-timeout=60",
             "--max-num-queued-reqs=2048",
             "--disable-access-log-for-endpoints=/health,/metrics,/ping",
+            "--load-format=safetensors",
+            "--safetensors-load-strategy=prefetch",
         ),
         env={
             "HF_HUB_OFFLINE": "1",
@@ -50,7 +54,7 @@ def test_vllm_on_a_gpu() -> None:
         port=8000,
         health_path="/health",
         model="mine",
-        start=Start(warm=True, fork=None),
+        start=Start(warm=True, load=ON_NFS, fork=None),
         user=2000,
         group=0,
         writable={"/home/vllm": "10Gi", TMP: "5Gi"},
@@ -157,6 +161,8 @@ def test_vllm_follows_the_file() -> None:
         "--max-model-len=4096",
         "--max-num-seqs=200",
         "--tensor-parallel-size=4",
+        "--load-format=safetensors",
+        "--safetensors-load-strategy=prefetch",
         "--seed=1",
     )
     assert (found.port, found.cpu, found.shm, found.memory) == (9000, "10", "1Gi", "24Gi")
@@ -181,6 +187,15 @@ def test_vllm_has_the_seconds_of_the_file_to_finish(drain: int, settle: int, mos
     found = pod(MISTRAL, "vllm", drain=drain).drain
     assert (found.settle, found.most) == (settle, most)
     assert found.grace == settle + drain + 15
+
+
+@pytest.mark.parametrize("part", ["requests", "limits"])
+def test_vllm_streams_into_memory_that_the_user_made_too_small(part: str) -> None:
+    """A request alone is the limit, too; what is read ahead would push itself out."""
+    found = pod(MISTRAL, "vllm", resources={part: {"memory": "16Gi"}})
+    assert "--load-format=runai_streamer" in found.args
+    assert found.start is not None
+    assert not found.start.warm
 
 
 @pytest.mark.parametrize(

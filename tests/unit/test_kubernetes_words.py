@@ -38,6 +38,7 @@ def test_every_event_has_words() -> None:
             events.Kept("front", "3 replicas", "modelshelf.yaml says 1"),
             "kept: front, 3 replicas (modelshelf.yaml says 1)",
         ),
+        (events.LoadChosen("front", "as it says"), "front reads its model as it says"),
         (
             events.PullEvent(
                 "tiny", core.Published("o/n", ID, "/shelf/x", 3000, 0, 0.0, "present")

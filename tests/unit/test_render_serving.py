@@ -16,6 +16,7 @@ from modelshelf.config.lock import Locked, choice_for
 from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
 from modelshelf.targets.render.code import Which
+from modelshelf.targets.render.keeping import deployment_of
 from modelshelf.targets.render.serving import server_objects
 from modelshelf.targets.render.storage import claims
 
@@ -63,6 +64,8 @@ metadata:
     modelshelf.dev/source: hf://acme/tiny@main
     modelshelf.dev/commit: {COMMIT}
     modelshelf.dev/bytes: "14000000000"
+    modelshelf.dev/load: by prefetch, since it lies on NFS, and memory has 15.0 GiB for its
+      13.0 GiB
     modelshelf.dev/replicas: "2"
     modelshelf.dev/template: TEMPLATE
 spec:
@@ -134,6 +137,8 @@ spec:
             - --shutdown-timeout=60
             - --max-num-queued-reqs=2048
             - --disable-access-log-for-endpoints=/health,/metrics,/ping
+            - --load-format=safetensors
+            - --safetensors-load-strategy=prefetch
           env:
             - {{name: A, value: b}}
             - {{name: HF_HUB_OFFLINE, value: "1"}}
@@ -251,6 +256,27 @@ def test_one_import_is_the_default_where_it_was_measured(
 ) -> None:
     """On processors it is on, or off with the mend alone; on GPUs nothing is changed unasked."""
     assert told(LARGE, server)["start"].get("fast") == fast
+
+
+@pytest.mark.parametrize(
+    ("shelf", "by"),
+    [
+        (
+            "nfs: {server: a, path: /b, driver: nfs.csi.k8s.io}",
+            "by prefetch, since it lies on NFS,",
+        ),
+        ("claim: mine", "by prefetch, since it lies on a share,"),
+        ("storageClass: {name: efs, size: 1Ti}", "by prefetch, since it lies on a share,"),
+        ("hostPath: {path: /b}", "mapped, since it lies on a disk of the node"),
+    ],
+)
+def test_how_a_model_is_read_follows_from_where_it_lies(shelf: str, by: str) -> None:
+    """The Deployment says which was chosen, where no pod starts anew for it."""
+    file = config(shelf, servers="mine: {model: tiny}")
+    locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), LARGE)
+    deployment = deployment_of(server_objects(file, "mine", locked, CODE))
+    assert deployment["metadata"]["annotations"]["modelshelf.dev/load"].startswith(by)
+    assert "modelshelf.dev/load" not in deployment["spec"]["template"]["metadata"]["annotations"]
 
 
 def test_a_primed_server_sees_what_was_made_of_models() -> None:

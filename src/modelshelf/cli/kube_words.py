@@ -62,6 +62,11 @@ def _(event: events.Kept) -> str:
 
 
 @sentence.register
+def _(event: events.LoadChosen) -> str:
+    return f"{event.server} reads its model {event.load}"
+
+
+@sentence.register
 def _(event: events.Awaiting) -> str:
     return f"waiting for {event.what}: {event.why}"
 

@@ -39,6 +39,8 @@ def render(
         raise UsageError("--refresh-code is about the code maps that a folder names: give -o DIR")
     from modelshelf import locking  # noqa: PLC0415 - slow, and only this verb needs it
     from modelshelf.targets.render.documents import to_yaml  # noqa: PLC0415 - slow too
+    from modelshelf.targets.render.keeping import deployment_of  # noqa: PLC0415 - slow too
+    from modelshelf.targets.render.names import LOAD  # noqa: PLC0415 - slow too
     from modelshelf.targets.render.plan import render as plan  # noqa: PLC0415 - slow too
     from modelshelf.targets.render.writing import write  # noqa: PLC0415 - slow too
 
@@ -49,6 +51,9 @@ def render(
         for sentence in changes(opened):
             run.output.note(sentence)
     rendered = plan(opened.config, opened.lock)
+    for server, objects in rendered.servers.items():
+        if load := deployment_of(objects)["metadata"]["annotations"].get(LOAD):
+            run.output.note(f"{server} reads its model {load}")
     if folder is None:
         objects = rendered.in_order()
         run.output.document(objects)

@@ -61,7 +61,7 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "custom": {},
 }
 
-_OF_VLLM = ("prime", "fast_start")
+_OF_VLLM = ("load", "prime", "fast_start")
 
 
 def problems(config: Config) -> Iterator[Problem]:

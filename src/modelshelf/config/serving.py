@@ -26,6 +26,7 @@ from modelshelf.config.values import (
 )
 
 Engine = Literal["vllm", "llamacpp", "custom"]
+Load = Literal["auto", "prefetch", "lazy", "stream"]
 
 
 class ServerConfig(Section):
@@ -103,6 +104,13 @@ class ServerConfig(Section):
         None,
         description="Seconds that a pod may take to load; by default computed from the model's "
         "size and `shelf.speed`.",
+    )
+    load: Load = Field(
+        "auto",
+        description="vllm: how weights are read. prefetch reads them ahead into memory, lazy maps "
+        "them, stream goes past the page cache (Run:ai's streamer). auto chooses by where the "
+        "shelf lies, the model's size, the memory and the GPUs, and says so; --load-format and "
+        "the like in `args` win.",
     )
     prime: bool = Field(
         False,

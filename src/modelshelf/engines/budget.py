@@ -43,8 +43,13 @@ def vllm_memory(size: int, shm: int, *, gpus: int) -> int:
         gpus: GPUs; without one the weights themselves and their cache are in this memory, too.
     """
     pages = math.ceil(size / _READ_AHEAD)
+    return _whole(pages + vllm_besides(size, shm, gpus=gpus), GIB)
+
+
+def vllm_besides(size: int, shm: int, *, gpus: int) -> int:
+    """Bytes of a vLLM container's memory that no pages of its model can be in; see above."""
     weights = 0 if gpus else size + VLLM_CPU_KV * GIB
-    return _whole(pages + VLLM_BESIDES + shm + weights, GIB)
+    return VLLM_BESIDES + shm + weights
 
 
 def llamacpp_memory(size: int, tokens: int) -> int:

@@ -11,6 +11,7 @@ from modelshelf.core.model import Snapshot
 if TYPE_CHECKING:
     # pydantic takes long to import, and serving on this machine needs none of it.
     from modelshelf.config.serving import ServerConfig
+    from modelshelf.engines.loading import Where
 
 PORT = 8000  # of every engine: one port fewer to know
 OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -53,12 +54,14 @@ class Start:
 
     Attributes:
         warm: Whether it reads the model into the page cache while the engine imports.
+        load: How the engine reads the model, and why; the end of a sentence.
         fork: Whether the engine's processes are forked from one that has imported it; False for
             its own way of starting them, mended; None to change nothing.
         metrics: The path at which the engine counts requests under way.
     """
 
     warm: bool
+    load: str
     fork: bool | None
     metrics: str = "/metrics"
 
@@ -73,6 +76,7 @@ class PodOptions:
         start: Seconds that it may take until it is ready.
         images: Names of images that take the place of the pinned ones, by key.
         registry: Where a mirror has all images.
+        where: What kind of filesystem the snapshot lies on.
     """
 
     path: str
@@ -80,6 +84,7 @@ class PodOptions:
     start: int
     images: Mapping[str, str] = dataclasses.field(default_factory=dict)
     registry: str | None = None
+    where: Where = "nfs"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget, vllm_versions
 from modelshelf.engines.images import image
+from modelshelf.engines.loading import Loading, Weights, Where, choose
 from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions, Start, is_nvidia
 from modelshelf.select import servable
 
@@ -38,17 +40,18 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
     named = refuse_arguments(server, options.images, options.registry)
     shm = server.shm or quantity_of(budget.shm_size(gpus))
     memory = budget.vllm_memory(snapshot.size, bytes_of(shm), gpus=gpus)
+    load = _loading(snapshot, server, options.where, _given_memory(server) or memory)
     drain = _drain(_DRAIN if server.drain is None else server.drain)
     port = server.port or PORT
     return Container(
         image=named,
         command=("vllm", "serve", options.path),
-        args=(*_args(server, options.name, port, drain), *server.args),
+        args=(*_args(server, options.name, port, drain), *load.args, *server.args),
         env={**_environment(gpus, options.start), **server.env},
         port=port,
         health_path="/health",
         model=options.name,
-        start=Start(warm=True, fork=_fork(server, gpus)),
+        start=Start(load.warm, load.why, _fork(server, gpus)),
         user=server.user or _USER,
         group=_GROUP if server.group is None else server.group,
         writable={_HOME: "10Gi", "/tmp": "5Gi"},  # noqa: S108 (of the container's own)
@@ -107,6 +110,22 @@ def _drain(seconds: int) -> Drain:
     """
     finish = seconds // 2
     return Drain(min(_SETTLE, seconds), seconds - finish, finish)
+
+
+def _loading(snapshot: Snapshot, server: ServerConfig, where: Where, memory: int) -> Loading:
+    gpus = 1 if server.gpus is None else server.gpus
+    shm = bytes_of(server.shm) if server.shm else budget.shm_size(gpus)
+    room = memory - budget.vllm_besides(snapshot.size, shm, gpus=gpus)
+    return choose(server.load, Weights(snapshot, where, room, gpus), server.args)
+
+
+def _given_memory(server: ServerConfig) -> int | None:
+    """The memory that the user gives a container; a request alone is the limit, too."""
+    for part in ("limits", "requests"):
+        if amount := (server.resources or {}).get(part, {}).get("memory"):
+            with contextlib.suppress(UsageError):  # in thousandths, which nobody writes
+                return bytes_of(amount)
+    return None
 
 
 def _fork(server: ServerConfig, gpus: int) -> bool | None:

@@ -62,6 +62,14 @@ class Kept(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LoadChosen(Event):
+    """How a server's engine reads its model, and why."""
+
+    server: str
+    load: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Awaiting(Event):
     """The cluster is not there yet; `why` is the reason that Kubernetes gives."""
 

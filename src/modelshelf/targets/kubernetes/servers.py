@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.targets.kubernetes import applying
-from modelshelf.targets.kubernetes.events import Awaiting, Kept
+from modelshelf.targets.kubernetes.events import Awaiting, Kept, LoadChosen
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.render import names, serving
 from modelshelf.targets.render.keeping import deployment_of
@@ -98,7 +98,9 @@ def apply_servers(site: Site, prepared: Prepared, code: list[Object], *, force: 
             applying.apply(site, obj, force=force)
     for event in prepared.kept:
         site.tell(event)
-    for parts in prepared.objects.values():
+    for server, parts in prepared.objects.items():
+        if load := deployment_of(parts)["metadata"]["annotations"].get(names.LOAD):
+            site.tell(LoadChosen(server, load))
         for obj in parts:
             applying.apply(site, obj, force=force)
 

@@ -25,6 +25,7 @@ SNAPSHOT = "modelshelf.dev/snapshot"  # repo_id@id
 SOURCE = "modelshelf.dev/source"
 COMMIT = "modelshelf.dev/commit"
 BYTES = "modelshelf.dev/bytes"
+LOAD = "modelshelf.dev/load"  # how the engine reads the model, and why
 REPLICAS = "modelshelf.dev/replicas"  # the number that the file has
 TEMPLATE = "modelshelf.dev/template"  # hash of a pod template without the name of its code map
 

@@ -9,10 +9,12 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
 from modelshelf.config.quantity import bytes_of
 from modelshelf.config.serving import ServerConfig
+from modelshelf.config.storage import Kind
 from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
 from modelshelf.engines import POD_ENGINES
 from modelshelf.engines.budget import start_budget
+from modelshelf.engines.loading import Where
 from modelshelf.engines.pods import Container, PodOptions
 from modelshelf.targets.render import access, code
 from modelshelf.targets.render.keeping import (
@@ -25,6 +27,7 @@ from modelshelf.targets.render.keeping import (
 from modelshelf.targets.render.names import (
     BYTES,
     COMMIT,
+    LOAD,
     REPLICAS,
     SERVER,
     SNAPSHOT,
@@ -47,6 +50,13 @@ __all__ = [
     "with_code_map",
 ]
 
+# Many nodes mount a claim of the user's: it is no disk, whatever it is.
+_WHERE: Mapping[Kind, Where] = {
+    "nfs": "nfs",
+    "claim": "network",
+    "storageClass": "network",
+    "hostPath": "local",
+}
 _IMAGE_SECONDS = 1200  # for an image of 20 GB; six minutes were seen
 _KEPT_VERSIONS = 3  # to roll back to
 
@@ -100,7 +110,8 @@ def container_of(config: Config, server_key: str, snapshot: Snapshot) -> tuple[C
     server = config.servers[server_key]
     start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
     name = server.name or server_key
-    options = PodOptions(model_path(name), name, start, config.images, config.registry)
+    where = _WHERE[config.shelf.kind]
+    options = PodOptions(model_path(name), name, start, config.images, config.registry, where)
     try:
         return POD_ENGINES[server.engine].pod(snapshot, server, options), start
     except UsageError as error:
@@ -135,6 +146,7 @@ def _deployment(metadata: Object, parts: Parts) -> Object:
         SOURCE: snapshot.source,
         COMMIT: snapshot.commit,
         BYTES: str(snapshot.size),
+        **({LOAD: container.start.load} if container.start is not None else {}),
         REPLICAS: str(server.replicas),
         TEMPLATE: template_hash(deployment),
     }
