@@ -153,6 +153,13 @@ _SNAPSHOT = {
 }
 
 
+_PRIME = {
+    "health": "http://127.0.0.1:9/health",
+    "derived": {"folder": "/x", "snapshot": "org/name@id", "into": "/y"},
+    "shelf": "/x",
+}
+
+
 @pytest.mark.parametrize(
     ("verb", "spec", "words"),
     [
@@ -169,6 +176,8 @@ _SNAPSHOT = {
         ("gate", {"snapshot": _SNAPSHOT, "shelf": "/x", "timeout": "1"}, "not a number"),
         ("start", {"health": 7}, "spec of the start is not readable"),
         ("drain", {}, "spec of the drain is not readable"),
+        ("prime", {}, "has no derived or no health"),
+        ("prime", {**_PRIME, "timeout": "soon"}, "spec of the prime is not readable"),
     ],
 )
 def test_a_spec_that_makes_no_sense_ends_with_2(
@@ -201,7 +210,7 @@ def test_what_a_pod_mounts_fits_into_a_config_map() -> None:
     """Core is one flat folder of Python files; those of one pod are applied as one object."""
     others = {path.name for path in CORE.parent.iterdir()} - {file.name for file in _FILES}
     assert others <= {"__pycache__"}
-    pods = ("pull", "purge", "gate", "start")
+    pods = ("pull", "purge", "gate", "start", "prime")
     maps = {which: dict(code.files(cast("Any", which))) for which in pods}
     sizes = {name: sum(len(text.encode()) for text in held.values()) for name, held in maps.items()}
     assert {name: size for name, size in sizes.items() if size >= _MOST_BYTES} == {}

