@@ -1,0 +1,93 @@
+"""Compile once, with real vLLM: a start that unpacks what was primed compiles nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engineruns import Starter, free_port
+from pulling import CORE
+from shelves import put
+
+from modelshelf.core.shelf import Shelf
+
+
+class Primer:
+    """A shelf, and core's verbs that run the engine, compiled, for a model on it."""
+
+    def __init__(self, folder: Path, starter: Starter) -> None:
+        self._folder = folder
+        self._starter = starter
+        self._shelf = Shelf.create(folder / "shelf")
+        self._snapshot = put(self._shelf, "acme/smol", {"config.json": b"{}"})
+
+    def run(self, verb: str, into: str) -> tuple[list[dict[str, Any]], str]:
+        """Run a verb, and end it once its engine is ready; its lines, and the engine's."""
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        spec = {
+            "shelf": self._shelf.path,
+            "derived": {
+                "folder": os.path.join(self._shelf.path, "derived"),
+                "snapshot": f"acme/smol@{self._snapshot.id}",
+                "into": str(self._folder / into),
+            },
+            "health": f"{url}/health",
+            "fast": {"fork": False},
+            "timeout": 500,
+            "ask": {
+                "url": f"{url}/v1/completions",
+                "body": {"model": "smol", "prompt": "The capital of France is", "max_tokens": 4},
+            },
+        }
+        path = self._folder / f"{verb}-{port}.json"
+        path.write_text(json.dumps(spec))
+        argv = [sys.executable, "-I", "-S", str(CORE), verb, str(path), "--"]
+        env = self._starter.env()
+        said, events = "", []
+        with subprocess.Popen(
+            [*argv, *self._starter.argv(port=port)],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                if not line.startswith('{"event"'):
+                    said += line
+                    continue
+                events.append(json.loads(line))
+                if verb == "start" and events[-1]["event"] == "engine-ready":
+                    running.send_signal(signal.SIGTERM)
+        return events, said
+
+
+@pytest.fixture(scope="module")
+def primer(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Primer:
+    """Nothing is primed yet."""
+    return Primer(tmp_path_factory.mktemp("primed"), starter)
+
+
+@pytest.mark.timeout(900)
+def test_a_primed_start_loads_compiled_code(primer: Primer) -> None:
+    """The prime compiles; the next start unpacks that, loads it, and is ready in half the time."""
+    events, said = primer.run("prime", "into")
+    assert events[-1]["event"] == "primed", said[-6000:]
+    assert events[-1]["how"] == "made"
+    assert "saved AOT compiled function" in said
+    compiling = next(event["seconds"] for event in events if event["event"] == "engine-ready")
+
+    events, said = primer.run("start", "into")
+    assert [event["event"] for event in events[:2]] == ["unpacked", "engine-starting"], events
+    assert "Directly load AOT compilation" in said, said[-6000:]
+    assert "saved AOT compiled function" not in said
+    ready = next(event["seconds"] for event in events if event["event"] == "engine-ready")
+    assert ready < compiling / 2
