@@ -29,12 +29,14 @@ def _mounted(folder: Path, which: code.Which) -> Path:
     return core / "__main__.py"
 
 
-def _run(argv: list[str], main: Path, spec: object) -> tuple[int, list[str]]:
-    """Run a verb of a map; its exit code and its lines."""
+def _run(
+    argv: list[str], main: Path, spec: object, verb: str = "", engine: tuple[str, ...] = ()
+) -> tuple[int, list[str]]:
+    """Run a verb of a map, its own if not otherwise; its exit code and its lines."""
     path = main.parents[2] / "spec.json"
     path.write_text(json.dumps(spec))
     run = subprocess.run(
-        [*argv, str(main), main.parents[2].name, str(path)],
+        [*argv, str(main), verb or main.parents[2].name, str(path), *engine],
         cwd="/",
         env={},
         capture_output=True,
@@ -68,6 +70,22 @@ def test_a_verb_runs_from_its_own_map(
 
     assert returned == 0
     assert json.loads(lines[-1])["event"] == event
+
+
+def test_a_servers_map_has_all_that_runs_in_its_pods(
+    tmp_path: Path, specs: dict[str, object]
+) -> None:
+    """A gate opens, an engine is started and a pod drained with nothing of ours beside the map."""
+    main = _mounted(tmp_path, "start")
+    engine = ("--", sys.executable, "-c", "raise SystemExit(3)")
+    runs = [
+        _run(_PYTHON, main, specs["gate"], "gate"),
+        _run(_PYTHON, main, {}, "start", engine),
+        _run(_PYTHON, main, {"port": 9, "settle": 0}, "drain"),
+    ]
+
+    said = [(returned, json.loads(lines[-1])["event"]) for returned, lines in runs]
+    assert said == [(0, "gate-open"), (3, "engine-ended"), (0, "drained")]
 
 
 @pytest.mark.parametrize("which", ["gate", "pull", "purge"])
