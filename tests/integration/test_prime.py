@@ -23,7 +23,7 @@ from modelshelf.core.shelf import Shelf
 
 # It compiles unless its cache has what it compiled; then it answers, and takes down what happened.
 _ENGINE = """\
-    import http.server, os, pathlib, sys, threading, time
+    import http.server, importlib.util, os, pathlib, sys, threading, time
     did, port, cache = sys.argv[1], int(sys.argv[3]), pathlib.Path(os.environ["VLLM_CACHE_ROOT"])
     def note(what):
         with open(did, "a") as file:
@@ -39,6 +39,9 @@ _ENGINE = """\
             self.end_headers()
         def log_message(self, *_):
             pass
+    if "PYTHONPATH" in os.environ:
+        note(f"bytecode {os.path.exists(importlib.util.find_spec('torch').cached)}")
+        import torch
     code = cache / "torch_compile_cache/model"
     if code.exists():
         note("loaded " + code.read_text())
@@ -156,6 +159,19 @@ def test_what_is_compiled_once_is_loaded_by_every_later_start(lab: Lab) -> None:
         "asked",
         "torch_compile_cache",
     }
+
+
+def test_bytecode_that_an_image_lacks_is_made_once(lab: Lab) -> None:
+    """It is in the archive, though the image forbids to write any, and not beside the package."""
+    package = lab.folder / "site/torch"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("x = 1")
+    env = {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    assert lab.run("prime", **env)[0] == 0
+    assert lab.done()[0] == "bytecode False"
+    lab.run("start", **env)
+    assert lab.done() == ["bytecode True", "loaded whole"]
+    assert os.listdir(package) == ["__init__.py"]
 
 
 def test_a_second_prime_starts_nothing(lab: Lab) -> None:

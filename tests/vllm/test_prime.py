@@ -15,6 +15,7 @@ from engineruns import Starter, free_port
 from pulling import CORE
 from shelves import put
 
+from modelshelf.core import derived
 from modelshelf.core.shelf import Shelf
 
 
@@ -91,3 +92,23 @@ def test_a_primed_start_loads_compiled_code(primer: Primer) -> None:
     assert "saved AOT compiled function" not in said
     ready = next(event["seconds"] for event in events if event["event"] == "engine-ready")
     assert ready < compiling / 2
+
+
+def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: Path) -> None:
+    """Our variables are not among what compiled code is keyed by; one that changes code is."""
+    program = "import vllm.envs as e; print(sorted(map(str, e.compile_factors().items())))"
+
+    def factors(more: dict[str, str]) -> str:
+        run = subprocess.run(
+            [str(starter.python), "-c", program],
+            env={**starter.env(), **more},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return run.stdout.splitlines()[-1]
+
+    derived.expect_bytecode(str(tmp_path))
+    stock = factors({})
+    assert factors(derived.env(str(tmp_path))) == stock
+    assert factors({"VLLM_USE_AOT_COMPILE": "0"}) != stock
