@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modelshelf.core.shelf import Shelf
     from modelshelf.core.verify import Fault, verify
     from modelshelf.core.version import __version__
-    from modelshelf.targets.local import Server, serve
+    from modelshelf.targets.local import Server, prime, serve
 
 _HOMES = {
     "modelshelf.api": ("pull",),
@@ -59,7 +59,7 @@ _HOMES = {
     "modelshelf.core.shelf": ("Shelf",),
     "modelshelf.core.verify": ("Fault", "verify"),
     "modelshelf.core.version": ("__version__",),
-    "modelshelf.targets.local": ("Server", "serve"),
+    "modelshelf.targets.local": ("Server", "prime", "serve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -88,6 +88,7 @@ __all__ = [
     "TimedOutError",
     "UsageError",
     "__version__",
+    "prime",
     "pull",
     "serve",
     "verify",

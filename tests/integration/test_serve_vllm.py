@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -15,8 +16,9 @@ import pytest
 from serving import gone, launched, serving, until
 from shelves import put
 
+from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.core.shelf import Shelf
-from modelshelf.targets.local import serve
+from modelshelf.targets.local import prime, serve
 
 MODEL = "org/tensors"
 
@@ -27,6 +29,7 @@ def shelf(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     (tmp_path / "packages").mkdir()
     monkeypatch.setenv("PYTHONPATH", fakevllm.install(tmp_path / "packages"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shelf = Shelf.create(tmp_path / "shelf")
     put(shelf, MODEL, {"model.safetensors": b"x" * 5000, "config.json": b"{}"})
     return shelf
@@ -50,7 +53,12 @@ def said(log: pathlib.Path) -> tuple[list[int], str, str]:
     return ([int(found[1]), int(found[2])], found[3], found[4]) if found else ([], "", "")
 
 
-def test_sigterm_lets_answers_end_and_nothing_is_left(shelf: Shelf, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("to_all", [False, True], ids=["to us", "to every process"])
+def test_sigterm_lets_answers_end_and_nothing_is_left(
+    shelf: Shelf,
+    tmp_path: pathlib.Path,
+    to_all: bool,  # noqa: FBT001
+) -> None:
     """What is under way is answered, then every process ends, the engine's own child included."""
     with serving(**options(shelf, tmp_path)) as server:
         pids, _, _ = said(tmp_path / "replica-0.log")
@@ -64,7 +72,8 @@ def test_sigterm_lets_answers_end_and_nothing_is_left(shelf: Shelf, tmp_path: pa
         thread = threading.Thread(target=ask)
         thread.start()
         until(lambda: _connected(url))
-        server.process.send_signal(signal.SIGTERM)
+        for pid in [server.process.pid, *(server.pids() + pids if to_all else [])]:
+            os.kill(pid, signal.SIGTERM)
         thread.join()
         assert answers == [b"whole"]
         assert server.process.wait(20) == 0
@@ -105,6 +114,33 @@ def test_the_start_is_told_what_to_read_ahead(shelf: Shelf, tmp_path: pathlib.Pa
         log = tmp_path / "replica-0.log"
         until(lambda: '"event": "warmed"' in log.read_text())
         until(lambda: '"event": "engine-ready"' in log.read_text())
+
+
+def test_what_was_primed_is_there_at_the_next_start(shelf: Shelf, tmp_path: pathlib.Path) -> None:
+    """Replicas find what was compiled at the path where it was, which goes when they end."""
+    made = prime(MODEL, shelf=shelf, replicas=2)
+    again = prime(MODEL, shelf=shelf, replicas=2)
+    assert (made.how, again.how, made.key) == ("made", "present", again.key)
+    with serve(**options(shelf, tmp_path, replicas=2)):
+        replicas = [said(tmp_path / f"replica-{k}.log") for k in (0, 1)]
+        assert [filled for _, _, filled in replicas] == ["True", "True"]
+        folder = str(tmp_path / "cache" / "modelshelf" / "starts" / "0")
+        assert {folder for _, folder, _ in replicas} == {f"{folder}/vllm/compiled"}
+    assert not os.path.exists(folder)
+
+
+def test_a_prime_whose_engine_fails_says_why(shelf: Shelf) -> None:
+    """The error has the engine's last lines, and nothing is published."""
+    with pytest.raises(TargetError, match="unrecognized arguments: --wrong"):
+        prime(MODEL, shelf=shelf, extra=["--wrong"])
+    assert not list(pathlib.Path(shelf.path, "derived").rglob("*.tar"))
+
+
+def test_an_engine_that_compiles_nothing_is_not_primed(shelf: Shelf) -> None:
+    """llama.cpp has nothing to make beforehand."""
+    put(shelf, "org/gguf", {"x.Q4_0.gguf": b"GGUF"})
+    with pytest.raises(UsageError, match="compiles nothing"):
+        prime("org/gguf", shelf=shelf, engine="llamacpp")
 
 
 def _connected(url: str) -> bool:

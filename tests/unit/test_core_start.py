@@ -106,7 +106,9 @@ class _Engine:
         (True, (INT, "-2", "gone"), [INT, "end"], 130),
         # One that starts is ended, as is one that is asked twice, and one that lost who started us.
         (False, (TERM, "-9", "gone"), ["end"], 143),
-        (True, (TERM, TERM, "-9", "gone"), [TERM, "end"], 143),
+        (True, (TERM, INT, "-9", "gone"), [TERM, "end"], 143),
+        # A supervisor that tells every process, and so us twice, does not want more than it says.
+        (True, (TERM, TERM, "0", "gone"), [TERM, "end"], 0),
         (True, (INT, TERM, "-9", "gone"), [INT, "end"], 130),
         (True, (LOST, "0", "gone"), ["end"], 128 + LOST),
     ],

@@ -11,11 +11,13 @@ import pytest
 
 from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.targets.local.environment import OFFLINE, replica_environment
+from modelshelf.targets.local.gpus import VARIABLE, share, visible
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, require_port, url_of
 from modelshelf.targets.local.process import bound_log, last_lines
 from modelshelf.targets.local.recording import Recorder, read_timeline, recorded
 from modelshelf.targets.local.router import router_argv
+from modelshelf.targets.local.slots import slot
 from modelshelf.targets.local.waits import failures_after, look_wait, restart_wait
 
 
@@ -104,6 +106,38 @@ def test_the_router_knows_its_replicas() -> None:
         *("--host", "127.0.0.1", "--port", "8000", "--worker-urls", *workers),
         *("--prometheus-port", "9", "--balance-abs-threshold", "3"),
     )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "replicas", "shares"),
+    [
+        ([], 2, [{}, {}]),
+        (["0", "1", "2"], 1, [{}]),
+        (["0", "1", "2"], 2, [{VARIABLE: "0"}, {VARIABLE: "1"}]),
+        (["4", "5", "6", "7"], 2, [{VARIABLE: "4,5"}, {VARIABLE: "6,7"}]),
+    ],
+)
+def test_several_replicas_divide_the_gpus(
+    gpus: list[str], replicas: int, shares: list[dict[str, str]]
+) -> None:
+    """None sees another one's; a single one sees them all."""
+    assert [share(gpus, number, replicas) for number in range(replicas)] == shares
+
+
+def test_more_replicas_than_gpus_are_refused() -> None:
+    """The second would find no memory on the first one's."""
+    with pytest.raises(UsageError, match="2 replicas need a GPU each, and there are 1") as caught:
+        share(["0"], 0, 2)
+    assert caught.value.hint == "serve 1 here, or more on Kubernetes"
+
+
+def test_gpus_are_those_of_the_environment_or_the_driver(tmp_path: pathlib.Path) -> None:
+    """Where the environment names none, the driver's count."""
+    (tmp_path / "0000:01:00.0").mkdir()
+    (tmp_path / "0000:02:00.0").mkdir()
+    assert visible({}, str(tmp_path)) == ["0", "1"]
+    assert visible({VARIABLE: "GPU-a,GPU-b"}, str(tmp_path)) == ["GPU-a", "GPU-b"]
+    assert visible({}, str(tmp_path / "none")) == []
 
 
 def everything(_package: str) -> bool:
@@ -200,3 +234,13 @@ def test_a_timeline_is_kept_beside_the_log(tmp_path: pathlib.Path) -> None:
     assert kept is not None
     assert kept.to_json() == found.to_json()
     assert os.listdir(tmp_path) == ["replica-0.timeline.json"]
+
+
+def test_the_first_free_folder_is_taken(tmp_path: pathlib.Path) -> None:
+    """Two at once have one each; who comes later has the first one again, empty."""
+    with slot(str(tmp_path)) as first, slot(str(tmp_path)) as second:
+        assert [first, second] == [str(tmp_path / "0"), str(tmp_path / "1")]
+        pathlib.Path(first).mkdir()
+    with slot(str(tmp_path)) as again:
+        assert again == first
+        assert not os.path.exists(again)

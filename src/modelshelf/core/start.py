@@ -31,6 +31,7 @@ from modelshelf.core.warm import warm
 _LOOK = 0.1  # seconds between two looks at the health path
 _ANSWER = 2.0  # seconds for an answer to one
 _ENDING = 0.05  # seconds between two looks at who is left
+_SAME = 2.0  # seconds within which the same signal again means nothing more
 _IDLE = 60.0  # seconds; whatever happens wakes us
 
 
@@ -177,7 +178,8 @@ def supervise(group: Group, signals: Signals, ready: threading.Event) -> int:
 
     A ready engine gets the first signal and finishes what it does. One that is still starting, or
     gets a second signal, is ended with all that it started: it answers nobody yet, and would lose
-    the signal.
+    the signal. The same signal again at once is not a second one: supervisors tell every process,
+    and the one that started us tells us again.
 
     Args:
         group: Its processes.
@@ -187,13 +189,14 @@ def supervise(group: Group, signals: Signals, ready: threading.Event) -> int:
     Returns:
         Its exit code as a shell has it.
     """
-    heeded, ended_by = 0, 0
+    heeded, ended_by, first = 0, 0, 0.0
     while not group.gone:
         for number in signals.asked[heeded:]:
             heeded += 1
             if heeded == 1 and ready.is_set() and number != signal.SIGIO:
                 group.tell(number)
-            else:
+                first = time.monotonic()
+            elif number != signals.asked[0] or time.monotonic() - first > _SAME:
                 ended_by = ended_by or signals.asked[0]
         ending = ended_by or group.code is not None
         if ending:

@@ -84,6 +84,7 @@ class ServerSpec:
         port: Where it listens.
         health_path: What answers 200 there once the model is loaded.
         model: The model's name in its OpenAI-compatible API, which lies below `/v1`.
+        gpus: Whether it takes all of the memory of the GPUs that it sees.
         fork: For an engine that `core`'s `start` is to start: whether its processes may be forked
             from one that has imported it. None for one that starts quickly by itself.
     """
@@ -93,6 +94,7 @@ class ServerSpec:
     health_path: str
     model: str
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    gpus: bool = False
     fork: bool | None = None
 
 

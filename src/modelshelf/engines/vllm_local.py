@@ -56,6 +56,7 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
         health_path="/health",
         model=name,
         env=_environment(options),
+        gpus=not on_cpu(options.python),
         fork=on_cpu(options.python) if options.fast_start is None else options.fast_start,
     )
 

@@ -6,19 +6,20 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from modelshelf.core.files import explained
 from modelshelf.core.model import ModelRef, Snapshot
 from modelshelf.core.shelf import Shelf
-from modelshelf.engines import Engine, ServeOptions
+from modelshelf.engines import Engine, ServeOptions, ServerSpec
+from modelshelf.targets.local import gpus
 from modelshelf.targets.local.environment import replica_environment
 from modelshelf.targets.local.interpreters import interpreter_for
 from modelshelf.targets.local.kept import Job
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, url_of
 from modelshelf.targets.local.router import router_argv
-from modelshelf.targets.local.starting import below, caches, primed, start_spec
+from modelshelf.targets.local.starting import below, start_spec
 
 LOOPBACK = "127.0.0.1"
 
@@ -61,33 +62,46 @@ def plan_of(  # noqa: PLR0913 - each is a part of one sentence
     return Plan(shelf, engine, snapshot, replicas, options)
 
 
-def caches_beside(log: str) -> str:
-    """The folder that a replica has its compiled caches in, if there are any on the shelf."""
-    return log.removesuffix(".log") + ".caches"
+def spec_of(plan: Plan, options: ServeOptions | None = None) -> ServerSpec:
+    """The engine's process, by the plan's options or others."""
+    return plan.engine.spec(plan.snapshot, plan.snapshot.path or "", options or plan.options)
 
 
-def replica_job(plan: Plan, number: int, log: str) -> Job:
-    """A process that serves: the front itself if it is the only one, behind a router otherwise."""
+def environment_of(plan: Plan, spec: ServerSpec) -> dict[str, str]:
+    """The environment of an engine's process."""
+    own = plan.options.python.path == sys.executable
+    return replica_environment(os.environ, spec.env, own=own)
+
+
+def replica_job(plan: Plan, number: int, log: str, caches: Mapping[str, str]) -> Job:
+    """A process that serves: the front itself if it is the only one, behind a router otherwise.
+
+    Args:
+        plan: What is served.
+        number: Which replica it is.
+        log: Where its output goes.
+        caches: Variables that say where its caches are.
+    """
     single = plan.replicas == 1
     options = plan.options
     if not single:
         options = dataclasses.replace(options, host=LOOPBACK, port=free_port(LOOPBACK))
-    path = plan.snapshot.path or ""
 
     def argv(port: int) -> tuple[str, ...]:
-        moved = plan.engine.spec(plan.snapshot, path, dataclasses.replace(options, port=port))
+        moved = spec_of(plan, dataclasses.replace(options, port=port))
         if moved.fork is None:
             return moved.argv
-        unpack = primed(plan.shelf.path, plan.snapshot)
-        ours = caches(plan.shelf.path, plan.snapshot, caches_beside(log)) if unpack else None
-        told = start_spec(moved, options.host, path, ours)
+        told = start_spec(moved, options.host, plan.snapshot.path or "")
         return below("start", told, log.removesuffix(".log") + ".start.json", moved.argv)
 
-    spec = plan.engine.spec(plan.snapshot, path, options)
+    spec = spec_of(plan, options)
+    env = environment_of(plan, spec) | dict(caches)
+    if spec.gpus:
+        env |= gpus.share(gpus.visible(env), number, plan.replicas)
     return Job(
         label=f"replica {number} of {plan.snapshot.repo_id}",
         argv=argv,
-        env=replica_environment(os.environ, spec.env, own=options.python.path == sys.executable),
+        env=env,
         host=options.host,
         port=options.port,
         movable=not single,

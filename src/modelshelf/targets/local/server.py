@@ -19,7 +19,6 @@ from typing import Self
 from modelshelf.core import events
 from modelshelf.core.errors import NotOnShelfError, ShelfError
 from modelshelf.core.events import Event, Listener
-from modelshelf.core.files import delete_tree
 from modelshelf.core.lease import Lease
 from modelshelf.core.model import ModelRef, Snapshot
 from modelshelf.core.shelf import Shelf, read_key
@@ -28,7 +27,6 @@ from modelshelf.engines.timeline import Stamped
 from modelshelf.targets.local.jobs import (
     LOOPBACK,
     Plan,
-    caches_beside,
     fresh_log,
     log_folder,
     plan_of,
@@ -38,6 +36,7 @@ from modelshelf.targets.local.jobs import (
 from modelshelf.targets.local.kept import Kept, Reports
 from modelshelf.targets.local.ports import free_port, require_port, url_of
 from modelshelf.targets.local.recording import recorded
+from modelshelf.targets.local.unpacking import unpacked
 
 DRAIN = 30.0  # seconds
 READY_WITHIN = 600.0  # seconds; a large model comes slowly from a share
@@ -155,7 +154,7 @@ class Server:
         self._woken: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = threading.Lock()
         self._replicas: list[Kept] = []
-        self._caches: list[str] = []
+        self._held = contextlib.ExitStack()
         self._router: Kept | None = None
         self._lease = _hold(plan.shelf, plan.snapshot)
         try:
@@ -204,11 +203,11 @@ class Server:
 
     def _start(self) -> None:
         plan = self._plan
+        caches = self._held.enter_context(unpacked(plan, self._tell))
         for number in range(plan.replicas):
             log = fresh_log(self.log_dir, f"replica-{number}")
-            self._caches.append(caches_beside(log))
             reports = self._replica_reports(number, log)
-            self._replicas.append(Kept(replica_job(plan, number, log), reports))
+            self._replicas.append(Kept(replica_job(plan, number, log, caches), reports))
         _await_ready(self._replicas)
         if plan.replicas > 1:
             ports = [replica.port for replica in self._replicas]
@@ -244,9 +243,7 @@ class Server:
             self._router.terminate()
             self._router.end(drain)
         _end_all(self._replicas, min(drain, _REPLICA_END) if self._router else drain)
-        for folder in self._caches:
-            with contextlib.suppress(OSError):
-                delete_tree(folder)
+        self._held.close()
         if self._lease:
             self._lease.release()
 
