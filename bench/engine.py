@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.timing import FailedError
 
-_PATIENCE = 300.0  # seconds for a start
+_PATIENCE = 480.0  # seconds for a start
 _END = 40.0  # seconds from SIGTERM to the end
 _LOOK = 0.05
 
@@ -45,8 +45,10 @@ class Engine:
         """
         for step in steps[:-1]:
             child = self._spawn(step, env)
-            if child.wait():
-                raise FailedError(self._last(f"{step[0]} ended with {child.returncode}"))
+            try:
+                self.await_end(child)
+            finally:
+                _end(child)
             self.stepped.append(time.time() - self.began)
         return self._spawn(steps[-1], env)
 
@@ -60,6 +62,20 @@ class Engine:
             if child.poll() is not None or time.time() - self.began > _PATIENCE:
                 raise FailedError(self._last("the engine does not answer"))
             time.sleep(_LOOK)
+        self.seconds = time.time() - self.began
+
+    def await_end(self, child: subprocess.Popen[str]) -> None:
+        """Wait for the end of what was started.
+
+        Raises:
+            FailedError: It failed, or takes too long.
+        """
+        try:
+            code = child.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise FailedError(self._last("it does not end")) from None
+        if code:
+            raise FailedError(self._last(f"it ended with {code}"))
         self.seconds = time.time() - self.began
 
     def event(self, name: str) -> dict[str, Any]:
@@ -129,13 +145,32 @@ def started(steps: Sequence[Sequence[str]], env: Mapping[str, str], port: int) -
         engine.await_ready(child)
         yield engine
     finally:
-        child.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_END)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.kill()
-        child.wait()
+        _end(child)
+
+
+def run(argv: Sequence[str], env: Mapping[str, str]) -> Engine:
+    """A program that starts an engine and ends it, to its own end.
+
+    Raises:
+        FailedError: It failed, or takes too long.
+    """
+    engine = Engine(0)
+    child = engine.run([argv], env)
+    try:
+        engine.await_end(child)
+    finally:
+        _end(child)
+    return engine
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_END)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
 
 
 def free_port() -> int:

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from hub import FileContent, Hub
 from lab.parts import REPOSITORY
 
 from bench import load
-from bench.engine import Engine, forget, free_port, started
-from bench.timing import FailedError, clean_environment, measure, python
+from bench.engine import Engine, forget, free_port, run, started
+from bench.timing import clean_environment, measure, python
 from modelshelf.core.layout import snapshot_folder
 from modelshelf.core.model import Snapshot
 from modelshelf.core.shelf import Shelf
@@ -143,27 +142,21 @@ def naive(where: Place, *, bytecode: bool) -> Run:
         return _run(engine, download=engine.stepped[0])
 
 
-def prime(where: Place) -> Run:
-    """`prime`, as its Job does once for all replicas that follow."""
+def prime(where: Place) -> float:
+    """Seconds of `prime`, as its Job does once for all replicas that follow."""
     port = free_port()
     spec = {
         "shelf": str(where.shelf),
         "derived": _derived(where),
         "health": _health(port),
-        "timeout": 300,
+        "timeout": 480,
         "ask": {
             "url": f"http://127.0.0.1:{port}/v1/completions",
             "body": {"model": _NAME, "prompt": "Hello", "max_tokens": 4},
         },
     }
     argv = where.core("prime", spec, *where.argv(where.model, port))
-    engine = Engine(port)
-    child = engine.run([argv], where.env(where.fresh("priming")))
-    if child.wait(400):
-        raise FailedError("\n".join(line for _, line in engine.lines[-25:]))
-    seconds = time.time() - engine.began
-    made = engine.event("primed")
-    return Run(seconds, str(made.get("how", "")), "", 0.0, (), None, [], [])
+    return run(argv, where.env(where.fresh("priming"))).seconds
 
 
 def second(where: Place, *, fork: bool) -> Run:

@@ -75,7 +75,7 @@ class Bench:
 
     def primed(self) -> None:
         """Prime, and the second replica that has something of it."""
-        self.measured.primed = starts.prime(self._where()).seconds
+        self.measured.primed = starts.prime(self._where())
         _say(f"prime: {self.measured.primed:.1f} s")
         for title, fork in ((pages.MENDED, False), (pages.FAST, True)):
             self._compiled(title, starts.second(self._where(), fork=fork))
