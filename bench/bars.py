@@ -14,7 +14,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 </style>"""
 
 
-def chart(title: str, unit: str, rows: Sequence[tuple[str, float]], most: float) -> str:
+def chart(title: str, unit: str, rows: Sequence[tuple[str, float]], most: float, ours: str) -> str:
     """A bar for each row, and a line at what cannot be exceeded.
 
     Args:
@@ -22,6 +22,7 @@ def chart(title: str, unit: str, rows: Sequence[tuple[str, float]], most: float)
         unit: Behind each value.
         rows: Labels and values.
         most: The bound.
+        ours: What the labels of our bars end with; they have another colour.
     """
     scale = (_WIDTH - _LEFT - _RIGHT) / max([most, *(value for _, value in rows)])
     bottom = _TOP + _ROW * len(rows)
@@ -33,9 +34,10 @@ def chart(title: str, unit: str, rows: Sequence[tuple[str, float]], most: float)
     ]
     for n, (label, value) in enumerate(rows):
         y, wide = _TOP + _ROW * n, value * scale
+        colour = "#f28e2b" if label.endswith(ours) else "#4e79a7"
         parts += [
             f'<text x="8" y="{y + 14}">{escape(label)}</text>',
-            f'<rect x="{_LEFT}" y="{y}" width="{wide:.1f}" height="{_BAR}" fill="#4e79a7"/>',
+            f'<rect x="{_LEFT}" y="{y}" width="{wide:.1f}" height="{_BAR}" fill="{colour}"/>',
             f'<text x="{_LEFT + wide + 6:.1f}" y="{y + 14}">{value:.1f} {unit}</text>',
         ]
     x = _LEFT + most * scale

@@ -165,7 +165,7 @@ def main(argv: Sequence[str]) -> None:
     source, mount, rate, delay = argv
     # A network does not wait for the processor of its client.
     with contextlib.suppress(OSError):
-        os.nice(-10)
+        os.nice(-20)
     share = Share(_mount(mount), Path(source), Line(float(rate), float(delay)))
     server = threading.Thread(target=share.serve, daemon=True)
     server.start()

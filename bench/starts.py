@@ -202,9 +202,10 @@ def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
     )
     parts = list(steps.items())
     parts += [(n, float(e["seconds"])) for n, e in (("unpack", unpacked), ("warm", warmed)) if e]
-    before = [Phase("download", engine.began, steps["download"])] if "download" in steps else []
+    before = [Phase(name, engine.began, seconds) for name, seconds in steps.items()]
     lines = timeline(
-        engine.lines,
+        # What the gate says of itself leaves the start of its Python out.
+        [(at, line) for at, line in engine.lines if '"gate-open"' not in line],
         began=engine.began + sum(steps.values()),
         ready=engine.began + engine.seconds,
         before=before,

@@ -151,7 +151,7 @@ def _warmings(measured: Measured) -> Iterator[str]:
     yield _ABOUT_WARMING.format(size=measured.warmings[0].bytes / _MB, rate=RATE / _MB)
     yield "![Bytes per second of each way of reading](charts/vllm-warming.svg)"
     headings = ("a request takes", "files", "read by", "seconds", "MB/s", "of the line")
-    yield table(headings, [_warming(each) for each in measured.warmings])
+    yield table(headings, [_warming(each) for each in _in_order(measured.warmings)])
 
 
 def charts(measured: Measured) -> dict[str, str]:
@@ -170,9 +170,9 @@ def charts(measured: Measured) -> dict[str, str]:
         speeds = [
             (f"{each.delay * 1000:.0f} ms, files: {each.files}, {each.contender}".replace("`", ""),
              each.speed / _MB)
-            for each in measured.warmings
+            for each in _in_order(measured.warmings)
         ]  # fmt: skip
-        drawn[CHARTS[2]] = bars.chart("Reading from a share", "MB/s", speeds, RATE / _MB)
+        drawn[CHARTS[2]] = bars.chart("Reading from a share", "MB/s", speeds, RATE / _MB, "warm")
     return drawn
 
 
@@ -186,6 +186,11 @@ def _row(title: str, runs: Sequence[Run]) -> tuple[str, ...]:
     how = ": ".join((*dict.fromkeys(run.how for run in runs if run.how), *reasons))
     before = f"{_middle([run.ours for run in runs]):.2f}" if runs[0].how else ""
     return title, spread([run.seconds for run in runs]), how, before, ", ".join(parts)
+
+
+def _in_order(warmings: Sequence[Warming]) -> list[Warming]:
+    """The far share first; those that read the same stay together."""
+    return sorted(warmings, key=lambda each: (-each.delay, each.files))
 
 
 def _warming(each: Warming) -> tuple[str, ...]:
