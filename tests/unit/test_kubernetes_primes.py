@@ -12,7 +12,13 @@ from modelshelf.config.file import Config
 from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.core.events import Event, Primed
 from modelshelf.targets.kubernetes import Options, diff, prime, status, up
-from modelshelf.targets.kubernetes.events import PrimeEvent, PrimeStarted, PullStarted, ServerReady
+from modelshelf.targets.kubernetes.events import (
+    PrimeEvent,
+    PrimeSkipped,
+    PrimeStarted,
+    PullStarted,
+    ServerReady,
+)
 from modelshelf.targets.render.names import COMPONENT, PRIME
 
 _SERVER = "front: {model: tiny, gpus: 0, prime: true}"
@@ -102,6 +108,32 @@ def test_a_prime_that_fails_ends_up_with_its_reason_and_touches_no_server() -> N
     assert _of(_up(cluster, _config()), PrimeStarted)[0].how == "replaced"
     (primed,) = status(cluster.site(_config(), list[Event]().append)).primes
     assert primed.state == "complete"
+
+
+def _crowded(cluster: FakeCluster) -> None:
+    """No node has room for Jobs that prime."""
+    full = {"type": "PodScheduled", "status": "False", "message": "Insufficient nvidia.com/gpu"}
+    for job in _prime_jobs(cluster):
+        if not job.get("status"):
+            end_job(cluster, job, {})
+            job["status"] = {"active": 1}
+    for pod in cluster.of("Pod"):
+        if pod["metadata"]["labels"][COMPONENT] == PRIME:
+            pod["status"] = {"phase": "Pending", "conditions": [full]}
+
+
+def test_a_server_that_has_the_last_gpu_is_updated_without_being_primed() -> None:
+    """`up` says why, and takes the Job back; where no pod serves yet, it waits for a node."""
+    cluster = _cluster()
+    _up(cluster, _config())
+    other = _config(_SERVER.replace("gpus: 0", "gpus: 0, contextLength: 99"))
+    cluster.controllers = [bind_claims, _crowded, run_jobs, run_deployments]
+    told = _up(cluster, other)
+    assert _of(told, PrimeSkipped) == [PrimeSkipped("front", "Insufficient nvidia.com/gpu")]
+    assert len(_of(told, ServerReady)) == 1
+    assert _prime_jobs(cluster) == []
+    with pytest.raises(TargetError, match="Insufficient nvidia"):
+        _up(_cluster(_crowded), _config())
 
 
 def test_prime_runs_a_complete_job_again() -> None:

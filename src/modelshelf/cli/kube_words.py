@@ -120,6 +120,11 @@ def _(event: events.PrimeTrouble) -> str:
 
 
 @sentence.register
+def _(event: events.PrimeSkipped) -> str:
+    return f"{event.server}: not primed, since no node has room for that: {event.reason}"
+
+
+@sentence.register
 def _(event: events.PodPhased) -> str:
     detail = f": {event.detail}" if event.detail else ""
     phase = _PHASES.get(event.phase, event.phase)

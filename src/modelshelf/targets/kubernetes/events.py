@@ -151,6 +151,14 @@ class PrimeTrouble(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PrimeSkipped(Event):
+    """A server that has pods is not primed: no node has room for its Job, for this reason."""
+
+    server: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PodPhased(Event):
     """A pod went on by a step.
 

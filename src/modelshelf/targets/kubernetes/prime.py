@@ -45,5 +45,5 @@ def prime(site: Site, lock: Lock, server: str, token: str | None = None) -> None
     model = {wanted.model: rendered.pulls[wanted.model]}
     pull(site, dataclasses.replace(rendered, pulls=model))
     mine = {server: rendered.primes[server]}
-    primes.run(site, rendered, primes.settle(site, mine, again=mine))
+    primes.run(site, rendered, primes.settle(site, mine, again=mine), needed=True)
     site.tell(Done("prime", 0, round(site.pace.now() - began, 1)))

@@ -53,8 +53,13 @@ def settle(site: Site, primes: Mapping[str, list[Object]], again: Collection[str
     return Settled(rest, kept)
 
 
-def run(site: Site, rendered: Rendered, settled: Settled, *, force: bool = False) -> None:
+def run(
+    site: Site, rendered: Rendered, settled: Settled, *, force: bool = False, needed: bool = False
+) -> None:
     """Run the Jobs, and wait until all are complete.
+
+    Unless it is needed, the Job of a server that has pods is given up where no node has room for
+    it: new pods compile by themselves, as they would without it.
 
     Raises:
         Error: One failed, of the kind that its pod told of; servers are as they were.
@@ -70,4 +75,12 @@ def run(site: Site, rendered: Rendered, settled: Settled, *, force: bool = False
             if obj["kind"] != "Job":
                 applying.apply(site, obj, force=force)
     wanted = {server: job_of(objects) for server, objects in settled.objects.items()}
-    pulls.run(site, wanted, pulls.PRIME)
+    optional = set() if needed else _serving(site)
+    pulls.run(site, wanted, pulls.PRIME, optional)
+
+
+def _serving(site: Site) -> set[str]:
+    """The servers that have pods, and with them perhaps the last GPUs."""
+    live = site.cluster.list("Deployment", site.namespace, names.of_file(site.config))
+    there = {each["metadata"]["name"] for each in live if each["spec"].get("replicas", 1)}
+    return {server for server in site.config.servers if names.fitted(server) in there}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from modelshelf.config.file import ShelfConfig
 from modelshelf.core.errors import Error, NotWritableError, TargetError, TimedOutError
@@ -13,6 +13,7 @@ from modelshelf.kube.refusals import ExistsError
 from modelshelf.targets.kubernetes import applying, jobs, pods, why
 from modelshelf.targets.kubernetes.events import (
     PrimeEvent,
+    PrimeSkipped,
     PrimeStarted,
     PrimeTrouble,
     PullEvent,
@@ -28,6 +29,7 @@ from modelshelf.targets.render.pulling import FINAL_EXIT_CODES
 
 _LAST_LINES = 5.0  # seconds for the rest of a log whose pod has ended
 _BEGIN = 900.0  # seconds until a Job's container must have begun; its image may have to be pulled
+_ROOM = 120.0  # seconds that a Job may look for a node that holds back what can do without it
 _KEPT_LINES = 8  # that were no JSON, for the error of a Job whose pod told of none
 
 
@@ -54,7 +56,12 @@ PULL = Work("model", PullStarted, PullEvent, PullTrouble, (Published, Purged))
 PRIME = Work("server", PrimeStarted, PrimeEvent, PrimeTrouble, (Primed,))
 
 
-def run(site: Site, wanted: Mapping[str, Object], work: Work = PULL) -> None:
+def run(
+    site: Site,
+    wanted: Mapping[str, Object],
+    work: Work = PULL,
+    optional: Collection[str] = (),
+) -> None:
     """Run a Job for each model, and wait until all are complete.
 
     A finished Job of the same name is replaced, since running it is how the share is looked at; a
@@ -64,6 +71,7 @@ def run(site: Site, wanted: Mapping[str, Object], work: Work = PULL) -> None:
         site: Where.
         wanted: Model, or server → its Job.
         work: What the Jobs do.
+        optional: Those that can do without: where no node has room for the Job, it is given up.
 
     Raises:
         Error: A Job failed: of the kind that its pod told of, else `TargetError`.
@@ -71,7 +79,8 @@ def run(site: Site, wanted: Mapping[str, Object], work: Work = PULL) -> None:
     for name, job in wanted.items():
         _start(site, name, job, work)
     following = {
-        job["metadata"]["name"]: _Following(site, name, job, work) for name, job in wanted.items()
+        job["metadata"]["name"]: _Following(site, name, job, work, optional=name in optional)
+        for name, job in wanted.items()
     }
     while following:
         found = {job["metadata"]["name"]: job for job in _list(site, "Job")}
@@ -126,11 +135,13 @@ def _start(site: Site, name: str, job: Object, work: Work) -> None:
 class _Following:
     """One Job, from one look to the next."""
 
-    def __init__(self, site: Site, what: str, job: Object, work: Work) -> None:
+    def __init__(self, site: Site, what: str, job: Object, work: Work, *, optional: bool) -> None:
         self._site = site
         self._what = what
         self._work = work
         self._name = job["metadata"]["name"]
+        self._key = names.key(job)
+        self._room = Deadline(site.pace, _ROOM) if optional else None
         self._readers = Readers(site.cluster, site.namespace)
         self._told = Told(site.tell)
         self._told_outcome = False
@@ -140,7 +151,7 @@ class _Following:
         self._begin = Deadline(site.pace, _BEGIN)
 
     def look(self, job: Object | None, every: Sequence[Object]) -> bool:
-        """Look once, and tell what is new; whether the Job is complete."""
+        """Look once, and tell what is new; whether the Job is complete, or was given up."""
         if job is None:
             raise TargetError(
                 f"Job {self._name} was deleted while it worked on {self._what}",
@@ -151,6 +162,8 @@ class _Following:
             self._read(pod)
         self._pass_on()
         if jobs.state(job) == "running":
+            if self._room is not None and self._finds_no_node(self._room, mine):
+                return True
             self._refuse_late(job, mine)
             return False
         self._readers.finish([pod["metadata"]["name"] for pod in mine], _LAST_LINES)
@@ -158,6 +171,17 @@ class _Following:
         if jobs.state(job) == "failed":
             raise self._error(job, mine)
         self._tell_outcome(mine)
+        return True
+
+    def _finds_no_node(self, room: Deadline, mine: Sequence[Object]) -> bool:
+        """Whether the Job was given up, since no node has had room for its pod for long."""
+        phase = pods.phase(mine[-1]) if mine else None
+        if phase is None or phase.name != "unschedulable":
+            room.extend()
+        if phase is None or not room.passed:
+            return False
+        applying.delete(self._site, self._key)
+        self._site.tell(PrimeSkipped(self._what, phase.detail))
         return True
 
     def _read(self, pod: Object) -> None:
