@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from typing import Any, cast
 
 import pytest
@@ -88,10 +87,7 @@ class _Engine:
         pass
 
     def run(self, *, ready: bool) -> int:
-        event = threading.Event()
-        if ready:
-            event.set()
-        return supervise(cast("Group", self), cast("Signals", self), event)
+        return supervise(cast("Group", self), cast("Signals", self), lambda: ready)
 
 
 @pytest.mark.parametrize(

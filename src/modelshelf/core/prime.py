@@ -170,7 +170,7 @@ def _run(spec: PrimeSpec, argv: Sequence[str], signals: Signals, tell: Listener)
     with engine(argv, env) as group:
         driver = threading.Thread(target=drive, daemon=True)
         driver.start()
-        code = supervise(group, signals, ready)
+        code = supervise(group, signals, ready.is_set)
     ended.set()
     stop.set()
     driver.join(_ANSWER)

@@ -133,8 +133,15 @@ def start(
             raise KeyboardInterrupt
         tell(EngineStarting(command, how, reason))
         ready = threading.Event()
+        if not spec.health:
+            ready.set()
+
+        def is_ready() -> bool:
+            # Whoever asks may have seen that it answers a moment before our own look.
+            return ready.is_set() or _answers(spec.health)
+
         with engine(command, env) as group, _beside(spec, began, ready, tell):
-            code = supervise(group, signals, ready)
+            code = supervise(group, signals, is_ready)
         tell(EngineEnded(code))
         return code
 
@@ -173,7 +180,7 @@ def engine(argv: Sequence[str], env: dict[str, str]) -> Iterator[Group]:
         yield group
 
 
-def supervise(group: Group, signals: Signals, ready: threading.Event) -> int:
+def supervise(group: Group, signals: Signals, ready: Callable[[], bool]) -> int:
     """Pass on to an engine what it is asked for, until nothing of it is left.
 
     A ready engine gets the first signal and finishes what it does. One that is still starting, or
@@ -184,7 +191,7 @@ def supervise(group: Group, signals: Signals, ready: threading.Event) -> int:
     Args:
         group: Its processes.
         signals: Held.
-        ready: Set once it is ready.
+        ready: Whether it is ready.
 
     Returns:
         Its exit code as a shell has it.
@@ -193,7 +200,7 @@ def supervise(group: Group, signals: Signals, ready: threading.Event) -> int:
     while not group.gone:
         for number in signals.asked[heeded:]:
             heeded += 1
-            if heeded == 1 and ready.is_set() and number != signal.SIGIO:
+            if heeded == 1 and number != signal.SIGIO and ready():
                 group.tell(number)
                 first = time.monotonic()
             elif number != signals.asked[0] or time.monotonic() - first > _SAME:
@@ -230,9 +237,7 @@ def _beside(
             tell(warm(spec.paths, spec.memory, stop))
 
     def watching() -> None:
-        if not spec.health:
-            ready.set()
-        elif watch(spec.health, stop):
+        if spec.health and watch(spec.health, stop):
             ready.set()
             tell(EngineReady(round(time.monotonic() - began, 3)))
 
