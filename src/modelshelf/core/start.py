@@ -13,7 +13,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from modelshelf.core import derived
+from modelshelf.core import derived, fast
 from modelshelf.core.errors import UsageError
 from modelshelf.core.events import (
     EngineEnded,
@@ -128,10 +128,10 @@ def start(
 
     with Signals(asked) as signals:
         env = environment(spec, argv, tell)
-        command, how, reason = tuple(argv), "stock", ""
+        command = fast.command(argv, fork=spec.fork, env=env)
         if signals.hold():
             raise KeyboardInterrupt
-        tell(EngineStarting(command, how, reason))
+        tell(EngineStarting(command.argv, command.how, command.reason))
         ready = threading.Event()
         if not spec.health:
             ready.set()
@@ -140,7 +140,7 @@ def start(
             # Whoever asks may have seen that it answers a moment before our own look.
             return ready.is_set() or _answers(spec.health)
 
-        with engine(command, env) as group, _beside(spec, began, ready, tell):
+        with engine(command.argv, env) as group, _beside(spec, began, ready, tell):
             code = supervise(group, signals, is_ready)
         tell(EngineEnded(code))
         return code

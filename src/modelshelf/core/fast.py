@@ -1,0 +1,55 @@
+"""How an engine may be started faster than by its own command line, and why it may not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+
+from modelshelf.core import launcher, tried
+from modelshelf.core.errors import Error
+from modelshelf.core.madefor import installed, interpreter
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """What to run instead of an engine's command line.
+
+    Attributes:
+        argv: The command line.
+        how: `stock` (as it was), `mended` (compiled code is loaded again where vLLM would not), or
+            `fast` (mended, and all processes are forked from one that has imported vLLM).
+        reason: Why it is not faster.
+    """
+
+    argv: tuple[str, ...]
+    how: str
+    reason: str = ""
+
+
+def command(argv: Sequence[str], *, fork: bool | None, env: Mapping[str, str]) -> Command:
+    """The fastest way to start an engine that was tried.
+
+    Args:
+        argv: The engine's own command line.
+        fork: Whether its processes may be forked; None to leave the start as it is.
+        env: Its environment.
+    """
+    stock = tuple(argv)
+    if fork is None:
+        return Command(stock, "stock")
+    arguments = launcher.arguments(stock)
+    if arguments is None:
+        return Command(stock, "stock", "this is not vLLM's server")
+    try:
+        python, versions = interpreter(stock, env), installed(stock, env).versions
+    except Error as error:
+        return Command(stock, "stock", str(error))
+    if reason := tried.untried(versions):
+        return Command(stock, "stock", reason)
+    program = os.path.abspath(launcher.__file__)
+    reason = tried.unforked(versions, arguments, env) if fork else "not asked for"
+    if reason:
+        return Command((python, "-P", program, launcher.MEND, *stock), "mended", reason)
+    how = launcher.FORK_CPU if tried.on_cpu(versions) else launcher.FORK
+    return Command((python, "-P", program, how, *stock), "fast")
