@@ -8,13 +8,18 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from modelshelf.core import __main__ as core
+
+CORE = pathlib.Path(core.__file__)
 MODULE = ("-m", "vllm.entrypoints.openai.api_server")
 _READY = 150.0  # seconds within which an engine must answer
 _ENDED = 30.0  # seconds within which it must end after SIGTERM
@@ -22,23 +27,30 @@ _ENDED = 30.0  # seconds within which it must end after SIGTERM
 
 @dataclasses.dataclass
 class Engine:
-    """A running engine, which is the leader of a session of its own.
+    """A running engine.
 
     Attributes:
         process: Its first process.
         port: Where it will listen.
         log: All that it wrote.
+        mark: What the environments of its processes, and of no others, hold.
         seconds: How long it took until it was ready; 0 before.
     """
 
     process: subprocess.Popen[bytes]
     port: int
     log: pathlib.Path
+    mark: str
     seconds: float = 0.0
 
     def said(self) -> str:
         """What it has written so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What `core`'s start has told of one kind, where one stands above it."""
+        lines = [line for line in self.said().splitlines() if line.startswith('{"event"')]
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def answers(self) -> bool:
         """Whether it is ready."""
@@ -71,8 +83,23 @@ class Engine:
         return self.process.wait(_ENDED)
 
     def members(self) -> list[int]:
-        """The living processes of its session."""
-        return [pid for pid in _pids() if _session(pid) == self.process.pid]
+        """Its living processes, whoever is their parent and in whatever session."""
+        return [pid for pid in _pids() if _marked(pid, self.mark)]
+
+    def segments(self) -> set[str]:
+        """The files in /dev/shm that its processes have mapped or open."""
+        found: set[str] = set()
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                maps = pathlib.Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+                found.update(re.findall(r"(/dev/shm/\S+)$", maps, re.MULTILINE))
+        return {path for path in found if os.path.exists(path)}
+
+    def listens(self) -> bool:
+        """Whether anybody takes connections on its port."""
+        with socket.socket() as client:
+            client.settimeout(2)
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -123,29 +150,30 @@ class Starter:
         self, argv: Sequence[str], port: int, env: Mapping[str, str] | None = None
     ) -> Iterator[Engine]:
         """Run a command line that will listen on a port; nothing of it outlives the block."""
-        log = self.home / f"engine-{port}-{time.monotonic_ns()}.log"
+        mark = f"{port}-{time.monotonic_ns()}"
+        log = self.home / f"engine-{mark}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,
                 cwd=self.home,
-                env=dict(env or self.env()),
+                env={**(env or self.env()), "TESTED_ENGINE": mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        engine = Engine(process, port, log)
+        engine = Engine(process, port, log, mark)
         try:
             yield engine
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_ENDED)
+            process.kill()
+            process.wait()
             for pid in engine.members():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            process.kill()
-            process.wait()
 
     @contextlib.contextmanager
     def running(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Engine]:
@@ -153,6 +181,21 @@ class Starter:
         port, began = free_port(), time.monotonic()
         with self.launched(self.argv(*arguments, port=port), port, env) as engine:
             engine.wait_ready(began)
+            yield engine
+
+    @contextlib.contextmanager
+    def below_start(self, *arguments: str, **spec: Any) -> Iterator[Engine]:
+        """A start below `core`'s, not ready yet.
+
+        Args:
+            *arguments: Of vLLM.
+            **spec: What its spec has beside the URL that it watches.
+        """
+        port = free_port()
+        path = self.home / f"start-{port}.json"
+        path.write_text(json.dumps({"health": f"http://127.0.0.1:{port}/health", **spec}))
+        start = [sys.executable, "-I", "-S", str(CORE), "start", str(path), "--"]
+        with self.launched([*start, *self.argv(*arguments, port=port)], port) as engine:
             yield engine
 
 
@@ -167,10 +210,9 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _session(pid: int) -> int:
-    """The session of a living process; 0 of one that is gone or a zombie."""
+def _marked(pid: int, mark: str) -> bool:
+    """Whether a living process was started with a mark in its environment; a zombie has none."""
     with contextlib.suppress(OSError):
-        words = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-        state, _, _, session, *_ = words.split()
-        return 0 if state == "Z" else int(session)
-    return 0
+        env = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return f"TESTED_ENGINE={mark}".encode() in env
+    return False

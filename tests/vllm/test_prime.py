@@ -28,7 +28,7 @@ class Primer:
         self._shelf = Shelf.create(folder / "shelf")
         self._snapshot = put(self._shelf, "acme/smol", {"config.json": b"{}"})
 
-    def run(self, verb: str, into: str) -> tuple[list[dict[str, Any]], str]:
+    def run(self, verb: str, into: str, *, fork: bool = False) -> tuple[list[dict[str, Any]], str]:
         """Run a verb, and end it once its engine is ready; its lines, and the engine's."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
@@ -40,7 +40,7 @@ class Primer:
                 "into": str(self._folder / into),
             },
             "health": f"{url}/health",
-            "fast": {"fork": False},
+            "fast": {"fork": fork},
             "timeout": 500,
             "ask": {
                 "url": f"{url}/v1/completions",
@@ -70,6 +70,10 @@ class Primer:
                     running.send_signal(signal.SIGTERM)
         return events, said
 
+    def keys(self, into: str) -> list[Path]:
+        """The keys of vLLM's compiled code that lies where caches were unpacked."""
+        return [*(self._folder / into).rglob("torch_aot_compile/*")]
+
 
 @pytest.fixture(scope="module")
 def primer(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Primer:
@@ -86,12 +90,25 @@ def test_a_primed_start_loads_compiled_code(primer: Primer) -> None:
     assert "saved AOT compiled function" in said
     compiling = next(event["seconds"] for event in events if event["event"] == "engine-ready")
 
-    events, said = primer.run("start", "into")
+    started(primer, fork=False, within=compiling / 2)
+
+
+@pytest.mark.timeout(300)
+def test_a_fast_start_has_the_key_of_a_stock_one(primer: Primer) -> None:
+    """Copies of one process load what a stock start has compiled, and compile nothing."""
+    started(primer, fork=True, within=60)
+
+
+def started(primer: Primer, *, fork: bool, within: float) -> None:
+    """Assert that a start unpacks what a stock one compiled, loads it, and makes no other."""
+    events, said = primer.run("start", "into", fork=fork)
     assert [event["event"] for event in events[:2]] == ["unpacked", "engine-starting"], events
+    assert events[1]["how"] == ("fast" if fork else "mended")
     assert "Directly load AOT compilation" in said, said[-6000:]
     assert "saved AOT compiled function" not in said
     ready = next(event["seconds"] for event in events if event["event"] == "engine-ready")
-    assert ready < compiling / 2
+    assert ready < within
+    assert len(primer.keys("into")) == 1
 
 
 def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import re
 import sys
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 MEND, FORK, FORK_CPU = "mend", "fork", "fork-cpu"
@@ -32,6 +32,7 @@ _ON_CPU = ("vllm.v1.worker.cpu_worker", "vllm.v1.attention.backends.cpu_attn")
 # vLLM sets these before it starts children; those that are forked have torch imported by then, and
 # with other values their compiled code would be another.
 _FOR_CPU = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_CPP_DYNAMIC_THREADS": "1"}
+_BLAS = "OPENBLAS_NUM_THREADS"
 _PLUGIN = "modelshelf-mend"
 _MAIN = ("__main__", "__mp_main__")
 
@@ -135,12 +136,7 @@ def _fork(how: str, command: list[str], module: str) -> None:
         _find_ours()
         from modelshelf.core import zygote  # noqa: PLC0415 - not before it can be found
 
-        # Nothing of what is imported is garbage: looking for it takes a fifth of the time.
-        gc.disable()
-        for name in (_SERVER, module, *_CORE, *(_ON_CPU if how == FORK_CPU else ())):
-            importlib.import_module(name)
-        gc.freeze()
-        gc.enable()
+        _import((_SERVER, module, *_CORE, *(_ON_CPU if how == FORK_CPU else ())))
         reason = zygote.why_not()
     except Exception as error:  # noqa: BLE001 - whatever it is, the stock start knows better
         _tell("stock", command, f"importing it in advance failed: {error!r}")
@@ -149,6 +145,21 @@ def _fork(how: str, command: list[str], module: str) -> None:
         _tell("mended", command, reason)
     else:
         zygote.begin()
+
+
+def _import(modules: Iterable[str]) -> None:
+    # Nothing of what is imported is garbage: looking for it takes a fifth of the time.
+    gc.disable()
+    # OpenBLAS starts threads as it is loaded, and there must be none; numpy's is hardly used.
+    own = os.environ.get(_BLAS)
+    os.environ[_BLAS] = "1"
+    for name in modules:
+        importlib.import_module(name)
+    del os.environ[_BLAS]
+    if own is not None:
+        os.environ[_BLAS] = own
+    gc.freeze()
+    gc.enable()
 
 
 def _find_ours() -> None:
