@@ -59,19 +59,6 @@ def test_vllm_was_imported_once(fast: Engine) -> None:
     assert {parent(core), parent(worker)} == {copy}
 
 
-def test_threads_are_bound_as_in_a_stock_start(fast: Engine, stock: Engine) -> None:
-    """What computes may use the processors that vLLM chose, no more and no others."""
-    assert workers_cpus(fast) == workers_cpus(stock)
-
-
-def workers_cpus(engine: Engine) -> set[str]:
-    """The processors that the threads of the largest process may use."""
-    sizes = {p: int(Path(f"/proc/{p}/statm").read_text().split()[1]) for p in engine.members()}
-    worker = max(sizes, key=lambda pid: sizes[pid])
-    statuses = [path.read_text() for path in Path(f"/proc/{worker}/task").glob("*/status")]
-    return {text.partition("Cpus_allowed_list:\t")[2].split()[0] for text in statuses}
-
-
 def test_nothing_is_left_of_a_stopped_one(fast: Engine) -> None:
     """SIGTERM ends a ready engine with 0, and all that it had is gone."""
     segments = fast.segments()
