@@ -127,3 +127,16 @@ def test_gpus_fork_without_what_the_cpu_needs(tmp_path: Path) -> None:
     env = installed(tmp_path, "vllm-0.32.0")
     argv = (sys.executable, *MODULE)
     assert fast.command(argv, fork=True, env=env).argv[3] == "fork"
+
+
+def test_a_fault_in_looking_stops_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata may be broken in any way: the engine's own command line is always there."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("what now")
+
+    monkeypatch.setattr(fast, "interpreter", broken)
+    argv = ("vllm", "serve", "/m")
+    assert fast.command(argv, fork=True, env={}) == Command(
+        argv, "stock", "RuntimeError('what now')"
+    )

@@ -43,8 +43,8 @@ def command(argv: Sequence[str], *, fork: bool | None, env: Mapping[str, str]) -
         return Command(stock, "stock", "this is not vLLM's server")
     try:
         python, versions = interpreter(stock, env), installed(stock, env).versions
-    except Error as error:
-        return Command(stock, "stock", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the engine's own start is there
+        return Command(stock, "stock", str(error) if isinstance(error, Error) else repr(error))
     if reason := tried.untried(versions):
         return Command(stock, "stock", reason)
     program = os.path.abspath(launcher.__file__)
