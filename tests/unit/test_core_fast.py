@@ -100,6 +100,8 @@ def test_a_start_is_as_fast_as_what_is_installed_allows(tmp_path: Path) -> None:
     assert fast.command(argv, fork=False, env=env) == Command(
         (*ours, "mend", *argv), "mended", "not asked for"
     )
+    local = (argv[0], "-P", *argv[1:])
+    assert fast.command(local, fork=True, env=env) == fast.command(argv, fork=True, env=env)
     several = (*argv, "--tensor-parallel-size=2")
     assert fast.command(several, fork=True, env=env) == Command(
         (*ours, "mend", *several), "mended", "--tensor-parallel-size=2 starts more processes"

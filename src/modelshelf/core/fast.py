@@ -38,7 +38,9 @@ def command(argv: Sequence[str], *, fork: bool | None, env: Mapping[str, str]) -
     stock = tuple(argv)
     if fork is None:
         return Command(stock, "stock")
-    arguments = launcher.arguments(stock)
+    # The launcher runs with -P, too, and gets the command without it.
+    plain = (stock[0], *stock[2:]) if stock[1:2] == ("-P",) else stock
+    arguments = launcher.arguments(plain)
     if arguments is None:
         return Command(stock, "stock", "this is not vLLM's server")
     try:
@@ -50,6 +52,6 @@ def command(argv: Sequence[str], *, fork: bool | None, env: Mapping[str, str]) -
     program = os.path.abspath(launcher.__file__)
     reason = tried.unforked(versions, arguments, env) if fork else "not asked for"
     if reason:
-        return Command((python, "-P", program, launcher.MEND, *stock), "mended", reason)
+        return Command((python, "-P", program, launcher.MEND, *plain), "mended", reason)
     how = launcher.FORK_CPU if tried.on_cpu(versions) else launcher.FORK
-    return Command((python, "-P", program, how, *stock), "fast")
+    return Command((python, "-P", program, how, *plain), "fast")
