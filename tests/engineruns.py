@@ -33,14 +33,14 @@ class Engine:
         process: Its first process.
         port: Where it will listen.
         log: All that it wrote.
-        mark: What the environments of its processes, and of no others, hold.
+        folder: Where its processes work, and no others.
         seconds: How long it took until it was ready; 0 before.
     """
 
     process: subprocess.Popen[bytes]
     port: int
     log: pathlib.Path
-    mark: str
+    folder: pathlib.Path
     seconds: float = 0.0
 
     def said(self) -> str:
@@ -84,7 +84,7 @@ class Engine:
 
     def members(self) -> list[int]:
         """Its living processes, whoever is their parent and in whatever session."""
-        return [pid for pid in _pids() if _marked(pid, self.mark)]
+        return [pid for pid in _pids() if _works_in(pid, self.folder)]
 
     def segments(self) -> set[str]:
         """The files in /dev/shm that its processes have mapped or open."""
@@ -150,19 +150,20 @@ class Starter:
         self, argv: Sequence[str], port: int, env: Mapping[str, str] | None = None
     ) -> Iterator[Engine]:
         """Run a command line that will listen on a port; nothing of it outlives the block."""
-        mark = f"{port}-{time.monotonic_ns()}"
-        log = self.home / f"engine-{mark}.log"
+        folder = self.home / f"engine-{port}-{time.monotonic_ns()}"
+        folder.mkdir()
+        log = folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,
-                cwd=self.home,
-                env={**(env or self.env()), "TESTED_ENGINE": mark},
+                cwd=folder,
+                env=dict(env or self.env()),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        engine = Engine(process, port, log, mark)
+        engine = Engine(process, port, log, folder)
         try:
             yield engine
         finally:
@@ -210,9 +211,8 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _marked(pid: int, mark: str) -> bool:
-    """Whether a living process was started with a mark in its environment; a zombie has none."""
+def _works_in(pid: int, folder: pathlib.Path) -> bool:
+    """Whether a living process works in a folder; a new title may overwrite its environment."""
     with contextlib.suppress(OSError):
-        env = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        return f"TESTED_ENGINE={mark}".encode() in env
+        return os.readlink(f"/proc/{pid}/cwd") == str(folder)
     return False

@@ -30,10 +30,9 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def launched(engine: Engine) -> list[int]:
-    """The processes that run our launcher: a copy has the command line of what it was made from."""
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in engine.members()}
-    return [pid for pid, line in lines.items() if b"launcher.py\0fork" in line]
+def titles(engine: Engine) -> dict[str, int]:
+    """The processes by the names that vLLM gives them."""
+    return {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in engine.members()}
 
 
 def assert_nothing_left(engine: Engine, segments: set[str]) -> None:
@@ -53,10 +52,23 @@ def test_a_fast_start_says_the_same_words(fast: Engine, stock: Engine) -> None:
 
 
 def test_vllm_was_imported_once(fast: Engine) -> None:
-    """The server, the engine core and the worker are the launcher's, the latter two by one copy."""
-    server, copy, core, worker = sorted(launched(fast))
-    assert parent(copy) == server
-    assert {parent(core), parent(worker)} == {copy}
+    """The engine core and the worker are forked from one process, which is a copy of the server."""
+    named = titles(fast)
+    copy = parent(named["VLLM::EngineCor"])
+    assert parent(named["VLLM::Worker"]) == copy
+    assert parent(copy) in fast.members()
+    assert b"launcher.py" in Path(f"/proc/{copy}/cmdline").read_bytes()
+
+
+def test_threads_are_bound_as_in_a_stock_start(fast: Engine, stock: Engine) -> None:
+    """The worker computes on the processors that vLLM chose for it, and on no others."""
+    assert processors(titles(fast)["VLLM::Worker"]) == processors(titles(stock)["VLLM::Worker"])
+
+
+def processors(pid: int) -> set[str]:
+    """The processors that the threads of a process may use."""
+    statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return {text.partition("Cpus_allowed_list:\t")[2].split()[0] for text in statuses}
 
 
 def test_nothing_is_left_of_a_stopped_one(fast: Engine) -> None:
@@ -73,7 +85,7 @@ def test_nothing_is_left_of_a_killed_one(starter: Starter) -> None:
     with starter.below_start("--enforce-eager", fast=FAST) as engine:
         engine.wait_ready(began)
         segments = engine.segments()
-        os.kill(min(launched(engine)), signal.SIGKILL)
+        os.kill(parent(parent(titles(engine)["VLLM::Worker"])), signal.SIGKILL)
         assert engine.process.wait(30) == 128 + signal.SIGKILL
         assert_nothing_left(engine, segments)
 

@@ -73,6 +73,9 @@ def begin() -> None:
         registry: Any = importlib.import_module(_REGISTRY)
         if hasattr(registry, "_run_in_subprocess"):
             registry._run_in_subprocess = _run_in_copy  # noqa: SLF001
+    with contextlib.suppress(ImportError):
+        # It finds where a process has its title by where its environment is, which moves.
+        importlib.import_module("setproctitle").getproctitle()
     listener = socket.socket(socket.AF_UNIX)
     address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
     listener.bind(address)
