@@ -61,7 +61,9 @@ def test_sigterm_lets_answers_end_and_nothing_is_left(
 ) -> None:
     """What is under way is answered, then every process ends, the engine's own child included."""
     with serving(**options(shelf, tmp_path)) as server:
-        pids, _, _ = said(tmp_path / "replica-0.log")
+        log = tmp_path / "replica-0.log"
+        pids, _, _ = said(log)
+        until(lambda: '"event": "engine-ready"' in log.read_text())
         url = server.url.removesuffix("/v1")
         answers: list[bytes] = []
 
