@@ -53,7 +53,8 @@ class Primer:
         env = self._starter.env()
         said, events = "", []
         with subprocess.Popen(
-            [*argv, *self._starter.argv(port=port)],
+            # A start warms up with as many tokens as a batch may have.
+            [*argv, *self._starter.argv("--max-num-batched-tokens=64", port=port)],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
