@@ -23,7 +23,7 @@ class Primer:
     """A shelf, and core's verbs that run the engine, compiled, for a model on it."""
 
     def __init__(self, folder: Path, starter: Starter) -> None:
-        self._folder = folder
+        self.folder = folder
         self._starter = starter
         self._shelf = Shelf.create(folder / "shelf")
         self._snapshot = put(self._shelf, "acme/smol", {"config.json": b"{}"})
@@ -37,7 +37,7 @@ class Primer:
             "derived": {
                 "folder": os.path.join(self._shelf.path, "derived"),
                 "snapshot": f"acme/smol@{self._snapshot.id}",
-                "into": str(self._folder / into),
+                "into": str(self.folder / into),
             },
             "health": f"{url}/health",
             "fast": {"fork": fork},
@@ -47,15 +47,16 @@ class Primer:
                 "body": {"model": "smol", "prompt": "The capital of France is", "max_tokens": 4},
             },
         }
-        path = self._folder / f"{verb}-{port}.json"
+        path = self.folder / f"{verb}-{port}.json"
         path.write_text(json.dumps(spec))
         argv = [sys.executable, "-I", "-S", str(CORE), verb, str(path), "--"]
-        env = self._starter.env()
+        temporary = self.folder / str(port)
+        temporary.mkdir()
         said, events = "", []
         with subprocess.Popen(
             # A start warms up with as many tokens as a batch may have.
             [*argv, *self._starter.argv("--max-num-batched-tokens=64", port=port)],
-            env=env,
+            env=self._starter.env(TMPDIR=str(temporary)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -73,7 +74,7 @@ class Primer:
 
     def keys(self, into: str) -> list[Path]:
         """The keys of vLLM's compiled code that lies where caches were unpacked."""
-        return [*(self._folder / into).rglob("torch_aot_compile/*")]
+        return [*(self.folder / into).rglob("torch_aot_compile/*")]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,7 @@ def started(primer: Primer, *, fork: bool, within: float) -> None:
     assert events[1]["how"] == ("fast" if fork else "mended")
     assert "Directly load AOT compilation" in said, said[-6000:]
     assert "saved AOT compiled function" not in said
+    assert not list(primer.folder.rglob("*.gch")), "torch compiled a header"
     ready = next(event["seconds"] for event in events if event["event"] == "engine-ready")
     assert ready < within
     assert len(primer.keys("into")) == 1
@@ -126,7 +128,7 @@ def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: P
         )
         return run.stdout.splitlines()[-1]
 
-    derived.expect_bytecode(str(tmp_path))
+    derived.expect(str(tmp_path), bytecode=True)
     stock = factors({})
     assert factors(derived.env(str(tmp_path))) == stock
     assert factors({"VLLM_USE_AOT_COMPILE": "0"}) != stock

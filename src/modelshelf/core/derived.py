@@ -15,6 +15,7 @@ from modelshelf.core.madefor import MadeFor
 from modelshelf.core.model import File
 
 _BYTECODE = "pycache"
+_PRIMED = "primed"
 _BLOCK = 1 << 20
 
 
@@ -119,13 +120,21 @@ def env(into: str) -> dict[str, str]:
         "FLASHINFER_WORKSPACE_BASE": "flashinfer",
         "TILELANG_CACHE_DIR": "tilelang",
     }
-    # Whoever primed found no bytecode beside the packages, and made this folder.
     if os.path.isdir(os.path.join(into, _BYTECODE)):
         caches["PYTHONPYCACHEPREFIX"] = _BYTECODE
     variables = {name: os.path.join(into, part) for name, part in caches.items()}
+    if os.path.isdir(os.path.join(into, _PRIMED)):
+        # torch would compile a C++ header at each start, before it sees that no kernel needs it.
+        variables["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
     return {**variables, "VLLM_ENABLE_STARTUP_PLAN": "1"}
 
 
-def expect_bytecode(into: str) -> None:
-    """Have `env` send bytecode below `into`, too."""
-    os.mkdir(os.path.join(into, _BYTECODE))
+def expect(into: str, *, bytecode: bool) -> None:
+    """Have `env` say the same in a prime and in the starts that unpack what it made.
+
+    Args:
+        into: The prime's folder, which is empty.
+        bytecode: Whether the packages lack theirs, so that it belongs there, too.
+    """
+    for name in (_PRIMED, _BYTECODE) if bytecode else (_PRIMED,):
+        os.mkdir(os.path.join(into, name))

@@ -118,8 +118,7 @@ def prime(
         if size is None:
             shelf.require_writable(("derived", "staging"))
             fresh(into)
-            if not found.bytecode:
-                derived.expect_bytecode(into)
+            derived.expect(into, bytecode=not found.bytecode)
             if signals.hold():
                 raise KeyboardInterrupt
             try:
