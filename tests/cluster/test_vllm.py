@@ -7,12 +7,14 @@ import http.client
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from lab import vllm_image
 from lab.cluster import Cluster
+from lab.control import KubectlError
 from projects import SERVER, Done, Project
 from sniffing import Sniffer
 
@@ -24,7 +26,8 @@ _LONG = 200  # tokens: some seconds of work, begun before the server is told to 
 
 @pytest.fixture(scope="module")
 def started(vllm_project: Project) -> tuple[Done, Sniffer]:
-    """How `up` ended, and what was sent meanwhile."""
+    """How `up` of a server that is primed ended, and what was sent meanwhile."""
+    vllm_project.file["servers"][SERVER]["prime"] = True
     with Sniffer() as sniffer:
         done = vllm_project.run("up")
     return done, sniffer
@@ -66,6 +69,45 @@ def test_vllm_needs_and_asks_for_nothing_outside(
     # The sniffer hears pods: the one that pulled asked the hub.
     hub = urlsplit(vllm_project.hub.url)
     assert any((hub.hostname, hub.port, "tcp") in each for each in begun.values())
+
+
+def _said(project: Project) -> list[dict[str, Any]]:
+    """What our code said in the engine's container."""
+    lines = project.kubectl("logs", _pod(project)["metadata"]["name"], "-c", "engine").splitlines()
+    return [json.loads(line) for line in lines if line.startswith('{"event": ')]
+
+
+def test_an_engine_runs_below_start_and_unpacks_what_was_primed(
+    vllm_project: Project, started: tuple[Done, Sniffer]
+) -> None:
+    """`up` ran a Job first, whose engine published its caches; the start had them, read-only."""
+    (primed,) = started[0].of("primed", server=SERVER)
+    assert primed["how"] == "made"
+    said = {line["event"]: line for line in _said(vllm_project)}
+    assert list(said)[:2] == ["unpacked", "engine-starting"]
+    assert said["unpacked"]["key"] == primed["key"]
+    assert said["engine-starting"]["how"] == "fast", said["engine-starting"]
+    assert said["engine-ready"]["seconds"] > 0
+    share = Path(vllm_project.file["shelf"]["hostPath"]["path"])
+    archive = share / "derived" / primed["key"] / "caches.tar"
+    assert archive.stat().st_mode & 0o222 == 0
+    write = "open('/derived/x', 'w')"
+    with pytest.raises(KubectlError, match="Read-only file system"):
+        _in_engine(vllm_project, write)
+
+
+def test_what_is_primed_is_not_primed_again(
+    vllm_project: Project, started: tuple[Done, Sniffer]
+) -> None:
+    """The next `up` changes nothing and starts no engine; `status` says when it was."""
+    again = vllm_project.run("up")
+    assert [event["how"] for event in again.of("prime-started")] == ["present"]
+    assert again.changed == []
+    (status,) = vllm_project.run("status", "--timeline").events
+    assert [(each["server"], each["state"]) for each in status["primes"]] == [(SERVER, "complete")]
+    (start,) = status["timelines"]
+    shown = {phase["name"] for phase in start["phases"]}
+    assert {"gate", "unpack", "import", "weights", "ready"} <= shown
 
 
 def _ask(address: str, tokens: int) -> tuple[int, int]:
