@@ -76,7 +76,7 @@ def test_it_is_told_what_the_starts_are_told() -> None:
     (other,) = [obj for obj in rendered.servers["front"] if obj["kind"] == "ConfigMap"]
     prime, start = json.loads(spec["data"]["prime.json"]), json.loads(other["data"]["start.json"])
     assert prime["derived"] == start["derived"] | {"folder": "/shelf/derived"}
-    assert (prime["health"], prime["fast"]) == (start["health"], start["fast"])
+    assert prime["health"] == start["health"]
     assert prime["ask"]["body"]["model"] == "front"
     assert spec["data"]["gate.json"] == other["data"]["gate.json"]
 

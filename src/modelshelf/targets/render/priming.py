@@ -65,7 +65,7 @@ def prime_objects(config: Config, server_key: str, locked: Locked, code_map: str
     """
     server, snapshot = config.servers[server_key], locked.snapshot
     container, start = container_of(config, server_key, snapshot)
-    told = prime_specs(server, snapshot, container, start)
+    told = prime_specs(snapshot, container, start)
     spec = code.spec_map(config, PRIME, server_key, told)
     chosen = selector(config, server_key)
     parts = Parts(config, server, snapshot, container, start, code_map, key(spec).name, chosen)

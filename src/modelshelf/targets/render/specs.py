@@ -48,29 +48,27 @@ def _gate_spec(snapshot: Snapshot) -> Object:
     }
 
 
-def prime_specs(
-    server: ServerConfig, snapshot: Snapshot, container: Container, seconds: int
-) -> Mapping[Verb, Object]:
+def prime_specs(snapshot: Snapshot, container: Container, seconds: int) -> Mapping[Verb, Object]:
     """Verb → its spec, for the verbs that run in the Job that primes a server."""
-    told = start_spec(server, snapshot, container)
-    fast: Object = {"fast": told["fast"]} if "fast" in told else {}
-    url = f"http://127.0.0.1:{container.port}/v1/completions"
     body = {"model": container.model, "prompt": "1 2 3", "max_tokens": 4}
     prime: Object = {
         "shelf": SHELF_PATH,
         "derived": derived(snapshot, container, f"{SHELF_PATH}/{DERIVED}"),
-        "health": told["health"],
+        "health": f"{_base(container)}{container.health_path}",
         "timeout": seconds,
-        **fast,
-        "ask": {"url": url, "body": body},
+        "ask": {"url": f"{_base(container)}/v1/completions", "body": body},
     }
     return {"prime": prime, "gate": _gate_spec(snapshot)}
+
+
+def _base(container: Container) -> str:
+    return f"http://127.0.0.1:{container.port}"
 
 
 def start_spec(server: ServerConfig, snapshot: Snapshot, container: Container) -> Object:
     """What `start` is told."""
     start = container.start
-    spec: Object = {"health": f"http://127.0.0.1:{container.port}{container.health_path}"}
+    spec: Object = {"health": f"{_base(container)}{container.health_path}"}
     if start is not None and start.warm:
         spec["warm"] = {"paths": [model_path(container.model)], "memory": None}
     if start is not None and start.fork is not None:
