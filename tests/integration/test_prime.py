@@ -258,6 +258,12 @@ def test_an_engine_that_fails_publishes_nothing(
     assert not (lab.folder / "into").exists()
 
 
+def test_an_engine_that_refuses_the_question_is_primed_all_the_same(lab: Lab) -> None:
+    """It wants a key, or has no such API: what it compiled until then is published."""
+    code, events = lab.run("prime", ANSWER="401")
+    assert (code, events[-1]["how"]) == (0, "made")
+
+
 @pytest.mark.parametrize("closed", ["derived", "staging"])
 def test_a_shelf_that_may_not_be_written_is_told_at_once(lab: Lab, closed: str) -> None:
     """The engine need not compile for it."""

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,6 +35,7 @@ from modelshelf.core.start import Caches, StartSpec, engine, supervise, watch
 from modelshelf.core.unpack import fresh
 
 _ANSWER = 300.0  # seconds for the one request, for which an engine may compile
+_FAULT = 500  # HTTP status: from there on, the server's own
 _LAST = 60.0  # seconds that an engine has to end when it is asked to
 
 
@@ -199,5 +201,7 @@ def _ask(spec: PrimeSpec) -> TargetError | None:
         with opener.open(request, timeout=_ANSWER) as response:
             response.read()
     except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code < _FAULT:
+            return None  # it wants a key, or has another API: it answers all the same
         return TargetError(f"the engine did not answer {url}: {error}")
     return None
