@@ -11,6 +11,7 @@ _SERVER = """\
     for name in ("model", "served-model-name", "host", "shutdown-timeout", "max-num-seqs"):
         parser.add_argument("--" + name)
     parser.add_argument("--disable-access-log-for-endpoints")
+    parser.add_argument("--load-format")
     parser.add_argument("--port", type=int)
     parser.add_argument("--never-ready", action="store_true")
     options = parser.parse_args()

@@ -42,7 +42,8 @@ def test_a_model_is_served_by_its_folder() -> None:
             *("--model", "/models/m", "--served-model-name", "org/name"),
             *("--host", "127.0.0.1", "--port", "8001", "--shutdown-timeout", "3"),
             *("--disable-access-log-for-endpoints", "/health,/metrics,/ping"),
-            *("--max-model-len", "512", "--max-num-seqs", "2", "--enforce-eager"),
+            *("--max-model-len", "512", "--max-num-seqs", "2"),
+            *("--load-format=safetensors", "--enforce-eager"),
         ),
         port=8001,
         health_path="/health",
@@ -55,8 +56,22 @@ def test_a_model_is_served_by_its_folder() -> None:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": "3",
         },
+        load="mapped, since it lies on a disk of the node",
         fork=True,
     )
+
+
+def test_the_model_is_read_as_its_place_asks_for() -> None:
+    """On a share vLLM reads ahead; what does not fit into memory is not read ahead by anybody."""
+    share = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU, where="network"))
+    assert "--safetensors-load-strategy=prefetch" in share.argv
+    assert share.warm
+    large = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU, where="network", room=1))
+    assert "--safetensors-load-strategy=lazy" in large.argv
+    assert not large.warm
+    own = ("--load-format=dummy",)
+    asked = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU, where="nfs", extra=own))
+    assert [word for word in asked.argv if "load" in word] == [*own]
 
 
 def test_only_replicas_beside_others_lose_their_cores() -> None:

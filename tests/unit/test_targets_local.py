@@ -12,6 +12,7 @@ import pytest
 from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.targets.local.environment import OFFLINE, replica_environment
 from modelshelf.targets.local.gpus import VARIABLE, share, visible
+from modelshelf.targets.local.mounts import place
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, require_port, url_of
 from modelshelf.targets.local.process import bound_log, last_lines
@@ -244,3 +245,18 @@ def test_the_first_free_folder_is_taken(tmp_path: pathlib.Path) -> None:
     with slot(str(tmp_path)) as again:
         assert again == first
         assert not os.path.exists(again)
+
+
+def test_what_a_folder_lies_on_is_read_from_the_mounts(tmp_path: pathlib.Path) -> None:
+    """The longest mount above it counts; a share may have a space in its name."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/sda / ext4 rw 0 0\n"
+        "host:/x /srv/models nfs4 rw 0 0\n"
+        "bucket /srv/models/a\\040bucket fuse.s3 rw 0 0\n"
+        "/dev/sdb /srv/models/disk xfs rw 0 0\n"
+    )
+    paths = ["/srv/modelsX", "/srv/models/a", "/srv/models/a bucket/b", "/srv/models/disk/x"]
+    found = [place(path, str(mounts)) for path in paths]
+    assert found == ["local", "nfs", "network", "local"]
+    assert place("/", str(tmp_path / "none")) == "local"

@@ -179,6 +179,11 @@ def _(event: events.Drained) -> str:
 
 
 @sentence.register
+def _(event: events.ModelReading) -> str:
+    return f"the engine reads {event.model} {event.load}"
+
+
+@sentence.register
 def _(event: events.ReplicaStarting) -> str:
     where = f"process {event.pid} on port {event.port}, log {event.log}"
     return f"replica {event.replica}: {where}"

@@ -259,6 +259,14 @@ class Drained(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ModelReading(Event):
+    """How an engine reads its model, and why."""
+
+    model: str
+    load: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ReplicaStarting(Event):
     """An engine process was started; its output goes to the file `log`."""
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from modelshelf.core.errors import UsageError
 from modelshelf.core.model import Snapshot
+from modelshelf.engines.loading import Where
 
 PORT_TAKEN = 98  # exit code of an engine process that found its port in use; EADDRINUSE on Linux
 
@@ -44,6 +45,8 @@ class ServeOptions:
         python: The Python that runs it.
         ready_within: Seconds that it may take until it answers.
         drain: Seconds that requests under way get when it stops.
+        where: What the model lies on.
+        room: Bytes of memory that its pages may take; None if that is not known.
         fast_start: Whether its processes may be forked from one that has imported the engine; None
             for where that is proven.
 
@@ -61,6 +64,8 @@ class ServeOptions:
     python: Interpreter = Interpreter()
     ready_within: float = 600.0
     drain: float = 30.0
+    where: Where = "local"
+    room: int | None = None
     fast_start: bool | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +89,8 @@ class ServerSpec:
         port: Where it listens.
         health_path: What answers 200 there once the model is loaded.
         model: The model's name in its OpenAI-compatible API, which lies below `/v1`.
+        warm: Whether the model may be read into memory meanwhile.
+        load: How it reads its model, and why; the end of a sentence, or empty.
         gpus: Whether it takes all of the memory of the GPUs that it sees.
         fork: For an engine that `core`'s `start` is to start: whether its processes may be forked
             from one that has imported it. None for one that starts quickly by itself.
@@ -94,6 +101,8 @@ class ServerSpec:
     health_path: str
     model: str
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    warm: bool = True
+    load: str = ""
     gpus: bool = False
     fork: bool | None = None
 

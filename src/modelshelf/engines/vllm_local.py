@@ -7,6 +7,7 @@ import math
 from modelshelf.core.errors import NotOnShelfError
 from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget
+from modelshelf.engines.loading import Weights, choose
 from modelshelf.engines.spec import Interpreter, ServeOptions, ServerSpec
 from modelshelf.select import servable
 
@@ -50,12 +51,17 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
         argv += ["--max-model-len", str(options.context_length)]
     if options.parallel is not None:
         argv += ["--max-num-seqs", str(options.parallel)]
+    room = snapshot.size * 2 if options.room is None else options.room
+    weights = Weights(snapshot, options.where, room, gpus=0 if on_cpu(options.python) else 1)
+    load = choose("auto", weights, options.extra)
     return ServerSpec(
-        argv=(*argv, *options.extra),
+        argv=(*argv, *load.args, *options.extra),
         port=options.port,
         health_path="/health",
         model=name,
         env=_environment(options),
+        warm=load.warm,
+        load=load.why,
         gpus=not on_cpu(options.python),
         fork=on_cpu(options.python) if options.fast_start is None else options.fast_start,
     )

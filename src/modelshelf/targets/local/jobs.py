@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from modelshelf.core import memory
 from modelshelf.core.files import explained
 from modelshelf.core.model import ModelRef, Snapshot
 from modelshelf.core.shelf import Shelf
@@ -16,6 +17,7 @@ from modelshelf.targets.local import gpus
 from modelshelf.targets.local.environment import replica_environment
 from modelshelf.targets.local.interpreters import interpreter_for
 from modelshelf.targets.local.kept import Job
+from modelshelf.targets.local.mounts import place
 from modelshelf.targets.local.needs import require
 from modelshelf.targets.local.ports import free_port, url_of
 from modelshelf.targets.local.router import router_argv
@@ -58,7 +60,13 @@ def plan_of(  # noqa: PLR0913 - each is a part of one sentence
     threads = options.threads
     if threads is None and replicas > 1:
         threads = max(1, _cores() // replicas)
-    options = dataclasses.replace(options, python=python, threads=threads)
+    options = dataclasses.replace(
+        options,
+        python=python,
+        threads=threads,
+        where=place(snapshot.path or shelf.path),
+        room=memory.room(),
+    )
     return Plan(shelf, engine, snapshot, replicas, options)
 
 

@@ -32,6 +32,7 @@ from modelshelf.targets.local.jobs import (
     plan_of,
     replica_job,
     router_job,
+    spec_of,
 )
 from modelshelf.targets.local.kept import Kept, Reports
 from modelshelf.targets.local.ports import free_port, require_port, url_of
@@ -88,8 +89,8 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
         drain: Seconds that requests under way get when it stops.
         fast_start: Whether vLLM's processes are forked from one that has imported it, instead of
             importing it each; None for yes on a CPU and no on GPUs.
-        on_event: Called with `ReplicaStarting`, `ReplicaReady`, `ReplicaDied`, `Serving` and
-            `Draining`, by one thread at a time.
+        on_event: Called with `ModelReading`, `ReplicaStarting`, `ReplicaReady`, `ReplicaDied`,
+            `Serving` and `Draining`, by one thread at a time.
 
     Returns:
         The running server. Leaving it as a context manager stops it.
@@ -203,6 +204,8 @@ class Server:
 
     def _start(self) -> None:
         plan = self._plan
+        if load := spec_of(plan).load:
+            self._tell(events.ModelReading(self.snapshot.repo_id, load))
         caches = self._held.enter_context(unpacked(plan, self._tell))
         for number in range(plan.replicas):
             log = fresh_log(self.log_dir, f"replica-{number}")

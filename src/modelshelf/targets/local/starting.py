@@ -24,7 +24,7 @@ def start_spec(spec: ServerSpec, host: str, path: str) -> dict[str, Any]:
     """
     return {
         "health": url_of(host, spec.port) + spec.health_path,
-        "warm": {"paths": [path]},
+        "warm": {"paths": [path] if spec.warm else []},
         "fast": {"fork": spec.fork},
     }
 
