@@ -66,9 +66,29 @@ def test_a_stock_compiled_start_of_vllm() -> None:
     assert again.phases[3].detail == "again: the cache did not load"
 
 
-def test_a_start_of_llamacpp() -> None:
-    """As far as its lines go: its libraries, the weights, its listening."""
-    found = timeline(_recorded("llamacpp.log"), began=0.0)
+def test_a_fast_start_of_vllm() -> None:
+    """One import, of which the copies cost little; warming has long ended when it has."""
+    found = timeline(_recorded("vllm-fast.log", 1795805468.4))
+    assert found
+    assert (found.how, found.reason, found.ready) == ("fast", "", pytest.approx(16.818))
+    assert _spans(found) == [
+        ("import", 0.0, 13.6),
+        ("warm", 0.1, 0.3),
+        ("weights", 13.6, 0.6),
+        ("init", 14.2, 1.0),
+        ("ready", 15.2, 1.7),
+    ]
+    assert found.phases[0].detail == (
+        "API server 11.7 s, model class 0.2 s, engine core 1.2 s, worker 0.5 s"
+    )
+
+
+@pytest.mark.parametrize("program", ["init", "llama_server"])
+def test_a_start_of_llamacpp(program: str) -> None:
+    """As far as its lines go: its libraries, the weights, its listening; as a library or itself."""
+    lines = _recorded("llamacpp.log")
+    lines = [(at, line.replace("        init: ", f"{program}: ".rjust(14))) for at, line in lines]
+    found = timeline(lines, began=0.0)
     assert _spans(found) == [("import", 0.0, 0.6), ("weights", 0.6, 1.5), ("ready", 2.1, 0.0)]
 
 

@@ -26,8 +26,8 @@ GATE = state("gate", terminated(0, at="2026-11-24T10:00:06Z", until="2026-11-24T
 PLACED = condition("PodScheduled", at="2026-11-24T10:00:02Z")
 READY = condition("Ready", at="2026-11-24T10:00:19Z")
 ENGINE: list[Stamped] = [
-    (CREATED + 10.0, " I srv    load_model: loading model '/m/x.gguf'"),
-    (CREATED + 16.0, " I srv          init: model loaded"),
+    (CREATED + 10.0, "0.0 I srv    load_model: loading model '/m/x.gguf'"),
+    (CREATED + 16.0, "6.0 I srv  llama_server: model loaded"),
 ]
 
 

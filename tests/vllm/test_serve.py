@@ -48,6 +48,7 @@ def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_
     with serving(**options, replicas=2, log_dir=str(tmp_path)) as server:
         ready = [event for event in server.events if event["event"] == "replica-ready"]
         assert [event["how"] for event in ready] == ["fast", "fast"]
+        assert all({"warm", "import", "weights"} <= set(dict(it["phases"])) for it in ready)
         urls = [server.url, *(f"http://127.0.0.1:{event['port']}/v1" for event in ready)]
         answers = {_ask(url, "1, 2, 3, 4, 5, 6,") for url in urls}
         assert len(answers) == 1

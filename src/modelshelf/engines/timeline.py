@@ -36,7 +36,7 @@ _BEGINS = (
     (re.compile(r"Warming up done\."), INIT),
     (re.compile(r"init engine \(profile, create kv cache, warmup model\) took "), READY),
     (re.compile(r" load_model: loading model '"), WEIGHTS),
-    (re.compile(r" init: model loaded$"), READY),
+    (re.compile(r"^\S+ I srv +\w+: model loaded$"), READY),
 )
 # A line that says how long the phase was that ends with it.
 _TOOK = (
@@ -44,7 +44,7 @@ _TOOK = (
     (re.compile(r"torch\.compile (?:took|takes) ([\d.]+) s in total"), COMPILE),
     (re.compile(r"Graph capturing finished in ([\d.]+) secs"), CAPTURE),
 )
-_ANSWERS = re.compile(r"Application startup complete\.$| init: listening on http")
+_ANSWERS = re.compile(r"Application startup complete\.$|^\S+ I srv +\w+: listening on http")
 # What becomes of what an earlier start compiled.
 _CACHED = (
     (re.compile(r"Directly load (?:AOT compilation|the compiled graph)"), "from the cache"),
