@@ -112,14 +112,28 @@ def test_status_takes_five_calls_and_tells_what_serves(project: Project) -> None
     assert f"{REPO_ID}@{server['commit']}-" in server["snapshot"]
     assert server["bytes"] == model["bytes"] > 90_000_000
     assert (model["look"], model["snapshot"]) == ("whole", server["snapshot"])
-    ((start,),) = (said["timelines"] for said in project.run("status", "--timeline").events)
-    assert {"image", "gate", "weights", "ready"} <= {phase["name"] for phase in start["phases"]}
-    assert start["ready"] > 0
     project.file["servers"][SERVER]["image"] = "localhost/nothing:1"
     project.run("up", "--timeout=30", code=20)
     (server,) = _status(project)["servers"]
     assert "localhost/nothing:1" in server["reason"]
     assert [pod["phase"] for pod in server["pods"]] == ["image"]
+
+
+def test_starts_are_told_by_phase_and_repeated(project: Project) -> None:
+    """Of the pod that runs, and of the one that comes in its place when it is deleted."""
+    project.run("up", "--no-ask")
+    ((first,),) = (said["timelines"] for said in project.run("status", "--timeline").events)
+    assert first["pod"] == project.pods()[0]["metadata"]["name"]
+    refused = project.run("bench", "coldstart", f"--server={SERVER}", code=2)
+    assert refused.events[-1]["hint"] == "agree beforehand with --yes"
+    done = project.run("bench", "coldstart", f"--server={SERVER}", "--starts=1", "--yes")
+    (again,) = [said for said in done.events if "start" in said]
+    (pod,) = (pod for pod in project.pods() if "deletionTimestamp" not in pod["metadata"])
+    assert first["pod"] != pod["metadata"]["name"] == f"{SERVER}-{again['start']}"
+    for start in (first, again):
+        names = {phase["name"] for phase in start["phases"]}
+        assert {"image", "gate", "import", "weights", "ready"} <= names
+        assert 0 < start["ready"] < 60
 
 
 def _status(project: Project) -> dict[str, Any]:
