@@ -71,23 +71,13 @@ def processors(pid: int) -> set[str]:
     return {text.partition("Cpus_allowed_list:\t")[2].split()[0] for text in statuses}
 
 
-def test_nothing_is_left_of_a_stopped_one(fast: Engine) -> None:
-    """SIGTERM ends a ready engine with 0, and all that it had is gone."""
+def test_nothing_is_left_of_a_killed_one(fast: Engine) -> None:
+    """Where vLLM's first process is killed, start ends the copies, and no shared memory stays."""
     segments = fast.segments()
     assert segments
-    assert fast.end() == 0
+    os.kill(parent(parent(titles(fast)["VLLM::Worker"])), signal.SIGKILL)
+    assert fast.process.wait(30) == 128 + signal.SIGKILL
     assert_nothing_left(fast, segments)
-
-
-def test_nothing_is_left_of_a_killed_one(starter: Starter) -> None:
-    """Where vLLM's first process is killed, start ends the copies, and leaves no shared memory."""
-    began = time.monotonic()
-    with starter.below_start("--enforce-eager", fast=FAST) as engine:
-        engine.wait_ready(began)
-        segments = engine.segments()
-        os.kill(parent(parent(titles(engine)["VLLM::Worker"])), signal.SIGKILL)
-        assert engine.process.wait(30) == 128 + signal.SIGKILL
-        assert_nothing_left(engine, segments)
 
 
 @pytest.mark.parametrize("moment", [0.3, 1.5, 3.0, 5.0, 7.0])

@@ -52,11 +52,12 @@ def test_the_sniffer_sees_what_leaves(isolated: list[str]) -> None:
 
 @pytest.mark.parametrize("how", ["stock", "fast"])
 def test_a_start_sends_nothing(isolated: list[str], how: str) -> None:
-    """A start, an answer and an end: not one packet leaves, and nothing needed one."""
+    """A start, an answer and an end: not one packet leaves, and nothing stays behind."""
     told = run(isolated, how)
     assert told["packets"] == []
     assert str(told["answer"]).startswith(" Paris")
     assert told["how"] == how
+    assert (told["code"], told["left"]) == (0, [])
 
 
 @contextlib.contextmanager
@@ -122,6 +123,9 @@ def main() -> None:
                 engine.wait_ready(began)
                 told["answer"] = engine.complete("The capital of France is")
                 told["how"] = engine.events("engine-starting")[-1]["how"]
+                segments = engine.segments()
+                told["code"] = engine.end()
+                told["left"] = [*engine.members(), *filter(os.path.exists, segments)]
     sys.stdout.write(json.dumps(told | {"packets": packets}) + "\n")
 
 
