@@ -116,19 +116,21 @@ def started(primer: Primer, *, fork: bool, within: float) -> None:
 
 def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: Path) -> None:
     """Our variables are not among what compiled code is keyed by; one that changes code is."""
-    program = "import vllm.envs as e; print(sorted(map(str, e.compile_factors().items())))"
-
-    def factors(more: dict[str, str]) -> str:
-        run = subprocess.run(
-            [str(starter.python), "-c", program],
-            env={**starter.env(), **more},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        return run.stdout.splitlines()[-1]
-
     derived.expect(str(tmp_path), bytecode=True)
-    stock = factors({})
-    assert factors(derived.env(str(tmp_path))) == stock
-    assert factors({"VLLM_USE_AOT_COMPILE": "0"}) != stock
+    kept, changed = derived.env(str(tmp_path)), {"VLLM_USE_AOT_COMPILE": "0"}
+    program = (
+        "import json, os, sys, vllm.envs as e\n"
+        "for more in ({}, *map(json.loads, sys.argv[1:])):\n"
+        "    os.environ.update(more)\n"
+        "    print(sorted(map(str, e.compile_factors().items())))"
+    )
+    run = subprocess.run(
+        [str(starter.python), "-c", program, json.dumps(kept), json.dumps(changed)],
+        env=starter.env(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    stock, with_ours, another = run.stdout.splitlines()[-3:]
+    assert with_ours == stock
+    assert another != stock
