@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,15 @@ _KINDS: Mapping[str, type[Event]] = {
     for kind in vars(events).values()
     if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 }
+
+
+def said(line: str) -> dict[str, Any]:
+    """A line that core printed; empty if it is something else."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) and "event" in value else {}
 
 
 def event_of(told: Mapping[str, Any]) -> Event | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelshelf.core import errors
 from modelshelf.core.errors import Error, TargetError
 from modelshelf.targets.kubernetes.pods import seconds
+from modelshelf.targets.lines import said
 from modelshelf.targets.render.names import Object
 
 _JOB_NAME = "batch.kubernetes.io/job-name"
@@ -75,15 +75,6 @@ def outcome(pod: Object) -> dict[str, Any]:
     """A pod's last words as JSON, as core leaves them; empty if there are none."""
     message = (ended(pod) or {}).get("message") or ""
     return said(message.strip().splitlines()[-1]) if message.strip() else {}
-
-
-def said(line: str) -> dict[str, Any]:
-    """A line that core printed; empty if it is something else."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) and "event" in value else {}
 
 
 def typed_error(what: str, told: Mapping[str, Any]) -> Error | None:

@@ -22,7 +22,7 @@ from modelshelf.targets.kubernetes.events import (
 )
 from modelshelf.targets.kubernetes.reading import Line, Readers
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
-from modelshelf.targets.lines import event_of
+from modelshelf.targets.lines import event_of, said
 from modelshelf.targets.render import names
 from modelshelf.targets.render.names import Object
 from modelshelf.targets.render.pulling import FINAL_EXIT_CODES
@@ -196,7 +196,7 @@ class _Following:
             self._pass(line)
 
     def _pass(self, line: Line) -> None:
-        told = jobs.said(line.text)
+        told = said(line.text)
         if told.get("event") == "error":
             if told.get("exit_code") not in FINAL_EXIT_CODES:
                 reason = str(told.get("message", ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from modelshelf.core.events import Listener, Primed
 from modelshelf.core.model import ModelRef
 from modelshelf.core.shelf import Shelf
 from modelshelf.engines import ServeOptions, engine_named
-from modelshelf.targets.lines import event_of
+from modelshelf.targets.lines import event_of, said
 from modelshelf.targets.local.jobs import (
     LOOPBACK,
     environment_of,
@@ -122,22 +121,12 @@ def _said(process: Process, log: str) -> Iterator[dict[str, Any]]:
             while not ended:
                 ended = process.wait(_LOOK) is not None
                 *whole, rest = (rest + lines.read()).split("\n")
-                yield from filter(None, map(_object, whole))
+                yield from filter(None, map(said, whole))
     finally:
         process.terminate()
         process.wait(_ENDING)
         process.kill()
         process.close()
-
-
-def _object(line: str) -> dict[str, Any] | None:
-    if not line.startswith('{"event":'):
-        return None
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _primed(outcome: dict[str, Any], log: str) -> Primed:
