@@ -143,9 +143,9 @@ def _told(title: str, run: starts.Run) -> starts.Run:
 
 
 def _write(output: Path, measured: Measured, setting: Setting) -> None:
-    output.write_text(pages.page(measured, setting), encoding="utf-8")
     folder = output.parent / "charts"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    output.write_text(pages.page(measured, setting), encoding="utf-8")
     for name, image in pages.charts(measured).items():
         (folder / name).write_text(image, encoding="utf-8")
 
@@ -154,6 +154,7 @@ def _setting(options: argparse.Namespace) -> Setting:
     asked = [options.engine, "-c", _VERSIONS]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     about = {**machine.common(), **json.loads(said), "model": "SmolLM2-135M-Instruct, bfloat16"}
+    about["arguments"] = f"`{' '.join(starts.ARGUMENTS)}`"
     command = COMMAND + (" QUICK=--quick" if options.quick else "")
     return Setting(command, dt.datetime.now(dt.UTC).date().isoformat(), about)
 

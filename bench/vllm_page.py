@@ -227,7 +227,12 @@ Written by `{command}` on {date}: one machine, one run, real vLLM on its process
 are figures of a CPU**: what a start on a GPU takes was not measured. Times run from the first \
 step until `/health` answers. Before each start the model and all else that lies on the shelf is \
 dropped from the page cache; the programs of vLLM and torch stay in it, for all alike, as on a \
-node that has their image."""
+node that has their image.
+
+All are given the same arguments. Every compiled start computes one batch of as many tokens as a \
+batch may have, and a processor without AVX-512 multiplies bfloat16 many times slower than \
+float32: with vLLM's own choice of both, that batch takes most of a start there, whatever else is \
+made shorter."""
 _ABOUT_COMPILED = """\
 With `torch.compile`, as vLLM starts by default.
 
@@ -237,7 +242,8 @@ source as well: in containers with `PYTHONDONTWRITEBYTECODE=1` whose image has n
 every start.
 - `second replica`: the model is on the shelf and primed. `gate`, then `start`, which unpacks what \
 `prime` published and reads the model ahead while the engine imports. On the CPU, vLLM 0.32 \
-compiles again what it finds in its cache; a plugin that `start` adds mends it.
+compiles again what it finds in its cache; a plugin that `start` adds mends it, and while \
+processes import, Python seldom looks for garbage.
 - with `fastStart` the processes of vLLM are forked from one that has imported it.
 
 What comes once for all replicas: `modelshelf pull` took {pulled:.1f} s, `modelshelf prime` \

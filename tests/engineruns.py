@@ -142,6 +142,7 @@ class Starter:
     def argv(self, *arguments: str, port: int = 8000) -> list[str]:
         """The stock command line; the model's name is `smol`."""
         fixed = ["--host=127.0.0.1", f"--port={port}", "--max-model-len=1024", "--max-num-seqs=8"]
+        fixed.append("--dtype=float32")  # processors without AVX-512 take minutes with bfloat16
         named = ["--model", str(self.model), "--served-model-name=smol"]
         return [str(self.python), *MODULE, *named, *fixed, *arguments]
 

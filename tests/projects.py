@@ -35,7 +35,7 @@ VLLM = {
     "engine": "vllm",
     "gpus": 0,
     "contextLength": 512,
-    "args": ["--enforce-eager"],
+    "args": ["--enforce-eager", "--dtype=float32"],
     "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
     "shm": "256Mi",
     "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "6Gi"}},

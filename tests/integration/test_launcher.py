@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 from modelshelf.core import launcher
 
 ENTRY = """
-import importlib.metadata, json, multiprocessing, os, sys
+import gc, importlib.metadata, json, multiprocessing, os, sys
 import vllm
+
+early = gc.get_threshold()
 from torch._dynamo.aot_compile_types import BundledAOTAutogradSerializableCallable as Kind
 
 
@@ -22,7 +25,8 @@ def look(writer):
     for found in importlib.metadata.entry_points(group="vllm.general_plugins"):
         found.load()()
     writer.send({"mended": Kind().finalize_loading(None) is None, "importer": vllm.importer,
-                 "blas": os.environ.get("OPENBLAS_NUM_THREADS")})
+                 "blas": os.environ.get("OPENBLAS_NUM_THREADS"),
+                 "thresholds": [early, gc.get_threshold()]})
 
 
 def main():
@@ -82,11 +86,21 @@ def test_spawned_children_are_mended(packages: Path) -> None:
     assert told["threads"] is None
 
 
+@pytest.mark.parametrize("how", ["mend", "fork"])
+def test_garbage_waits_until_all_is_imported(packages: Path, how: str) -> None:
+    """While a process imports there is hardly any; what runs afterwards collects as ever."""
+    (told,) = launch(packages, how)
+    importing, running = told["child"]["thresholds"]
+    assert importing[0] > 10 * running[0]
+    assert tuple(running) == gc.get_threshold()
+
+
 def test_forked_children_are_mended_and_import_nothing(packages: Path) -> None:
     """A child is a copy of what was imported, and BLAS is as it was when nobody looks."""
     (told,) = launch(packages, "fork")
-    child = {"mended": True, "importer": told["importer"], "blas": None}
-    assert (told["child"], told["threads"], told["preload"]) == (child, None, None)
+    child = told["child"]
+    assert (child["mended"], child["importer"], child["blas"]) == (True, told["importer"], None)
+    assert (told["threads"], told["preload"]) == (None, None)
 
 
 def test_the_cpu_gets_what_vllm_sets_for_children(packages: Path) -> None:
@@ -133,11 +147,14 @@ def test_what_cannot_be_copied_is_spawned(
     assert told["child"]["importer"] != told["importer"]
 
 
-def test_an_import_that_fails_leaves_the_stock_start(packages: Path) -> None:
+@pytest.mark.parametrize(("how", "missing"), [("fork", "vllm.v1.engine.core"), ("mend", SERVE)])
+def test_an_import_that_fails_leaves_the_stock_start(
+    packages: Path, how: str, missing: str
+) -> None:
     """What another vLLM has not got is no reason not to start it."""
-    (packages / "vllm/v1/engine/core.py").unlink()
+    (packages / f"{missing.replace('.', '/')}.py").unlink()
     text = "if __name__ == '__main__':\n    print('{}')\n    raise SystemExit(5)\n"
     (packages / "vllm/entrypoints/openai/api_server.py").write_text(text, encoding="utf-8")
-    changed, told = launch(packages, "fork")
+    changed, told = launch(packages, how)
     assert (changed["how"], told) == ("stock", {})
-    assert "No module named 'vllm.v1.engine.core'" in changed["reason"]
+    assert f"No module named '{missing}'" in changed["reason"]

@@ -30,7 +30,7 @@ def options(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "engine_python": str(starter.python),
         "port": 0,
         "context_length": 512,
-        "extra": ["--enforce-eager"],
+        "extra": ["--enforce-eager", "--dtype=float32"],
         "drain": 60.0,
     }
 

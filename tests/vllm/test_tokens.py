@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engineruns import Engine, Starter, free_port
 
-# llama.cpp computes on 4-bit weights with 8-bit activations, vLLM in bfloat16 on the same weights
+# llama.cpp computes on 4-bit weights with 8-bit activations, vLLM in float32 on the same weights
 # widened: these are prompts at which the model is sure of what comes next.
 PROMPTS = ("1, 2, 3, 4, 5, 6,", " The opposite of hot is", "def add(a, b):\n    return")
 

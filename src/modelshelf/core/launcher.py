@@ -19,7 +19,7 @@ import sys
 import time
 import types
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 MEND, FORK, FORK_CPU = "mend", "fork", "fork-cpu"
 
@@ -35,6 +35,9 @@ _FOR_CPU = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_CPP_DYNAMIC_THR
 _BLAS = "OPENBLAS_NUM_THREADS"
 _PLUGIN = "modelshelf-mend"
 _MAIN = ("__main__", "__mp_main__")
+# Nothing of what is imported is garbage: looking for it takes a fifth of the time.
+_SELDOM = 50_000
+_USUAL = gc.get_threshold()
 
 
 def arguments(argv: Sequence[str]) -> tuple[str, ...] | None:
@@ -56,7 +59,10 @@ def main(argv: Sequence[str]) -> None:
     if how != MEND:
         _environment(how == FORK_CPU)
         _fork(how, command, module)
-    serve = importlib.import_module(_CLI if module == _CLI else _SERVER).main
+    try:
+        serve = importlib.import_module(_CLI if module == _CLI else _SERVER).main
+    except Exception as error:  # noqa: BLE001 - whatever it is, the stock start knows better
+        _stock(command, error)
     sys.argv = [command[0], *command[3:]] if command[1] == "-m" else command
     sys.exit(serve())
 
@@ -64,8 +70,10 @@ def main(argv: Sequence[str]) -> None:
 def mend() -> None:
     """Give a class of torch what vLLM calls after it has loaded compiled code again.
 
-    On the CPU vLLM 0.32 compiles everything once more at each start without it.
+    On the CPU vLLM 0.32 compiles everything once more at each start without it. vLLM calls its
+    plugins once a process has imported what it runs: time to look for garbage as usual, too.
     """
+    gc.set_threshold(*_USUAL)
     module = importlib.import_module("torch._dynamo.aot_compile_types")
     kind = module.BundledAOTAutogradSerializableCallable
     if not hasattr(kind, "finalize_loading"):
@@ -139,8 +147,7 @@ def _fork(how: str, command: list[str], module: str) -> None:
         _import((_SERVER, module, *_CORE, *(_ON_CPU if how == FORK_CPU else ())))
         reason = zygote.why_not()
     except Exception as error:  # noqa: BLE001 - whatever it is, the stock start knows better
-        _tell("stock", command, f"importing it in advance failed: {error!r}")
-        os.execvp(command[0], command)  # noqa: S606 (the engine's own)
+        _stock(command, error)
     if reason:
         _tell("mended", command, reason)
     else:
@@ -148,7 +155,6 @@ def _fork(how: str, command: list[str], module: str) -> None:
 
 
 def _import(modules: Iterable[str]) -> None:
-    # Nothing of what is imported is garbage: looking for it takes a fifth of the time.
     gc.disable()
     # OpenBLAS starts threads as it is loaded, and there must be none; numpy's is hardly used.
     own = os.environ.get(_BLAS)
@@ -171,6 +177,12 @@ def _find_ours() -> None:
         sys.modules[package] = module
 
 
+def _stock(command: list[str], error: Exception) -> NoReturn:
+    """Become what would have run without this."""
+    _tell("stock", command, f"importing it in advance failed: {error!r}")
+    os.execvp(command[0], command)  # noqa: S606 (the engine's own)
+
+
 def _tell(how: str, command: list[str], reason: str) -> None:
     """Take back what was said of this start."""
     told: dict[str, Any] = {"event": "engine-starting", "argv": command, "how": how}
@@ -180,6 +192,7 @@ def _tell(how: str, command: list[str], reason: str) -> None:
 
 if __name__ in _MAIN:
     sys.meta_path.append(_Finder())
+    gc.set_threshold(_SELDOM)
 
 if __name__ == "__main__":
     main(sys.argv[1:])
