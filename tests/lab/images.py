@@ -86,18 +86,17 @@ def llama_server() -> Image:
     Source of its configuration: https://github.com/ggml-org/llama.cpp/blob/master/.devops/cpu.Dockerfile
     """
     root = debian.root("root-llama", ["ca-certificates", "libgomp1", "libstdc++6"])
-    program = llama.server()
+    programs = llama.server()
 
     def build(layer: Path) -> None:
-        (layer / "app").mkdir()
-        shutil.copy(program, layer / "app")
+        shutil.copytree(programs, layer / "app")
 
     config = {
         "Entrypoint": ["/app/llama-server"],
         "Env": [_PATH, "LLAMA_ARG_HOST=0.0.0.0"],
         "WorkingDir": "/app",
     }
-    return image(LLAMA, root, config, build, (str(program),))
+    return image(LLAMA, root, config, build, (str(programs),))
 
 
 def image(

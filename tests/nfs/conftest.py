@@ -10,17 +10,7 @@ from pathlib import Path
 import pytest
 from lab import machines
 from lab import namespace as lab_namespace
-from lab.images import PYTHON
 from lab.machines import TwoNodes
-
-_SWIFT = 40e6  # bytes that a node hashes in a second
-_HASH = """\
-import hashlib, time
-block, began = bytes(16 << 20), time.perf_counter()
-hashlib.sha256(block).digest()
-print(len(block) / (time.perf_counter() - began))
-"""
-_PATIENT = ("--timeout=150s",)
 
 
 def why_not() -> str | None:
@@ -43,23 +33,6 @@ def nodes() -> Iterator[TwoNodes]:
         machines.two_nodes(Path(folder)) as nodes,
     ):
         yield nodes
-
-
-@pytest.fixture(scope="session")
-def swift_nodes(nodes: TwoNodes) -> TwoNodes:
-    """The nodes, where they are emulated so fast that an engine on them answers within a minute.
-
-    An answer is a hundred times the work of anything else on them. On one and the same kind of
-    machine they were seen to hash 75 MB/s, when it took 13 s, and 16 MB/s, when it took minutes.
-    """
-    name = f"speed-{secrets.token_hex(3)}"
-    nodes.kubectl("run", name, f"--image={PYTHON}", "--restart=Never", "--", "python3", "-c", _HASH)
-    nodes.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", *_PATIENT)
-    rate = float(nodes.kubectl("logs", name))
-    nodes.kubectl("delete", "pod", name, *_PATIENT)
-    if rate < _SWIFT:
-        pytest.skip(f"the emulated nodes hash {rate / 1e6:.0f} MB/s, too few for an engine on them")
-    return nodes
 
 
 @pytest.fixture

@@ -35,9 +35,9 @@ _MOVED = 240.0
 
 
 @pytest.fixture(scope="module")
-def hub(swift_nodes: TwoNodes) -> Iterator[Hub]:
+def hub(nodes: TwoNodes) -> Iterator[Hub]:
     """A Hub that pods reach."""
-    with Hub(address=swift_nodes.address) as hub:
+    with Hub(address=nodes.address) as hub:
         yield hub
 
 
