@@ -35,8 +35,10 @@ from vllm.model_executor.model_loader import weight_utils
 before = set(threading.enumerate())
 began = time.monotonic()
 weight_utils._prefetch_all_checkpoints(sys.argv[1:])
-for thread in set(threading.enumerate()) - before:
-    thread.join()
+while others := set(threading.enumerate()) - before:
+    for thread in others:
+        if thread.is_alive():  # and not about to be started by another one
+            thread.join()
 print(json.dumps({"seconds": time.monotonic() - began}))
 """
 
