@@ -30,7 +30,7 @@ check: .venv/.synced
 # What CI runs. A real Kubernetes and real NFS clients need root on Debian or Ubuntu; elsewhere a
 # line says what was left out. What they are made of is built once, and nothing is installed.
 test: check
-	$(IN)/pytest -q tests/integration
+	$(IN)/pytest -q -n 2 --dist loadfile tests/integration
 	$(LAB) build
 	PYTHONPATH=tests $(IN)/pytest -q --timeout=600 $(CLUSTERS) tests/cluster
 	$(LAB) run $(IN)/pytest -q --timeout=600 tests/nfs
