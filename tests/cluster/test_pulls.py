@@ -294,7 +294,7 @@ def test_a_pull_runs_where_the_file_says_and_tells_why_it_cannot(
 def test_an_image_that_is_not_there_is_named(unserved: Project) -> None:
     """A wrong image is told as soon as the wait is over, with what the kubelet says."""
     unserved.file["pull"] = {"image": "python:3.13-slimm"}
-    (error,) = unserved.run("up", "--timeout", "4", code=20).of("error")
+    (error,) = unserved.run("up", "--timeout", "10", code=20).of("error")
     assert "python:3.13-slimm" in error["message"]
 
 
