@@ -118,6 +118,19 @@ def test_our_own_lines_tell_what_the_engine_cannot() -> None:
     assert [phase.name for phase in found.phases if phase.beside] == ["warm"]
 
 
+def test_a_line_that_is_seen_late_is_no_later_than_the_answer() -> None:
+    """What an engine said before it answered is told, though whoever stamps lines saw it after."""
+    found = timeline(
+        [
+            _said(0.0, events.EngineStarting(("llama-server",), "stock", "")),
+            (0.4, "0.01.2 I srv load_model: loading model '/m'"),
+            (0.9, "0.02.3 I srv  main: model loaded"),
+            _said(0.8, events.EngineReady(0.8)),
+        ]
+    )
+    assert _spans(found) == [("import", 0.0, 0.4), ("weights", 0.4, 0.4), ("ready", 0.8, 0.0)]
+
+
 def test_why_nothing_was_unpacked_is_told() -> None:
     """A start that makes all again says so, beside why it is not faster otherwise."""
     lines = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -146,7 +147,7 @@ def timeline(
     if start is None and not read.beside and not before:
         return None
     if start is not None and not any(name == IMPORT for _, name in read.marks):
-        read.marks.append((start, IMPORT))
+        read.marks.insert(0, (start, IMPORT))
     spans = [*before, *read.beside, *_spans(read, answered, now)]
     first = min([*(span.began for span in spans), *([] if start is None else [start])])
     phases = [dataclasses.replace(span, began=span.began - first) for span in spans]
@@ -197,6 +198,8 @@ class _Read:
             case _Names.READY:
                 self.answered = at
                 self.began = at - event["seconds"]
+                # Whoever stamps lines may see them late; what was said before came before.
+                self.marks = [(min(said, at), name) for said, name in self.marks]
 
     def _past(self, name: str, at: float, event: Mapping[str, Any]) -> None:
         seconds = float(event["seconds"])
@@ -240,7 +243,8 @@ def _first_known(*moments: float | None) -> float | None:
 def _spans(read: _Read, answered: float | None, now: float | None) -> list[Phase]:
     """The engine's phases, one after another, up to its answer or the present."""
     last = _first_known(answered, now, 0.0) or 0.0
-    marks = sorted(mark for mark in read.marks if answered is None or mark[0] <= answered)
+    known = [mark for mark in read.marks if answered is None or mark[0] <= answered]
+    marks = sorted(known, key=operator.itemgetter(0))
     spans: list[Phase] = []
     for i, (at, name) in enumerate(marks):
         end = marks[i + 1][0] if i + 1 < len(marks) else max(at, last)
