@@ -55,7 +55,13 @@ def test_vllms_server_is_recognised(
 )
 def test_only_versions_that_were_tried(versions: dict[str, str], reason: str) -> None:
     """Nothing is changed in a vLLM that nobody tried it with."""
-    assert tried.untried(versions) == reason
+    assert tried.untried(versions, {}) == reason
+
+
+def test_a_list_of_plugins_leaves_ours_out() -> None:
+    """A start that could not be mended is not changed: code would be compiled once more in it."""
+    reason = "VLLM_PLUGINS leaves out the plugin that mends"
+    assert tried.untried({"vllm": "0.32.0"}, {"VLLM_PLUGINS": "lora"}) == reason
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def command(argv: Sequence[str], *, fork: bool | None, env: Mapping[str, str]) -
         python, versions = interpreter(stock, env), installed(stock, env).versions
     except Exception as error:  # noqa: BLE001 - whatever it is, the engine's own start is there
         return Command(stock, "stock", str(error) if isinstance(error, Error) else repr(error))
-    if reason := tried.untried(versions):
+    if reason := tried.untried(versions, env):
         return Command(stock, "stock", reason)
     program = os.path.abspath(launcher.__file__)
     reason = tried.unforked(versions, arguments, env) if fork else "not asked for"

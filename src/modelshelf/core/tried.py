@@ -33,6 +33,7 @@ _OTHERS = (
     "--numa-bind",
     "--omni",
 )
+_PLUGINS = "VLLM_PLUGINS"
 _VARIABLES = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "1",
     "VLLM_USE_RUST_FRONTEND": "0",
@@ -40,18 +41,20 @@ _VARIABLES = {
 }
 
 
-def untried(versions: Mapping[str, str]) -> str:
-    """Why an engine is not one that anything of a start was changed for; empty if it is one.
+def untried(versions: Mapping[str, str], env: Mapping[str, str]) -> str:
+    """Why nothing of an engine's start is changed; empty if it may be.
 
     Args:
         versions: Of Python and of distributions, as its interpreter has them.
+        env: The engine's.
     """
     vllm = next((versions[name] for name in _NAMES if name in versions), "")
     if not vllm:
         return "vLLM is not installed beside its interpreter"
     if not vllm.startswith(tuple(f"{known}." for known in _VLLM)):
         return f"vLLM {vllm} was not tried, only {' and '.join(_VLLM)}"
-    return ""
+    # Ours cannot be added to them: the list is part of the key of compiled code.
+    return f"{_PLUGINS} leaves out the plugin that mends" if _PLUGINS in env else ""
 
 
 def unforked(versions: Mapping[str, str], arguments: Sequence[str], env: Mapping[str, str]) -> str:
@@ -60,7 +63,7 @@ def unforked(versions: Mapping[str, str], arguments: Sequence[str], env: Mapping
     Args:
         versions: As above.
         arguments: Of `vllm serve`.
-        env: The engine's.
+        env: As above.
     """
     python = versions.get("python", "unknown")
     if not python.startswith(tuple(f"{known}." for known in _PYTHON)):
