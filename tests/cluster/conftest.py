@@ -20,8 +20,15 @@ from lab.cluster import Cluster, one_node, why_not
 from lab.parts import PartError
 from projects import SERVER, TINY_ID, TINY_MODEL, VLLM, Project, add_smollm2, add_tiny, add_vllm
 
+# Whole modules are dealt out to processes, in the order of the tests: the longest ones come first.
+_LONG = ("test_vllm.py", "test_verbs.py", "test_pulls.py")
 _NUMBERS = itertools.count(1)
 _OWNER = 1000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let no long module be the last, with only one process at work."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 @pytest.fixture(scope="session")
