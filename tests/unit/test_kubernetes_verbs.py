@@ -10,7 +10,7 @@ from clusters import FakeCluster, bind_claims, roll_out, run_jobs
 from rendering import config, lock, snapshot
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Lock
+from modelshelf.config.lock import Lock, Locked
 from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.core.events import Event, ignore
 from modelshelf.kube.refusals import ForbiddenError
@@ -85,7 +85,7 @@ def test_a_rollback_returns_to_the_snapshot_before() -> None:
 
     result = rollback(cluster.site(file, told.append), newer, "front", keep=keep)
     assert kept == [result]
-    assert result.models["tiny"] == older.models["tiny"]
+    assert result.models["tiny"] == _pinned(older)
     assert ("create", "Job") not in [call[:2] for call in cluster.writes()]
     assert [event.server for event in told if isinstance(event, RolledBack)] == ["front"]
     assert [event.name for event in told if isinstance(event, Kept)] == ["back"]
@@ -95,7 +95,15 @@ def test_a_rollback_returns_to_the_snapshot_before() -> None:
     }
     assert snapshots == {"front": "1000", "back": "3000"}
     again = rollback(cluster.site(file, ignore), result, "front", keep=ignore_lock)
-    assert again.models["tiny"] == newer.models["tiny"]
+    assert again.models["tiny"] == _pinned(newer)
+
+
+def _pinned(lock: Lock) -> Locked:
+    """What a lock has for the model, but by its commit: `main` may be another one by now."""
+    locked = lock.models["tiny"]
+    snapshot, commit = locked.snapshot, locked.snapshot.commit
+    by_commit = dataclasses.replace(snapshot, source=f"hf://acme/tiny@{commit}", revision=commit)
+    return dataclasses.replace(locked, snapshot=by_commit)
 
 
 def ignore_lock(_lock: Lock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -225,10 +226,21 @@ def test_what_the_gate_is_told() -> None:
     assert spec["immutable"] is True
     assert spec["metadata"]["name"].startswith("gate-mine-spec-")
     gate = json.loads(spec["data"]["gate.json"])
-    assert gate == {"shelf": "/shelf", "snapshot": LARGE.to_json(), "timeout": 3600}
+    pinned = replace(LARGE, source=f"hf://acme/tiny@{COMMIT}", revision=COMMIT)
+    assert gate == {"shelf": "/shelf", "snapshot": pinned.to_json(), "timeout": 3600}
     assert Snapshot.from_json(gate["snapshot"]).id == LARGE.id
     other = snapshot(size=14_000_000_001)
     assert rendered(other)["ConfigMap"]["metadata"]["name"] != spec["metadata"]["name"]
+
+
+@pytest.mark.parametrize("settings", ["", "prime: true"])
+def test_another_name_for_a_commit_starts_no_pod(settings: str) -> None:
+    """Where `main` was resolved to a commit, and that is what the file says now, pods stay."""
+    pinned = replace(LARGE, source=f"hf://acme/tiny@{COMMIT}", revision=COMMIT)
+    before, after = rendered(LARGE, settings), rendered(pinned, settings)
+    assert after["Deployment"]["spec"] == before["Deployment"]["spec"]
+    assert after["ConfigMap"] == before["ConfigMap"]
+    assert after["Deployment"]["metadata"]["annotations"]["modelshelf.dev/source"] == pinned.source
 
 
 def test_what_start_and_drain_are_told() -> None:

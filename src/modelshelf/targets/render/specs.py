@@ -40,12 +40,11 @@ def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Map
 
 def _gate_spec(snapshot: Snapshot) -> Object:
     # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
-    # published, and by what, is the shelf's to say.
-    return {
-        "shelf": SHELF_PATH,
-        "snapshot": replace(snapshot, created=0.0, tool="").to_json(),
-        "timeout": _GATE_SECONDS,
-    }
+    # published, and by what, is the shelf's to say; and another name for the same commit, as where
+    # `main` is pinned to it, is no reason to start pods again.
+    source = f"{snapshot.source.removesuffix(f'@{snapshot.revision}')}@{snapshot.commit}"
+    told = replace(snapshot, source=source, revision=snapshot.commit, created=0.0, tool="")
+    return {"shelf": SHELF_PATH, "snapshot": told.to_json(), "timeout": _GATE_SECONDS}
 
 
 def prime_specs(snapshot: Snapshot, container: Container, seconds: int) -> Mapping[Verb, Object]:
