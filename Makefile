@@ -10,7 +10,7 @@ CLUSTERS := --dist loadfile --no-loadscope-reorder --tx '3*popen//python=$(PYTHO
 # What runs beside something else is printed when it has ended; macOS's make cannot.
 WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: demo check test test-nfs test-vllm cluster bench bench-kubernetes bench-vllm reference golden lock clean
+.PHONY: demo check lint test-unit test test-nfs test-vllm cluster bench bench-kubernetes bench-vllm reference golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -23,10 +23,15 @@ demo:
 
 # Lint, types, layers and unit tests, in less than a minute.
 check: .venv/.synced
+	@$(MAKE) -j2 $(WHOLE) --no-print-directory lint test-unit
+
+lint: .venv/.synced
 	$(IN)/ruff format --check .
 	$(IN)/ruff check .
 	$(IN)/mypy
 	$(IN)/lint-imports
+
+test-unit: .venv/.synced
 	$(IN)/pytest -q -n 2 tests/unit
 
 # What CI runs. A real Kubernetes and real NFS clients need root on Debian or Ubuntu; elsewhere a
@@ -35,7 +40,7 @@ test: check
 	$(IN)/pytest -q -n 2 --dist loadfile tests/integration
 	$(LAB) build
 	PYTHONPATH=tests $(IN)/pytest -q --timeout=600 $(CLUSTERS) tests/cluster
-	$(MAKE) -j2 $(WHOLE) --no-print-directory test-nfs test-vllm
+	@$(MAKE) -j2 $(WHOLE) --no-print-directory test-nfs test-vllm
 
 # One story on two emulated nodes, which keeps little more than one processor busy. So does the next.
 test-nfs: .venv/.synced
