@@ -18,8 +18,11 @@ _TESTS = Path(__file__).resolve().parent.parent
 _ROOT = _TESTS.parent
 _MODULES = sorted(
     str(path.relative_to(_ROOT))
-    for name in ("derived", "files", "gate", "lease", "publishing", "shelf", "verify")
-    for path in (_TESTS / "unit").glob(f"test_core_{name}*.py")
+    for name in (
+        *("core_derived", "core_files", "core_gate", "core_lease", "core_publishing"),
+        *("core_shelf", "core_verify", "sources_local"),
+    )
+    for path in (_TESTS / "unit").glob(f"test_{name}*.py")
 )
 
 

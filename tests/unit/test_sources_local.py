@@ -8,6 +8,7 @@ import pathlib
 import socket
 
 import pytest
+from modes import needs_modes
 
 from modelshelf import sources
 from modelshelf.core.errors import (
@@ -154,7 +155,7 @@ def test_a_missing_path_is_named() -> None:
     assert raised.value.exit_code == 11
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@needs_modes
 def test_an_unreadable_folder_is_named(tmp_path: pathlib.Path) -> None:
     """A folder without read permission is exit 10 and says which."""
     folder = _write(tmp_path / "m", "sub/x.safetensors")
