@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 from modelshelf.config.file import Config, parse
 from modelshelf.config.lock import Lock, Locked, choice_for
@@ -33,6 +34,11 @@ def snapshot(
         File(name, size - 2, lfs_sha256="1" * 64),
     )
     return Snapshot(f"hf://{repo_id}@main", repo_id, "main", COMMIT, files)
+
+
+def pinned(of: Snapshot) -> Snapshot:
+    """The same snapshot, asked for by its commit instead of by `main`."""
+    return replace(of, source=f"hf://{of.repo_id}@{of.commit}", revision=of.commit)
 
 
 def lock(config: Config, *, size: int = 1000) -> Lock:

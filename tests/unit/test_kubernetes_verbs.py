@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clusters import FakeCluster, bind_claims, roll_out, run_jobs
-from rendering import config, lock, snapshot
+from rendering import config, lock, pinned, snapshot
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Lock, Locked
@@ -101,9 +101,7 @@ def test_a_rollback_returns_to_the_snapshot_before() -> None:
 def _pinned(lock: Lock) -> Locked:
     """What a lock has for the model, but by its commit: `main` may be another one by now."""
     locked = lock.models["tiny"]
-    snapshot, commit = locked.snapshot, locked.snapshot.commit
-    by_commit = dataclasses.replace(snapshot, source=f"hf://acme/tiny@{commit}", revision=commit)
-    return dataclasses.replace(locked, snapshot=by_commit)
+    return dataclasses.replace(locked, snapshot=pinned(locked.snapshot))
 
 
 def ignore_lock(_lock: Lock) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
-from rendering import COMMIT, config, snapshot
+from rendering import COMMIT, config, pinned, snapshot
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked, choice_for
@@ -226,8 +225,7 @@ def test_what_the_gate_is_told() -> None:
     assert spec["immutable"] is True
     assert spec["metadata"]["name"].startswith("gate-mine-spec-")
     gate = json.loads(spec["data"]["gate.json"])
-    pinned = replace(LARGE, source=f"hf://acme/tiny@{COMMIT}", revision=COMMIT)
-    assert gate == {"shelf": "/shelf", "snapshot": pinned.to_json(), "timeout": 3600}
+    assert gate == {"shelf": "/shelf", "snapshot": pinned(LARGE).to_json(), "timeout": 3600}
     assert Snapshot.from_json(gate["snapshot"]).id == LARGE.id
     other = snapshot(size=14_000_000_001)
     assert rendered(other)["ConfigMap"]["metadata"]["name"] != spec["metadata"]["name"]
@@ -236,11 +234,11 @@ def test_what_the_gate_is_told() -> None:
 @pytest.mark.parametrize("settings", ["", "prime: true"])
 def test_another_name_for_a_commit_starts_no_pod(settings: str) -> None:
     """Where `main` was resolved to a commit, and that is what the file says now, pods stay."""
-    pinned = replace(LARGE, source=f"hf://acme/tiny@{COMMIT}", revision=COMMIT)
-    before, after = rendered(LARGE, settings), rendered(pinned, settings)
+    before, after = rendered(LARGE, settings), rendered(pinned(LARGE), settings)
     assert after["Deployment"]["spec"] == before["Deployment"]["spec"]
     assert after["ConfigMap"] == before["ConfigMap"]
-    assert after["Deployment"]["metadata"]["annotations"]["modelshelf.dev/source"] == pinned.source
+    annotations = after["Deployment"]["metadata"]["annotations"]
+    assert annotations["modelshelf.dev/source"] == f"hf://acme/tiny@{COMMIT}"
 
 
 def test_what_start_and_drain_are_told() -> None:
