@@ -7,7 +7,7 @@ import datetime as dt
 import os
 import sys
 
-from nginx import NginxMissingError
+from support.nginx import NginxMissingError
 
 from bench import local, machine, pull, report
 from bench.fixture import serve

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 
 from lab.control import KubectlError
-from models import QUESTION
-from projects import SERVER
+from support.cluster_project import SERVER
+from support.real_model import QUESTION
 
 from bench import plain
 from bench.stage import Clock, Object, Second, Stage, Start, pods_to_ready

@@ -18,7 +18,7 @@ from typing import Any
 
 from hub.content import FileContent, git_sha1, safetensors_head, sha256
 from hub.tls import make_certificate
-from nginx import Nginx, free_port
+from support.nginx import Nginx, free_port
 
 _SLICE = 16 * 1024 * 1024
 _SLOW = "access_by_lua_block { ngx.sleep(0.05) } limit_rate 40m;"

@@ -12,9 +12,9 @@ import time
 
 from bench.fixture import Hub
 from bench.timing import clean_environment, measure, python
-from modelshelf.core import layout
-from modelshelf.core.model import File, Snapshot, canonical_json
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf import layout
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import File, Snapshot, canonical_json
 
 _BLOCK = 256 * 1024
 _SNAPSHOTS = 1000

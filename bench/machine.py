@@ -8,7 +8,7 @@ import platform
 import ssl
 import subprocess
 
-import nginx
+from support import nginx
 
 
 def describe() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.cluster import Cluster
 from lab.control import AUDITED
-from projects import TINY, Project, add_tiny
+from support.cluster_project import TINY, Project, add_tiny
 
 from bench.stage import Stage
 from bench.timing import clean_environment, measure

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from projects import MODEL, SERVER
+from support.cluster_project import MODEL, SERVER
 
 from bench.stage import Moment, Second, Stage, Start, pods_to_ready
 from bench.timing import FailedError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from models import REPO_ID
-from projects import SERVER
+from support.cluster_project import SERVER
+from support.real_model import REPO_ID
 
 from bench.stage import Object
 

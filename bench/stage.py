@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from hub import Hub
 from lab.cluster import Cluster
-from projects import SERVER, Project, add_smollm2
+from support.cluster_project import SERVER, Project, add_smollm2
 
 from bench.memory import remove
 from bench.timing import FailedError

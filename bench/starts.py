@@ -17,10 +17,12 @@ from lab.parts import REPOSITORY
 from bench import load
 from bench.engine import Engine, forget, free_port, run, started
 from bench.timing import clean_environment, measure, python
-from modelshelf.core.layout import snapshot_folder
-from modelshelf.core.model import Snapshot
-from modelshelf.core.shelf import Shelf
 from modelshelf.engines.timeline import Phase, Timeline, timeline
+from modelshelf.render import code
+from modelshelf.render.code import Verb
+from modelshelf.shelf.layout import snapshot_folder
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import Snapshot
 
 RATE = 100e6  # bytes per second of the hub
 _REPO_ID, _NAME = "HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2"
@@ -33,7 +35,7 @@ ARGUMENTS = (
     "--max-num-batched-tokens=1024",
     "--dtype=float32",
 )
-_CORE = REPOSITORY / "src" / "modelshelf" / "core" / "__main__.py"
+_PACKAGES = REPOSITORY / "src" / "modelshelf"
 _SNAPSHOT = (
     "import sys; from huggingface_hub import snapshot_download;"
     " snapshot_download(sys.argv[1], local_dir=sys.argv[2])"
@@ -114,12 +116,13 @@ class Place:
         named = ["--model", str(model), f"--served-model-name={_NAME}", f"--port={port}"]
         return [*module, *named, "--host=127.0.0.1", *ARGUMENTS, *arguments]
 
-    def core(self, verb: str, spec: dict[str, Any], *argv: str) -> list[str]:
-        """The command line of a verb of `core`, as pods run it."""
+    def command(self, verb: Verb, spec: dict[str, Any], *argv: str) -> list[str]:
+        """The command line of a verb, as pods run it."""
         path = self.folder / f"{verb}.json"
         path.write_text(json.dumps(spec), encoding="utf-8")
         rest = ["--", *argv] if argv else []
-        return [self.engine, "-I", "-S", str(_CORE), verb, str(path), *rest]
+        main = code.command(verb)[3].replace(code.CODE_FOLDER, str(_PACKAGES), 1)
+        return [self.engine, "-I", "-S", main, verb, str(path), *rest]
 
 
 @contextlib.contextmanager
@@ -154,7 +157,7 @@ def prime(where: Place) -> float:
     port = free_port()
     spec = {
         "shelf": str(where.shelf),
-        "derived": _derived(where),
+        "compile_cache": _compile_cache(where),
         "health": _health(port),
         "timeout": 480,
         "ask": {
@@ -162,14 +165,16 @@ def prime(where: Place) -> float:
             "body": {"model": _NAME, "prompt": "Hello", "max_tokens": 4},
         },
     }
-    argv = where.core("prime", spec, *where.argv(where.model, port))
+    argv = where.command("prime", spec, *where.argv(where.model, port))
     return run(argv, where.env(where.fresh("priming"))).seconds
 
 
 def second(where: Place, *, fork: bool) -> Run:
     """The second replica of a primed server, as its pod starts: gate, then `start`."""
     fast = {"fork": fork}
-    return _ours(where, where.fresh("second"), {"derived": _derived(where), "fast": fast})
+    return _ours(
+        where, where.fresh("second"), {"compile_cache": _compile_cache(where), "fast": fast}
+    )
 
 
 def eager(where: Place, home: Path, how: str) -> Run:
@@ -193,22 +198,24 @@ def _ours(where: Place, home: Path, spec: dict[str, Any], *arguments: str) -> Ru
     forget(str(where.shelf))
     port = free_port()
     argv = where.argv(where.model, port, *arguments)
-    warm = {"paths": [str(where.model)], "memory": None}
+    ahead = {"paths": [str(where.model)], "memory": None}
     gate = {"shelf": str(where.shelf), "snapshot": where.snapshot.to_json(), "timeout": 10}
-    begun = where.core("start", {"health": _health(port), "warm": warm, **spec}, *argv)
-    with started([where.core("gate", gate), begun], where.env(home), port) as engine:
-        return _run(engine, loaded="derived" not in spec, gate=engine.stepped[0])
+    begun = where.command("start", {"health": _health(port), "prefetch": ahead, **spec}, *argv)
+    with started([where.command("gate", gate), begun], where.env(home), port) as engine:
+        return _run(engine, loaded="compile_cache" not in spec, gate=engine.stepped[0])
 
 
 def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
     """All about an engine that has just become ready."""
     tokens = load.greedy(engine, _NAME)
     speeds = load.speeds(engine, _NAME, _BATCHES) if loaded else []
-    begun, unpacked, warmed = (
-        engine.event(name) for name in ("engine-starting", "unpacked", "warmed")
+    begun, unpacked, prefetched = (
+        engine.event(name) for name in ("engine-starting", "cache-unpacked", "prefetched")
     )
     parts = list(steps.items())
-    parts += [(n, float(e["seconds"])) for n, e in (("unpack", unpacked), ("warm", warmed)) if e]
+    parts += [
+        (n, float(e["seconds"])) for n, e in (("unpack", unpacked), ("prefetch", prefetched)) if e
+    ]
     before = [Phase(name, engine.began, seconds) for name, seconds in steps.items()]
     lines = timeline(
         # What the gate says of itself leaves the start of its Python out.
@@ -222,7 +229,7 @@ def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
         str(begun.get("how", "")),
         "; ".join(
             str(event["reason"])
-            for event in (begun, engine.event("unprimed"))
+            for event in (begun, engine.event("cache-missing"))
             if event.get("reason")
         ),
         max(0.0, float(begun["time"]) - engine.began) if begun else 0.0,
@@ -233,9 +240,9 @@ def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
     )
 
 
-def _derived(where: Place) -> dict[str, str]:
+def _compile_cache(where: Place) -> dict[str, str]:
     return {
-        "folder": os.fspath(where.shelf / "derived"),
+        "folder": os.fspath(where.shelf / "compile-cache"),
         "snapshot": f"{where.snapshot.repo_id}@{where.snapshot.id}",
         # Its path is compiled in, so all starts have the same.
         "into": os.fspath(where.folder / "caches"),

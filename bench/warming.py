@@ -23,7 +23,7 @@ _SLICE = 2**24
 
 _WARM = """\
 import json, sys, threading, time
-from modelshelf.core.warm import warm
+from modelshelf.start.prefetch import warm
 began = time.monotonic()
 warmed = warm(sys.argv[1:], None, threading.Event())
 print(json.dumps({"seconds": time.monotonic() - began, "reason": warmed.reason}))

@@ -1,7 +1,7 @@
 """Write `tests/golden/NAME` from `examples/NAME`: what each example renders to.
 
-Our own code is left out, and stands for a constant in names that hash it, so that a change in
-`core` changes no golden file. Look at the difference in git before committing it.
+Our own code is left out, and stands for a constant in names that hash it, so that a change of
+our code changes no golden file. Look at the difference in git before committing it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from unittest import mock
 
 from modelshelf.config import lock
 from modelshelf.config.file import load
-from modelshelf.targets.render import code
-from modelshelf.targets.render.plan import render
-from modelshelf.targets.render.writing import files
+from modelshelf.render import code
+from modelshelf.render.plan import render
+from modelshelf.render.writing import files
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/modelshelf.yaml"))
-_NO_CODE = (("__main__.py", "# the code is left out\n"),)
+_NO_CODE = {"__main__.py": "# the code is left out\n"}
 
 
 def folder(example: Path) -> Path:

@@ -23,8 +23,13 @@ from modelshelf.config.file import Config
 from modelshelf.config.problems import inner_type, section_in
 from modelshelf.config.schema import schema
 from modelshelf.config.values import Section
-from modelshelf.core import events
-from modelshelf.targets.kubernetes import events as kubernetes
+from modelshelf.mirror import events as mirror_events
+from modelshelf.shelf import events as shelf_events
+from modelshelf.shelf.events import Event, name_of
+from modelshelf.start import events as start_events
+from modelshelf.targets.kubernetes import events as kubernetes_events
+from modelshelf.targets.local import events as local_events
+from modelshelf.transfer import events as transfer_events
 
 PAGES = pathlib.Path(__file__).parents[1] / "docs" / "reference"
 _EVENTS = """# Reference: events
@@ -147,14 +152,32 @@ def _text(thing: object) -> str:
     return "\n\n".join(parts)
 
 
+def event_kinds() -> list[type[Event]]:
+    """Every kind of event, each package's in the order in which they are defined."""
+    modules = (
+        transfer_events,
+        shelf_events,
+        start_events,
+        local_events,
+        mirror_events,
+        kubernetes_events,
+    )
+    return [
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, Event)
+        and kind.__module__ == module.__name__
+        and kind is not Event
+    ]
+
+
 def all_events() -> str:
     """Every event: its JSON name, its fields, when it is sent."""
     parts = [_EVENTS]
-    kinds = {**vars(events), **vars(kubernetes)}
-    for kind in kinds.values():
-        if not (isinstance(kind, type) and issubclass(kind, events.Event)) or kind is events.Event:
-            continue
-        name = events.name_of(kind)
+    for kind in event_kinds():
+        name = name_of(kind)
         fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
         parts.append(f"## {name}\n\n{_text(kind)}\n\nFields: {fields}\n")
     return "\n".join(parts)

@@ -10,7 +10,7 @@ import pytest
 from hub import Hub
 from hypothesis import settings
 
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 # A database of examples would be written into the tree, which may be read-only.
 settings.register_profile("modelshelf", database=None, deadline=None)

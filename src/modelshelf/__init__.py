@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelshelf.api import pull
-    from modelshelf.core.errors import (
+    from modelshelf.shelf.errors import (
         BusyError,
         Error,
         IntegrityError,
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
         TimedOutError,
         UsageError,
     )
-    from modelshelf.core.events import Event, Listener
-    from modelshelf.core.model import File, ModelRef, Snapshot
-    from modelshelf.core.shelf import Shelf
-    from modelshelf.core.verify import Fault, verify
-    from modelshelf.core.version import __version__
+    from modelshelf.shelf.events import Event, Listener
+    from modelshelf.shelf.shelf import Shelf
+    from modelshelf.shelf.values import File, ModelRef, Snapshot
+    from modelshelf.shelf.verify import Fault, verify
+    from modelshelf.shelf.version import __version__
     from modelshelf.targets.local import Server, prime, serve
 
 _HOMES = {
     "modelshelf.api": ("pull",),
-    "modelshelf.core.errors": (
+    "modelshelf.shelf.errors": (
         "BusyError",
         "Error",
         "IntegrityError",
@@ -54,11 +54,11 @@ _HOMES = {
         "TimedOutError",
         "UsageError",
     ),
-    "modelshelf.core.events": ("Event", "Listener"),
-    "modelshelf.core.model": ("File", "ModelRef", "Snapshot"),
-    "modelshelf.core.shelf": ("Shelf",),
-    "modelshelf.core.verify": ("Fault", "verify"),
-    "modelshelf.core.version": ("__version__",),
+    "modelshelf.shelf.events": ("Event", "Listener"),
+    "modelshelf.shelf.values": ("File", "ModelRef", "Snapshot"),
+    "modelshelf.shelf.shelf": ("Shelf",),
+    "modelshelf.shelf.verify": ("Fault", "verify"),
+    "modelshelf.shelf.version": ("__version__",),
     "modelshelf.targets.local": ("Server", "prime", "serve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

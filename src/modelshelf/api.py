@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import certifi
 
 from modelshelf import select, sources
-from modelshelf.core.events import Listener, ignore
-from modelshelf.core.fetch import Settings
-from modelshelf.core.model import Snapshot
-from modelshelf.core.pull import PullSpec, published_event
-from modelshelf.core.pull import pull as pull_snapshot
-from modelshelf.core.shelf import Shelf
-from modelshelf.core.transfer import Origin, hub_origin
+from modelshelf.shelf.events import Listener, ignore
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import Snapshot
+from modelshelf.transfer.fetch import Settings
+from modelshelf.transfer.file_transfer import Origin, hub_origin
+from modelshelf.transfer.pull import PullSpec, published_event
+from modelshelf.transfer.pull import pull as pull_snapshot
 
 
 def pull(  # noqa: PLR0913 - the options of one command, each with a default

@@ -18,7 +18,16 @@ from hub import Hub
 from lab import vllm, vllm_image
 from lab.cluster import Cluster, one_node, why_not
 from lab.parts import PartError
-from projects import SERVER, TINY_ID, TINY_MODEL, VLLM, Project, add_smollm2, add_tiny, add_vllm
+from support.cluster_project import (
+    SERVER,
+    TINY_ID,
+    TINY_MODEL,
+    VLLM,
+    Project,
+    add_smollm2,
+    add_tiny,
+    add_vllm,
+)
 
 # Whole modules are dealt out to processes, in the order of the tests: the longest ones come first.
 _LONG = ("test_vllm.py", "test_verbs.py", "test_pulls.py")

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from lab.cluster import Cluster
 from lab.control import AUDITED
-from models import FILE, REPO_ID
-from projects import MODEL, SERVER, Project, smollm2_files
+from support.cluster_project import MODEL, SERVER, Project, smollm2_files
+from support.real_model import FILE, REPO_ID
 
 pytestmark = pytest.mark.timeout(300)
 

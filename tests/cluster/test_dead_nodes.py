@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from lab.cluster import Cluster
-from projects import TINY_MODEL, Project
+from support.cluster_project import TINY_MODEL, Project
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from hub import Hub
 from lab.cluster import Cluster
-from models import FILE, smollm2
-from projects import Project
+from support.cluster_project import Project
+from support.real_model import FILE, smollm2
 
 pytestmark = pytest.mark.timeout(300)
 

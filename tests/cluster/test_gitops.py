@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from lab.cluster import Cluster
-from models import FILE, smollm2
-from projects import SERVER, Project
+from support.cluster_project import SERVER, Project
+from support.real_model import FILE, smollm2
 
 pytestmark = pytest.mark.timeout(300)
 

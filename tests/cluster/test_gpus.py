@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from lab import images
 from lab.cluster import GPU, Cluster
-from models import FILE, REPO_ID
-from projects import MODEL, SERVER, TINY_MODEL, Done, Project, smollm2_files
+from support.cluster_project import MODEL, SERVER, TINY_MODEL, Done, Project, smollm2_files
+from support.real_model import FILE, REPO_ID
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from lab.cluster import Cluster as Lab
 
-from modelshelf.core.errors import TargetError, TimedOutError
 from modelshelf.kube import calls
 from modelshelf.kube.client import Cluster
 from modelshelf.kube.connection import Reply
@@ -22,6 +21,7 @@ from modelshelf.kube.kinds import Object
 from modelshelf.kube.phases import pod_phase, timeline
 from modelshelf.kube.reasons import why_claim, why_deployment, why_job, why_pod
 from modelshelf.kube.refusals import ConflictError, ExistsError, ForbiddenError, MissingError
+from modelshelf.shelf.errors import TargetError, TimedOutError
 
 PYTHON = "docker.io/library/python:3.13-slim"
 TOLD = json.dumps({"event": "error", "message": "org/m is gated", "exit_code": 10})

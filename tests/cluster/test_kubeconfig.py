@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from lab.cluster import Cluster
-from projects import SERVER, Done, Project
+from support.cluster_project import SERVER, Done, Project
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hub import Hub
 from lab.control import KubectlError
-from projects import TINY_ID, TINY_MODEL, Project, add_tiny
+from support.cluster_project import TINY_ID, TINY_MODEL, Project, add_tiny
 
 KINDS = "deployments,services,poddisruptionbudgets,networkpolicies,configmaps,pvc"
 # Nothing is started: whose an object is does not depend on pods.

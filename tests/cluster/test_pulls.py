@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hub import Hub, Proxy, make_certificate
 from lab.cluster import Cluster
-from projects import (
+from support.cluster_project import (
     TINY_ID,
     TINY_MODEL,
     WEIGHTS,
@@ -60,7 +60,7 @@ def kill(project: Project) -> None:
     """End the pull's process as the kernel does when memory is short."""
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if b"/modelshelf/core/__main__.py\0pull" in (entry / "cmdline").read_bytes():
+            if b"/modelshelf/transfer/__main__.py\0pull" in (entry / "cmdline").read_bytes():
                 os.kill(int(entry.name), signal.SIGKILL)
                 return
     raise AssertionError(f"nothing pulls in {project.namespace}")

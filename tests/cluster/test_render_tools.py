@@ -15,13 +15,13 @@ from hub import Hub
 from lab import binaries
 from lab.cluster import Cluster
 from lab.parts import PartError
-from models import FILE, smollm2
+from support.real_model import FILE, smollm2
 
 from modelshelf.cli.main import main
 from modelshelf.config import lock
 from modelshelf.config.file import load
-from modelshelf.targets.render.documents import to_yaml
-from modelshelf.targets.render.plan import render
+from modelshelf.render.documents import to_yaml
+from modelshelf.render.plan import render
 
 _EXAMPLES = sorted(
     path.parent for path in (Path(__file__).parents[2] / "examples").glob("*/modelshelf.yaml")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from lab import images
 from lab.cluster import Cluster
-from models import FILE, REPO_ID, smollm2
-from projects import MODEL, SERVER, Done, Project, smollm2_files
-from traffic import Traffic
+from support.cluster_project import MODEL, SERVER, Done, Project, smollm2_files
+from support.real_model import FILE, REPO_ID, smollm2
+from support.steady_traffic import Traffic
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from lab import images
-from models import FILE, smollm2
-from projects import MODEL, SERVER, Done, Project
+from support.cluster_project import MODEL, SERVER, Done, Project
+from support.real_model import FILE, smollm2
 
 pytestmark = pytest.mark.timeout(300)
 _SLOW, _OVERDUE = "slow", "overdue"

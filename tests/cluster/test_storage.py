@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hub import Hub
 from lab.cluster import Cluster
-from projects import TINY_ID, WEIGHTS, Project
+from support.cluster_project import TINY_ID, WEIGHTS, Project
 
 CLAIM = "mine"
 RWX = "ReadWriteMany"

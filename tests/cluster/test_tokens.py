@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from hub import Hub
-from projects import Project, add_tiny
+from support.cluster_project import Project, add_tiny
 
 TOKEN = "hf_" + "Ab3dE6" * 6
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import SERVER, Done, Project
+from support.cluster_project import SERVER, Done, Project
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,25 +38,26 @@ def _state(project: Project) -> _State:
 
 
 def _map(workload: dict[str, Any]) -> str:
+    """The ConfigMap with `shelf`, the only package that a server of llama.cpp mounts."""
     (name,) = (
         volume["configMap"]["name"]
         for volume in workload["spec"]["template"]["spec"]["volumes"]
-        if volume["name"] == "code"
+        if volume["name"] == "code-shelf"
     )
     return str(name)
 
 
-def _gate_maps(project: Project) -> set[str]:
-    maps = project.get("configmaps", None, "-l", f"{_CODE},app.kubernetes.io/name=gate")
+def _shelf_maps(project: Project) -> set[str]:
+    maps = project.get("configmaps", None, "-l", f"{_CODE},app.kubernetes.io/name=shelf")
     return {each["metadata"]["name"] for each in maps["items"]}
 
 
 @pytest.fixture
 def newer(tmp_path: Path) -> dict[str, str]:
-    """The environment in which another version runs: a comment in `core/gate.py` is new."""
+    """The environment in which another version runs: a comment in `shelf/gate.py` is new."""
     tree = tmp_path / "newer"
     shutil.copytree(_SRC, tree, ignore=shutil.ignore_patterns("__pycache__"))
-    gate = tree / "modelshelf" / "core" / "gate.py"
+    gate = tree / "modelshelf" / "shelf" / "gate.py"
     gate.write_text(gate.read_text(encoding="utf-8") + "# another version\n", encoding="utf-8")
     return {"PYTHONPATH": str(tree)}
 
@@ -100,7 +101,7 @@ def test_refreshed_code_can_be_undone_by_kubectl(project: Project, newer: dict[s
     new = _state(project)
     assert _kept(refreshed) == []
     assert new.sets > old.sets
-    assert _gate_maps(project) == {old.map, new.map}
+    assert _shelf_maps(project) == {old.map, new.map}
 
     project.kubectl("rollout", "undo", f"deployment/{SERVER}")
     project.kubectl("rollout", "status", f"deployment/{SERVER}", "--timeout=60s")
@@ -115,4 +116,4 @@ def test_refreshed_code_can_be_undone_by_kubectl(project: Project, newer: dict[s
     project.kubectl("delete", "replicaset", idle[0]["metadata"]["name"])
     removed = project.run("up", "--no-ask").of("applied", kind="ConfigMap", how="removed")
     assert new.map in {event["name"] for event in removed}
-    assert _gate_maps(project) == {old.map}
+    assert _shelf_maps(project) == {old.map}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import FILE, REPO_ID
-from projects import MODEL, SERVER, Done, Project, smollm2_files
+from support.cluster_project import MODEL, SERVER, Done, Project, smollm2_files
+from support.real_model import FILE, REPO_ID
 
 from modelshelf.config.file import load
 from modelshelf.kube.client import Cluster

@@ -15,8 +15,8 @@ import pytest
 from lab import vllm_image
 from lab.cluster import Cluster
 from lab.control import KubectlError
-from projects import SERVER, Done, Project
-from sniffing import Sniffer
+from support.cluster_project import SERVER, Done, Project
+from support.packet_capture import Sniffer
 
 from modelshelf.engines.images import IMAGES
 
@@ -84,14 +84,14 @@ def test_an_engine_runs_below_start_and_unpacks_what_was_primed(
     (primed,) = started[0].of("primed", server=SERVER)
     assert primed["how"] == "made"
     said = {line["event"]: line for line in _said(vllm_project)}
-    assert list(said)[:2] == ["unpacked", "engine-starting"]
-    assert said["unpacked"]["key"] == primed["key"]
+    assert list(said)[:2] == ["cache-unpacked", "engine-starting"]
+    assert said["cache-unpacked"]["key"] == primed["key"]
     assert said["engine-starting"]["how"] == "fast", said["engine-starting"]
     assert said["engine-ready"]["seconds"] > 0
     share = Path(vllm_project.file["shelf"]["hostPath"]["path"])
-    archive = share / "derived" / primed["key"] / "caches.tar"
+    archive = share / "compile-cache" / primed["key"] / "caches.tar"
     assert archive.stat().st_mode & 0o222 == 0
-    write = "open('/derived/x', 'w')"
+    write = "open('/compile-cache/x', 'w')"
     with pytest.raises(KubectlError, match="Read-only file system"):
         _in_engine(vllm_project, write)
 

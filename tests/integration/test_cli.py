@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hub import Content, Hub, safetensors
 from huggingface_hub import constants
-from shelves import put
+from support.small_models import put
 
 from modelshelf.cli.main import main
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 FILES: dict[str, bytes | Content] = {
     "config.json": b"{}",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from hub import Content, Hub, safetensors
-from pages import ON_A_CLUSTER, PAGES, ROOT, check
+from support.doc_pages import ON_A_CLUSTER, PAGES, ROOT, check
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hub import Content, Fault, Hub, Proxy, make_certificate, safetensors
 from huggingface_hub import constants
 
 from modelshelf import select, sources
-from modelshelf.core.errors import (
+from modelshelf.shelf.errors import (
     Error,
     IntegrityError,
     NotAuthorisedError,
@@ -23,9 +23,10 @@ from modelshelf.core.errors import (
     SourceError,
     UsageError,
 )
-from modelshelf.core.events import Event, Retrying
+from modelshelf.shelf.events import Event
 from modelshelf.sources import huggingface
 from modelshelf.sources.client import Client
+from modelshelf.transfer.events import Retrying
 
 SECRET = "hf_secretsecretsecret"
 TEXTS = {
@@ -400,7 +401,7 @@ def test_listing_and_choosing_fit_together(hub: Hub) -> None:
 _CHILD = """
 import sys
 from modelshelf import sources
-from modelshelf.core.errors import Error
+from modelshelf.shelf.errors import Error
 try:
     listing = sources.resolve("hf://org/name")
     sources.read_texts(listing, ["config.json"])

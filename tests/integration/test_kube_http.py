@@ -17,9 +17,8 @@ import lightkube.core.exceptions
 import pytest
 import trustme
 import yaml
-from apiserver import Answer, ApiServer, of, refusing, serving
+from support.scripted_server import Answer, ApiServer, of, refusing, serving
 
-from modelshelf.core.errors import Error, TargetError, TimedOutError, UsageError
 from modelshelf.kube import refusals
 from modelshelf.kube.client import Cluster
 from modelshelf.kube.connection import Connection, Reply
@@ -31,6 +30,7 @@ from modelshelf.kube.refusals import (
     MissingError,
     UnreachableError,
 )
+from modelshelf.shelf.errors import Error, TargetError, TimedOutError, UsageError
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "llm"}}
 STRICT = "?fieldManager=modelshelf&fieldValidation=Strict"
@@ -317,7 +317,7 @@ def test_every_failure_is_one_of_ours(api: ApiServer, fault: str, verb: str) -> 
     if verb == "create" and kind is UnreachableError:
         kind = TargetError  # a create that may have happened is not repeated
     assert isinstance(raised.value, kind)
-    assert type(raised.value).__module__ in {"modelshelf.core.errors", refusals.__name__}
+    assert type(raised.value).__module__ in {"modelshelf.shelf.errors", refusals.__name__}
     assert text in str(raised.value)
     assert api.url in str(raised.value)
     assert "secret" not in str(raised.value)

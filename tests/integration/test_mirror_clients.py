@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mirrors import SRC, Mirror, running
-from shelves import COMMIT, describe, put
+from support.mirror_process import SRC, Mirror, running
+from support.small_models import COMMIT, describe, put
 
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 OLD, NEW = "a" * 40, "b" * 40
 WEIGHTS = os.urandom(1 << 20) * 3

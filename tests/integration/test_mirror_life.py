@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from mirrors import Mirror, running
-from shelves import put
+from support.mirror_process import Mirror, running
+from support.small_models import put
 
-from modelshelf.core.errors import TargetError, UsageError
-from modelshelf.core.shelf import Shelf
 from modelshelf.mirror.server import run
+from modelshelf.shelf.errors import TargetError, UsageError
+from modelshelf.shelf.shelf import Shelf
 
 BIG = os.urandom(1 << 20) * 48
 FILE = "/o/n/resolve/main/w.safetensors"

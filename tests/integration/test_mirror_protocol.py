@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from mirrors import Mirror, running
-from shelves import COMMIT, describe, put
+from support.mirror_process import Mirror, running
+from support.small_models import COMMIT, describe, put
 
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 WEIGHTS = bytes(range(256)) * 12_000  # about 3 MB, several blocks
 FILES = {

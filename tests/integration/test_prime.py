@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from modes import where_modes_bind
-from pulling import CORE
-from shelves import put
+from support.file_modes import where_modes_bind
+from support.pod_packages import command_line
+from support.small_models import put
 
-from modelshelf.core.shelf import Shelf
+from modelshelf.render.code import Verb
+from modelshelf.shelf.shelf import Shelf
 
 # It compiles unless its cache has what it compiled; then it answers, and takes down what happened.
 _ENGINE = """\
@@ -72,7 +73,7 @@ class Lab:
         self.count = 0
 
     def begin(
-        self, verb: str, *more: str, into: str = "into", timeout: float = 60, **env: str
+        self, verb: Verb, *more: str, into: str = "into", timeout: float = 60, **env: str
     ) -> subprocess.Popen[str]:
         """Start a verb, in which the engine has a port of its own."""
         self.count += 1
@@ -82,8 +83,8 @@ class Lab:
         url = f"http://127.0.0.1:{port}"
         spec = {
             "shelf": self.shelf.path,
-            "derived": {
-                "folder": os.path.join(self.shelf.path, "derived"),
+            "compile_cache": {
+                "folder": os.path.join(self.shelf.path, "compile-cache"),
                 "snapshot": f"org/name@{self.snapshot.id}",
                 "into": str(self.folder / into),
             },
@@ -95,14 +96,14 @@ class Lab:
         path.write_text(json.dumps(spec))
         argv = [sys.executable, str(self.program), str(self.did), "--port", str(port), *more]
         return subprocess.Popen(
-            where_modes_bind([sys.executable, "-I", "-S", str(CORE), verb, str(path), "--", *argv]),
+            where_modes_bind(command_line(verb, path, *argv)),
             env={"PATH": os.environ["PATH"], **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, verb: str, *more: str, **how: Any) -> tuple[int, list[dict[str, Any]]]:
+    def run(self, verb: Verb, *more: str, **how: Any) -> tuple[int, list[dict[str, Any]]]:
         """Run a verb to its end; `start` is ended once its engine is ready."""
         with self.begin(verb, *more, **how) as running:
             assert running.stdout is not None
@@ -121,7 +122,7 @@ class Lab:
 
     def published(self) -> list[Path]:
         """The folders of compiled caches."""
-        parent = Path(self.shelf.path, "derived/org/name", self.snapshot.id)
+        parent = Path(self.shelf.path, "compile-cache/org/name", self.snapshot.id)
         return sorted(parent.iterdir()) if parent.exists() else []
 
     def staged(self) -> list[Path]:
@@ -153,7 +154,7 @@ def test_what_is_compiled_once_is_loaded_by_every_later_start(lab: Lab) -> None:
     assert not (lab.folder / "into").exists()
     for into in ("into", "into", "elsewhere"):
         _, events = lab.run("start", into=into)
-        assert [event["event"] for event in events[:2]] == ["unpacked", "engine-starting"]
+        assert [event["event"] for event in events[:2]] == ["cache-unpacked", "engine-starting"]
         assert lab.done() == ["loaded whole"]
     assert {path.name for path in (lab.folder / "into/vllm").iterdir()} == {
         "asked",
@@ -187,13 +188,13 @@ def test_a_second_prime_starts_nothing(lab: Lab) -> None:
     tar.chmod(0o644)
     tar.write_bytes(tar.read_bytes().replace(b"whole", b"other"))
     _, events = lab.run("start")
-    assert events[0]["event"] == "unprimed"
+    assert events[0]["event"] == "cache-missing"
     assert "is not what was published" in events[0]["reason"]
     assert lab.done() == ["compiles"]
     code, events = lab.run("prime", into="other")
     assert (code, events[-1]["how"]) == (0, "made")
     lab.done()
-    assert lab.run("start")[1][0]["event"] == "unpacked"
+    assert lab.run("start")[1][0]["event"] == "cache-unpacked"
     assert lab.done() == ["loaded whole"]
 
 
@@ -202,7 +203,7 @@ def test_another_command_line_is_primed_for_itself(lab: Lab) -> None:
     lab.run("prime")
     lab.done()
     _, events = lab.run("start", "--dtype", "float16")
-    assert (events[0]["event"], events[0]["reason"]) == ("unprimed", "primed with other args")
+    assert (events[0]["event"], events[0]["reason"]) == ("cache-missing", "primed with other args")
     assert lab.done() == ["compiles"]
     assert lab.run("prime", "--dtype", "float16")[0] == 0
     assert len(lab.published()) == 2
@@ -264,7 +265,7 @@ def test_an_engine_that_refuses_the_question_is_primed_all_the_same(lab: Lab) ->
     assert (code, events[-1]["how"]) == (0, "made")
 
 
-@pytest.mark.parametrize("closed", ["derived", "staging"])
+@pytest.mark.parametrize("closed", ["compile-cache", "staging"])
 def test_a_shelf_that_may_not_be_written_is_told_at_once(lab: Lab, closed: str) -> None:
     """The engine need not compile for it."""
     folder = Path(lab.shelf.path, closed)
@@ -279,10 +280,10 @@ def test_a_shelf_that_may_not_be_written_is_told_at_once(lab: Lab, closed: str) 
 def test_a_program_that_is_no_python_cannot_be_primed(lab: Lab) -> None:
     """Nobody can say what its caches would fit."""
     path = lab.folder / "spec.json"
-    derived = {"folder": "/x", "snapshot": f"org/name@{lab.snapshot.id}", "into": "/nowhere/into"}
-    spec = {"shelf": lab.shelf.path, "derived": derived, "health": "http://127.0.0.1:9/health"}
+    cache = {"folder": "/x", "snapshot": f"org/name@{lab.snapshot.id}", "into": "/nowhere/into"}
+    spec = {"shelf": lab.shelf.path, "compile_cache": cache, "health": "http://127.0.0.1:9/health"}
     path.write_text(json.dumps({**spec, "timeout": 5}))
-    argv = [sys.executable, "-I", "-S", str(CORE), "prime", str(path), "--", "sleep", "9"]
+    argv = command_line("prime", path, "sleep", "9")
     run = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
     assert run.returncode == 2
     assert "is no Python" in run.stdout

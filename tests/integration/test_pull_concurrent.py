@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hub import Hub, Repo
 from hub.content import read
-from pulling import (
+from support.pull_runs import (
     FAST,
     Job,
     Recorder,
@@ -28,11 +28,11 @@ from pulling import (
     wait_until,
 )
 
-from modelshelf.core.errors import NotFoundError
-from modelshelf.core.events import FileDone, Planned, Published, Waiting
-from modelshelf.core.lease import Patience
-from modelshelf.core.pull import PullSpec
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.errors import NotFoundError
+from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.transfer.events import FileDone, Planned, Published, Waiting
+from modelshelf.transfer.pull import PullSpec
 
 LARGE = "model.safetensors"
 OTHER = "adapter/weights.safetensors"

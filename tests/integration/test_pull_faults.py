@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hub import Hub, Pattern, Repo, safetensors
-from pulling import (
+from support.pull_runs import (
     FAST,
     KIB,
     Recorder,
@@ -22,16 +22,16 @@ from pulling import (
     wait_for_quiet,
 )
 
-from modelshelf.core.errors import (
+from modelshelf.shelf.errors import (
     IntegrityError,
     NotAuthorisedError,
     NotFoundError,
     RefusedError,
     SourceError,
 )
-from modelshelf.core.events import FileDone, Planned, Progressed, Published, Retrying
-from modelshelf.core.retries import Backoff
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.transfer.events import FileDone, Planned, Progressed, Published, Retrying
+from modelshelf.transfer.retries import Backoff
 
 LARGE = "model.safetensors"
 OTHER = "adapter/weights.safetensors"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from hub import Content, Hub, Pattern, Repo, safetensors
-from pulling import (
+from support.pull_runs import (
     FAST,
     MIB,
     NOBODY,
@@ -33,12 +33,13 @@ from pulling import (
     wait_until,
 )
 
-from modelshelf.core import layout
-from modelshelf.core.errors import NoSpaceError
-from modelshelf.core.events import Event, FileDone, Planned, Published
-from modelshelf.core.fetch import Settings
-from modelshelf.core.ranges import Limits
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf import layout
+from modelshelf.shelf.errors import NoSpaceError
+from modelshelf.shelf.events import Event
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.transfer.events import FileDone, Planned, Published
+from modelshelf.transfer.fetch import Settings
+from modelshelf.transfer.ranges import Limits
 
 ROOT = os.geteuid() == 0
 LARGE = "model.safetensors"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hub import Certificate, Hub, Pattern, Proxy, Repo, make_certificate
 from hub.content import read
-from pulling import (
+from support.pull_runs import (
     FAST,
     KIB,
     Recorder,
@@ -25,12 +25,13 @@ from pulling import (
     spec_of,
 )
 
-from modelshelf.core.connection import tls_context
-from modelshelf.core.errors import Error, NotAuthorisedError, NotFoundError, SourceError
-from modelshelf.core.events import Event, Progressed, Retrying
-from modelshelf.core.pull import PullSpec
-from modelshelf.core.retries import Backoff
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.errors import Error, NotAuthorisedError, NotFoundError, SourceError
+from modelshelf.shelf.events import Event
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.transfer.connection import tls_context
+from modelshelf.transfer.events import Progressed, Retrying
+from modelshelf.transfer.pull import PullSpec
+from modelshelf.transfer.retries import Backoff
 
 LARGE = "model.safetensors"
 TOKEN = "hf_SecretTokenOfTheTests"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from hub import Content, Hub, Pattern, Repo, safetensors
-from pulling import (
+from support.pull_runs import (
     FAST,
     MIB,
     Job,
@@ -23,8 +23,8 @@ from pulling import (
     assert_right,
     begun,
     child,
-    core_child,
     finished,
+    pod_child,
     quick_pull,
     snapshot_of,
     spec_of,
@@ -33,11 +33,11 @@ from pulling import (
     wait_until,
 )
 
-from modelshelf.core import layout
-from modelshelf.core.events import FileDone, Planned, Published
-from modelshelf.core.fetch import Settings
-from modelshelf.core.lease import Patience
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf import layout
+from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.transfer.events import FileDone, Planned, Published
+from modelshelf.transfer.fetch import Settings
 
 SIZE = 12_000_000
 ONE = "model.safetensors"
@@ -124,10 +124,10 @@ def test_killed_while_one_connection_lags(
 
 
 def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
-    """The same through core's own command line and with its own settings."""
+    """The same through the command line of pods and with its own settings."""
     repo = hub.add("org/big", {"a.bin": Pattern(40 * MIB, 1), "b.bin": Pattern(40 * MIB, 2)})
     hub.misbehave("slow", "*", rate=12_000_000)
-    with core_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
+    with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
         wait_until(lambda: sum(begun(shelf, repo).values()) >= 12 * MIB)
         running.process.kill()
         running.process.wait()
@@ -136,7 +136,7 @@ def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
     assert hub.bytes_sent() - written <= 2 * Settings().chunk * peak
     hub.faults.clear()
     hub.requests.clear()
-    with core_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
+    with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
         assert running.wait() == 0, running.errors or running.last()
     assert running.last()["event"] == "published"
     assert hub.bytes_sent() == 80 * MIB - written
@@ -286,7 +286,7 @@ def test_interrupted(
 ) -> None:
     """Ctrl-C and SIGTERM stop a pull at once, however slow the Hub, and keep what is written."""
     hub.misbehave(kind, ONE, after=3_000_000, rate=1_500_000)  # type: ignore[arg-type]
-    with core_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
+    with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
         wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= MIB)
         began = time.monotonic()
         running.process.send_signal(sent)

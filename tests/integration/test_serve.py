@@ -19,17 +19,17 @@ from typing import Any, Self
 
 import openai
 import pytest
-from models import FILE, QUESTION, REPO_ID, smollm2
-from serving import children, client, gone, launched, serving, until
-from shelves import put
+from support.real_model import FILE, QUESTION, REPO_ID, smollm2
+from support.serve_process import children, client, gone, launched, serving, until
+from support.small_models import put
 
 from modelshelf.cli.main import main
-from modelshelf.core import events
-from modelshelf.core.errors import BusyError, NotOnShelfError, TargetError, TimedOutError
-from modelshelf.core.events import Event
-from modelshelf.core.shelf import Shelf
 from modelshelf.engines.spec import PORT_TAKEN
+from modelshelf.shelf.errors import BusyError, NotOnShelfError, TargetError, TimedOutError
+from modelshelf.shelf.events import Event
+from modelshelf.shelf.shelf import Shelf
 from modelshelf.targets.local import Server, serve
+from modelshelf.targets.local.events import ReplicaDied, ReplicaReady, ReplicaStarting, RouterDied
 from modelshelf.targets.local.recording import read_timeline
 
 SECRETS = {
@@ -208,7 +208,7 @@ def test_a_killed_replica_is_not_missed_and_comes_back(
     with serve(
         REPO_ID, shelf=shelf, replicas=2, log_dir=tmp_path, on_event=told.append, **SMALL
     ) as server:
-        first = next(e for e in told if isinstance(e, events.ReplicaStarting) and e.replica == 0)
+        first = next(e for e in told if isinstance(e, ReplicaStarting) and e.replica == 0)
         with Load(server.url) as load:
             until(lambda: load.answers >= 8)
             os.kill(first.pid, signal.SIGKILL)
@@ -216,9 +216,7 @@ def test_a_killed_replica_is_not_missed_and_comes_back(
             before = _requests(first.port)
             until(lambda: _requests(first.port) > before + 2)
     assert load.failures == []
-    assert [e for e in told if isinstance(e, events.ReplicaDied)] == [
-        events.ReplicaDied(0, -signal.SIGKILL, 0.5)
-    ]
+    assert [e for e in told if isinstance(e, ReplicaDied)] == [ReplicaDied(0, -signal.SIGKILL, 0.5)]
     assert len(_readied(told, 1)) == 1
 
 
@@ -230,10 +228,10 @@ def test_a_killed_router_comes_back(
     with serve(
         REPO_ID, shelf=shelf, replicas=2, log_dir=tmp_path, on_event=told.append, **SMALL
     ) as server:
-        replicas = {e.pid for e in told if isinstance(e, events.ReplicaStarting)}
+        replicas = {e.pid for e in told if isinstance(e, ReplicaStarting)}
         [router] = [p for p in _own_children() if p not in replicas and p not in before]
         os.kill(router, signal.SIGKILL)
-        until(lambda: events.RouterDied(-signal.SIGKILL, 0.5) in told)
+        until(lambda: RouterDied(-signal.SIGKILL, 0.5) in told)
         until(lambda: _connects(server.url))
         with client(server.url) as api:
             assert "Paris" in ask(api)
@@ -394,8 +392,8 @@ def _cmdline(pid: int) -> bytes:
         return b""
 
 
-def _readied(told: list[Event], replica: int) -> list[events.ReplicaReady]:
-    return [e for e in told if isinstance(e, events.ReplicaReady) and e.replica == replica]
+def _readied(told: list[Event], replica: int) -> list[ReplicaReady]:
+    return [e for e in told if isinstance(e, ReplicaReady) and e.replica == replica]
 
 
 def _connects(url: str) -> bool:

@@ -11,13 +11,13 @@ import threading
 import urllib.request
 from typing import Any
 
-import fakevllm
 import pytest
-from serving import gone, launched, serving, until
-from shelves import put
+from support import fake_vllm
+from support.serve_process import gone, launched, serving, until
+from support.small_models import put
 
-from modelshelf.core.errors import TargetError, UsageError
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.errors import TargetError, UsageError
+from modelshelf.shelf.shelf import Shelf
 from modelshelf.targets.local import prime, serve
 
 MODEL = "org/tensors"
@@ -27,7 +27,7 @@ MODEL = "org/tensors"
 def shelf(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     """A shelf with a model, in an environment that has the engine."""
     (tmp_path / "packages").mkdir()
-    monkeypatch.setenv("PYTHONPATH", fakevllm.install(tmp_path / "packages"))
+    monkeypatch.setenv("PYTHONPATH", fake_vllm.install(tmp_path / "packages"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shelf = Shelf.create(tmp_path / "shelf")
@@ -110,11 +110,11 @@ def test_the_start_is_told_what_to_read_ahead(shelf: Shelf, tmp_path: pathlib.Pa
         told = json.loads((tmp_path / "replica-0.start.json").read_text())
         assert told == {
             "health": server.url.removesuffix("/v1") + "/health",
-            "warm": {"paths": [server.snapshot.path]},
+            "prefetch": {"paths": [server.snapshot.path]},
             "fast": {"fork": True},
         }
         log = tmp_path / "replica-0.log"
-        until(lambda: '"event": "warmed"' in log.read_text())
+        until(lambda: '"event": "prefetched"' in log.read_text())
         until(lambda: '"event": "engine-ready"' in log.read_text())
 
 
@@ -135,7 +135,7 @@ def test_a_prime_whose_engine_fails_says_why(shelf: Shelf) -> None:
     """The error has the engine's last lines, and nothing is published."""
     with pytest.raises(TargetError, match="unrecognized arguments: --wrong"):
         prime(MODEL, shelf=shelf, extra=["--wrong"])
-    assert not list(pathlib.Path(shelf.path, "derived").rglob("*.tar"))
+    assert not list(pathlib.Path(shelf.path, "compile-cache").rglob("*.tar"))
 
 
 def test_an_engine_that_compiles_nothing_is_not_primed(shelf: Shelf) -> None:

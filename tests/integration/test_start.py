@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from modes import where_modes_bind
-from pulling import CORE
+from support.file_modes import where_modes_bind
+from support.pod_packages import command_line
 
 # Its health path answers; on SIGTERM it takes a moment, writes a file and ends with 3. Its child
 # does not expect to be told anything.
@@ -69,7 +69,7 @@ class Start:
         name, value = self.mark.split("=")
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-I", "-S", str(CORE), "start", str(path), "--", *argv],
+                [*before, *command_line("start", path, *argv)],
                 env={"PATH": os.environ["PATH"], name: value, **(env or {})},
                 stdin=stdin,
                 stdout=out,
@@ -251,10 +251,10 @@ def _heeds_sigterm(pid: str) -> bool:
 def test_a_fault_in_unpacking_stops_no_start(tmp_path: Path) -> None:
     """It is told; the engine gets its own folder for caches, and no variable of Python's."""
     into = tmp_path / "own" / "caches"
-    derived = {"folder": str(tmp_path / "gone"), "snapshot": "o/n@1", "into": str(into)}
-    start = Start(tmp_path, ["env"], {"derived": derived})
+    cache = {"folder": str(tmp_path / "gone"), "snapshot": "o/n@1", "into": str(into)}
+    start = Start(tmp_path, ["env"], {"compile_cache": cache})
     assert start.ended() == 0
-    assert start.names() == ["unprimed", "engine-starting", "engine-ended"]
+    assert start.names() == ["cache-missing", "engine-starting", "engine-ended"]
     assert f"VLLM_CACHE_ROOT={into}/" in start.output()
     assert "\nPYTHON" not in start.output()
 
@@ -269,14 +269,16 @@ def test_the_model_is_read_ahead_meanwhile(tmp_path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         if _cached(file.fileno()):
             pytest.skip("this filesystem does not give its pages back, or does not say so")
-        start = Start(tmp_path, ["sh", "-c", "sleep 600"], {"warm": {"paths": [str(model.parent)]}})
-        _until(lambda: "warmed" in start.names())
+        start = Start(
+            tmp_path, ["sh", "-c", "sleep 600"], {"prefetch": {"paths": [str(model.parent)]}}
+        )
+        _until(lambda: "prefetched" in start.names())
         assert _cached(file.fileno())
     start.process.terminate()
     assert start.ended() == 143
-    warmed = next(event for event in start.events() if event["event"] == "warmed")
-    assert (warmed["bytes"], warmed["reason"]) == (6 << 20, "")
-    assert warmed["seconds"] > 0
+    prefetched = next(event for event in start.events() if event["event"] == "prefetched")
+    assert (prefetched["bytes"], prefetched["reason"]) == (6 << 20, "")
+    assert prefetched["seconds"] > 0
 
 
 def _cached(fd: int) -> bool:
@@ -306,7 +308,7 @@ def test_drain_asks_the_engine_itself(tmp_path: Path) -> None:
     spec = tmp_path / "drain.json"
     spec.write_text('{"port": 9, "settle": 0.01}')
     run = subprocess.run(
-        where_modes_bind([sys.executable, "-I", "-S", str(CORE), "drain", str(spec)]),
+        where_modes_bind(command_line("drain", spec)),
         capture_output=True,
         check=True,
     )

@@ -12,17 +12,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from modes import where_modes_bind
+from support.file_modes import where_modes_bind
 
 _TESTS = Path(__file__).resolve().parent.parent
 _ROOT = _TESTS.parent
 _MODULES = sorted(
     str(path.relative_to(_ROOT))
     for name in (
-        *("core_derived", "core_files", "core_gate", "core_lease", "core_publishing"),
-        *("core_shelf", "core_verify", "sources_local"),
+        *("shelf/test_files", "shelf/test_gate", "shelf/test_leases", "shelf/test_shelf"),
+        *("shelf/test_verify", "start/test_cache_publish", "start/test_cache_store"),
+        "sources/test_local",
     )
-    for path in (_TESTS / "unit").glob(f"test_{name}*.py")
+    for path in (_TESTS / "unit").glob(f"{name}*.py")
 )
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import models
+from support import real_model
 
 from lab import binaries, cluster, containerd, control, images, machines, namespace, vllm_image
 from lab.parts import PartError, say
@@ -38,7 +38,7 @@ _PARTS: Mapping[str, Callable[[], object]] = {
     "images": images.images,
     "containerd": _bake,
     "nodes": machines.prepare,
-    "model": models.smollm2,
+    "model": real_model.smollm2,
 }
 
 

@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-import models
+from support import real_model
 
 from lab.parts import REPOSITORY, PartError, part, run, say
 
@@ -43,9 +43,9 @@ def model() -> Path:
     interpreter = python()
 
     def convert(place: Path) -> None:
-        run([interpreter, PROJECT / "convert.py", models.smollm2(), place])
+        run([interpreter, PROJECT / "convert.py", real_model.smollm2(), place])
 
-    return part("smollm2-hf", (*_definition(), models.SHA256), convert)
+    return part("smollm2-hf", (*_definition(), real_model.SHA256), convert)
 
 
 def _definition() -> list[str]:

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from hub import Hub
 from lab.machines import TwoNodes
-from models import FILE, QUESTION
-from pages import ON_A_CLUSTER, walk
-from projects import SERVER, WEIGHTS, Project, add_smollm2, add_tiny, smollm2_files
+from support.cluster_project import SERVER, WEIGHTS, Project, add_smollm2, add_tiny, smollm2_files
+from support.doc_pages import ON_A_CLUSTER, walk
+from support.real_model import FILE, QUESTION
 
 from modelshelf.kube.client import Cluster
 

@@ -14,7 +14,7 @@ import pytest
 import modelshelf
 from modelshelf import api
 from modelshelf.config import names, quantity
-from modelshelf.core import shelf
+from modelshelf.shelf import shelf
 
 ROOT = pathlib.Path(__file__).parents[2]
 

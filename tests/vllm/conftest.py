@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import models
 import pytest
-from engineruns import Engine, Starter
 from lab import vllm
+from support import real_model
+from support.vllm_processes import Engine, Starter
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def vllm_model(engine_python: Path) -> Path:
 @pytest.fixture(scope="session")
 def llama_gguf() -> Path:
     """The same model as one GGUF file."""
-    return models.smollm2()
+    return real_model.smollm2()
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engineruns import Engine, Starter
-from serving import until
+from support.serve_process import until
+from support.vllm_processes import Engine, Starter
 
 PROMPTS = ("The capital of France is", "Water boils at", "One, two, three, four,", "def add(a, b):")
 FAST = {"fork": True}
@@ -18,7 +18,7 @@ FAST = {"fork": True}
 
 @pytest.fixture(scope="module")
 def fast(starter: Starter) -> Iterator[Engine]:
-    """A fast start without compiling, below core's start; the same for all tests."""
+    """A fast start without compiling, below our supervisor; the same for all tests."""
     began = time.monotonic()
     with starter.below_start("--enforce-eager", fast=FAST) as engine:
         engine.wait_ready(began)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from engineruns import Starter
+from support.vllm_processes import Starter
 
 TESTS = pathlib.Path(__file__).parents[1]
 WAY_OUT = "out0"

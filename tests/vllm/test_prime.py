@@ -6,21 +6,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engineruns import Starter, free_port
-from pulling import CORE
-from shelves import put
+from support.pod_packages import command_line
+from support.small_models import put
+from support.vllm_processes import Starter, free_port
 
-from modelshelf.core import derived
-from modelshelf.core.shelf import Shelf
+from modelshelf.render.code import Verb
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.start import cache_store
 
 
 class Primer:
-    """A shelf, and core's verbs that run the engine, compiled, for a model on it."""
+    """A shelf, and the verbs that run the engine, compiled, for a model on it."""
 
     def __init__(self, folder: Path, starter: Starter) -> None:
         self.folder = folder
@@ -28,14 +28,14 @@ class Primer:
         self._shelf = Shelf.create(folder / "shelf")
         self._snapshot = put(self._shelf, "acme/smol", {"config.json": b"{}"})
 
-    def run(self, verb: str, into: str, *, fork: bool = False) -> tuple[list[dict[str, Any]], str]:
+    def run(self, verb: Verb, into: str, *, fork: bool = False) -> tuple[list[dict[str, Any]], str]:
         """Run a verb, and end it once its engine is ready; its lines, and the engine's."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         spec = {
             "shelf": self._shelf.path,
-            "derived": {
-                "folder": os.path.join(self._shelf.path, "derived"),
+            "compile_cache": {
+                "folder": os.path.join(self._shelf.path, "compile-cache"),
                 "snapshot": f"acme/smol@{self._snapshot.id}",
                 "into": str(self.folder / into),
             },
@@ -49,13 +49,13 @@ class Primer:
         }
         path = self.folder / f"{verb}-{port}.json"
         path.write_text(json.dumps(spec))
-        argv = [sys.executable, "-I", "-S", str(CORE), verb, str(path), "--"]
+        engine = self._starter.argv("--max-num-batched-tokens=64", port=port)
         temporary = self.folder / str(port)
         temporary.mkdir()
         said, events = "", []
         with subprocess.Popen(
             # A start warms up with as many tokens as a batch may have.
-            [*argv, *self._starter.argv("--max-num-batched-tokens=64", port=port)],
+            command_line(verb, path, *engine),
             env=self._starter.env(TMPDIR=str(temporary)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -104,7 +104,7 @@ def test_a_fast_start_has_the_key_of_a_stock_one(primer: Primer) -> None:
 def started(primer: Primer, *, fork: bool, within: float) -> None:
     """Assert that a start unpacks what a stock one compiled, loads it, and makes no other."""
     events, said = primer.run("start", "into", fork=fork)
-    assert [event["event"] for event in events[:2]] == ["unpacked", "engine-starting"], events
+    assert [event["event"] for event in events[:2]] == ["cache-unpacked", "engine-starting"], events
     assert events[1]["how"] == ("fast" if fork else "mended")
     assert "Directly load AOT compilation" in said, said[-6000:]
     assert "saved AOT compiled function" not in said
@@ -116,8 +116,8 @@ def started(primer: Primer, *, fork: bool, within: float) -> None:
 
 def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: Path) -> None:
     """Our variables are not among what compiled code is keyed by; one that changes code is."""
-    derived.expect(str(tmp_path), bytecode=True)
-    kept, changed = derived.env(str(tmp_path)), {"VLLM_USE_AOT_COMPILE": "0"}
+    cache_store.expect(str(tmp_path), bytecode=True)
+    kept, changed = cache_store.env(str(tmp_path)), {"VLLM_USE_AOT_COMPILE": "0"}
     program = (
         "import json, os, sys, vllm.envs as e\n"
         "for more in ({}, *map(json.loads, sys.argv[1:])):\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engineruns import Starter
-from serving import children, client, gone, launched, serving, until
+from support.serve_process import children, client, gone, launched, serving, until
+from support.vllm_processes import Starter
 
 from modelshelf.api import pull
 
@@ -48,7 +48,7 @@ def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_
     with serving(**options, replicas=2, log_dir=str(tmp_path)) as server:
         ready = [event for event in server.events if event["event"] == "replica-ready"]
         assert [event["how"] for event in ready] == ["fast", "fast"]
-        assert all({"warm", "import", "weights"} <= set(dict(it["phases"])) for it in ready)
+        assert all({"prefetch", "import", "weights"} <= set(dict(it["phases"])) for it in ready)
         urls = [server.url, *(f"http://127.0.0.1:{event['port']}/v1" for event in ready)]
         answers = {_ask(url, "1, 2, 3, 4, 5, 6,") for url in urls}
         assert len(answers) == 1

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from engineruns import Engine, Starter, free_port
+from support.vllm_processes import Engine, Starter, free_port
 
 # llama.cpp computes on 4-bit weights with 8-bit activations, vLLM in float32 on the same weights
 # widened: these are prompts at which the model is sure of what comes next.

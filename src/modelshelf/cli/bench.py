@@ -23,9 +23,9 @@ from modelshelf.cli.serve import (
 )
 from modelshelf.cli.verb import DEFAULT_FILE, FileOption, FileRun, Run, verb
 from modelshelf.cli.words import count
-from modelshelf.core.errors import UsageError
-from modelshelf.core.files import explained
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.files import explained
+from modelshelf.shelf.shelf import Shelf
 
 if TYPE_CHECKING:
     from modelshelf.engines.timeline import Timeline

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.core.errors import NotWritableError, UsageError
+from modelshelf.shelf.errors import NotWritableError, UsageError
 
 _BARE = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
 _KINDS = "--nfs, --claim, --storage-class or --host-path"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelshelf.cli.verb import FileRun
-from modelshelf.core.errors import UsageError
-from modelshelf.core.events import Listener
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.events import Listener
 
 if TYPE_CHECKING:
     from modelshelf.config.file import Config
@@ -75,10 +75,10 @@ class Opened:
 
     def keep(self, lock: Lock) -> None:
         """Write the lock, if it is another than before."""
-        from modelshelf import locking  # noqa: PLC0415 - slow, and not every verb needs it
+        from modelshelf import resolve  # noqa: PLC0415 - slow, and not every verb needs it
 
         if lock != self.lock:
-            locking.write(self.lock_path, lock)
+            resolve.write(self.lock_path, lock)
 
 
 @contextlib.contextmanager
@@ -121,10 +121,10 @@ def resolved(
         UsageError: It would change, and must not.
         SourceError: The hub cannot be asked.
     """
-    from modelshelf import locking  # noqa: PLC0415 - slow, and not every verb needs it
+    from modelshelf import resolve  # noqa: PLC0415 - slow, and not every verb needs it
     from modelshelf.cli.lock import changes  # noqa: PLC0415
 
-    settled = locking.settle(
+    settled = resolve.settle(
         opened.config,
         opened.lock,
         opened.lock_path,

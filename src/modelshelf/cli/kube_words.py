@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelshelf.cli.words import age, count, sentence, short, told_by
-from modelshelf.core.events import Event
+from modelshelf.shelf.events import Event
 from modelshelf.targets.kubernetes import events
 
 _PHASES = {

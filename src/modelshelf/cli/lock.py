@@ -8,12 +8,12 @@ import typer
 
 from modelshelf.cli import words
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.core.errors import UsageError
-from modelshelf.core.events import ignore
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.events import ignore
 
 if TYPE_CHECKING:
     from modelshelf.config.lock import Locked
-    from modelshelf.locking import Opened
+    from modelshelf.resolve import Opened
 
 
 @file_verb
@@ -43,9 +43,9 @@ def lock(
         )
     if upgrade and locked:
         raise UsageError("--upgrade changes the lock, and --locked forbids that")
-    from modelshelf import locking  # noqa: PLC0415 - slow, and only this verb needs it
+    from modelshelf import resolve  # noqa: PLC0415 - slow, and only this verb needs it
 
-    opened = locking.open_file(
+    opened = resolve.open_file(
         run.file,
         locked=locked,
         upgrade=tuple(models or ()) or upgrade,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modelshelf.cli import words
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.model import Snapshot
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import Snapshot
 
 
 @verb

@@ -30,7 +30,7 @@ from modelshelf.cli import (
     up,
     verify,
 )
-from modelshelf.core.version import __version__
+from modelshelf.shelf.version import __version__
 
 app = typer.Typer(
     name="modelshelf",

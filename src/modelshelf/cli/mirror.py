@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 
 @verb

@@ -10,16 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from modelshelf.cli import words
-from modelshelf.core.errors import Error
-from modelshelf.core.events import (
-    Event,
-    FileDone,
-    Hashed,
-    Listener,
-    Planned,
-    Progressed,
-    Published,
-)
+from modelshelf.shelf.errors import Error
+from modelshelf.shelf.events import Event, Hashed, Listener
+from modelshelf.transfer.events import FileDone, Planned, Progressed, Published
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

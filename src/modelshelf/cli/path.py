@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 
 @verb

@@ -9,8 +9,8 @@ import typer
 from modelshelf.cli import words
 from modelshelf.cli.lock import changes
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.core.errors import UsageError
-from modelshelf.core.events import ignore
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.events import ignore
 
 
 @file_verb
@@ -37,14 +37,14 @@ def render(
     """
     if refresh_code and folder is None:
         raise UsageError("--refresh-code is about the code maps that a folder names: give -o DIR")
-    from modelshelf import locking  # noqa: PLC0415 - slow, and only this verb needs it
-    from modelshelf.targets.render.documents import to_yaml  # noqa: PLC0415 - slow too
-    from modelshelf.targets.render.keeping import deployment_of  # noqa: PLC0415 - slow too
-    from modelshelf.targets.render.names import LOAD  # noqa: PLC0415 - slow too
-    from modelshelf.targets.render.plan import render as plan  # noqa: PLC0415 - slow too
-    from modelshelf.targets.render.writing import write  # noqa: PLC0415 - slow too
+    from modelshelf import resolve  # noqa: PLC0415 - slow, and only this verb needs it
+    from modelshelf.render.documents import to_yaml  # noqa: PLC0415 - slow too
+    from modelshelf.render.keeping import deployment_of  # noqa: PLC0415 - slow too
+    from modelshelf.render.names import LOAD  # noqa: PLC0415 - slow too
+    from modelshelf.render.plan import render as plan  # noqa: PLC0415 - slow too
+    from modelshelf.render.writing import write  # noqa: PLC0415 - slow too
 
-    opened = locking.open_file(
+    opened = resolve.open_file(
         run.file, locked=locked, on_event=ignore if run.output.json else run.output.event
     )
     if opened.before != opened.lock:

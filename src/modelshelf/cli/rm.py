@@ -9,9 +9,9 @@ import typer
 from modelshelf.cli import words
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.errors import UsageError
-from modelshelf.core.model import ModelRef
-from modelshelf.core.shelf import TRASH_GRACE, Shelf
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.shelf import TRASH_GRACE, Shelf
+from modelshelf.shelf.values import ModelRef
 
 
 @verb

@@ -9,8 +9,8 @@ import typer
 from modelshelf.cli import words
 from modelshelf.cli.ls import summary, tags_of
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.model import ModelRef
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import ModelRef
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="org/name, org/name@tag or org/name@id")

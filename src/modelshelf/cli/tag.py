@@ -9,7 +9,7 @@ import typer
 from modelshelf.cli import words
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.shelf import Shelf
+from modelshelf.shelf.shelf import Shelf
 
 
 @verb

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 import typer
 
 from modelshelf.cli.output import Output
-from modelshelf.core.errors import Error
+from modelshelf.shelf.errors import Error
 
 DEFAULT_SHELF = "~/.local/share/modelshelf"
 DEFAULT_FILE = "modelshelf.yaml"

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli.verb import Run, verb
-from modelshelf.core.errors import IntegrityError
-from modelshelf.core.shelf import Shelf
-from modelshelf.core.verify import verify as verify_snapshots
+from modelshelf.shelf.errors import IntegrityError
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.verify import verify as verify_snapshots
 
 
 @verb

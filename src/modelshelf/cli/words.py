@@ -5,8 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import functools
 
-from modelshelf.core import events
-from modelshelf.core.events import Event
+from modelshelf.mirror.events import MirrorListening
+from modelshelf.shelf.events import Damaged, Event, GateOpen, GateWaiting, Purged, Verified
+from modelshelf.start.events import (
+    CacheMissing,
+    CacheUnpacked,
+    Drained,
+    EngineEnded,
+    EngineReady,
+    EngineStarting,
+    Prefetched,
+    Primed,
+)
+from modelshelf.targets.local.events import (
+    Draining,
+    ModelReading,
+    ReplicaDied,
+    ReplicaReady,
+    ReplicaStarting,
+    RouterDied,
+    Serving,
+)
+from modelshelf.transfer.events import FileDone, Planned, Published, Retrying, Waiting
 
 _STEP = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -64,7 +84,7 @@ def sentence(event: Event) -> str:  # noqa: ARG001 - the kinds of events below h
 
 
 @sentence.register
-def _(event: events.Planned) -> str:
+def _(event: Planned) -> str:
     name = f"{event.repo_id} at {event.revision}: {short(event.snapshot)}"
     free = size(max(event.free_after, 0))
     lines = [
@@ -79,7 +99,7 @@ def _(event: events.Planned) -> str:
 
 
 @sentence.register
-def _(event: events.Published) -> str:
+def _(event: Published) -> str:
     name = f"{event.repo_id}@{short(event.snapshot)}"
     if event.how == "present":
         return f"{name} is on the shelf already\n  {event.path}"
@@ -91,106 +111,106 @@ def _(event: events.Published) -> str:
 
 
 @sentence.register
-def _(event: events.Retrying) -> str:
+def _(event: Retrying) -> str:
     return f"{event.path}: {event.reason}; trying again in {event.wait:g} s"
 
 
 @sentence.register
-def _(event: events.FileDone) -> str:
+def _(event: FileDone) -> str:
     return f"{event.path}: {size(event.size)} {event.how}, verified"
 
 
 @sentence.register
-def _(event: events.Waiting) -> str:
+def _(event: Waiting) -> str:
     return f"waiting for {event.holder}, which is pulling the same snapshot"
 
 
 @sentence.register
-def _(event: events.Damaged) -> str:
+def _(event: Damaged) -> str:
     return f"{event.repo_id}@{short(event.snapshot)}: {event.path}: {event.problem}"
 
 
 @sentence.register
-def _(event: events.Verified) -> str:
+def _(event: Verified) -> str:
     state = f"{count(event.damaged, 'file')} damaged" if event.damaged else "whole"
     what = f"{count(event.files, 'file')}, {size(event.bytes)}"
     return f"{event.repo_id}@{short(event.snapshot)}: {what}: {state}"
 
 
 @sentence.register
-def _(event: events.Purged) -> str:
+def _(event: Purged) -> str:
     what = f"{count(event.snapshots, 'snapshot')}, {size(event.bytes)}"
     return f"{event.repo_id} deleted: {what}"
 
 
 @sentence.register
-def _(event: events.GateWaiting) -> str:
+def _(event: GateWaiting) -> str:
     return f"waiting: {event.reason}"
 
 
 @sentence.register
-def _(event: events.GateOpen) -> str:
+def _(event: GateOpen) -> str:
     return f"the model is whole: {event.path}"
 
 
 @sentence.register
-def _(event: events.EngineStarting) -> str:
+def _(event: EngineStarting) -> str:
     why = f": {event.reason}" if event.reason else ""
     return f"starting the engine ({event.how}){why}"
 
 
 @sentence.register
-def _(event: events.EngineReady) -> str:
+def _(event: EngineReady) -> str:
     return f"the engine is ready after {event.seconds:.1f} s"
 
 
 @sentence.register
-def _(event: events.EngineEnded) -> str:
+def _(event: EngineEnded) -> str:
     return f"the engine has ended with {event.exit_code}"
 
 
 @sentence.register
-def _(event: events.Warmed) -> str:
+def _(event: Prefetched) -> str:
     rate = f" at {size(event.bytes / event.seconds)}/s" if event.bytes and event.seconds else ""
     why = f"; {event.reason}" if event.reason else ""
     return f"read {size(event.bytes)} ahead in {event.seconds:.1f} s{rate}{why}"
 
 
 @sentence.register
-def _(event: events.Unpacked) -> str:
+def _(event: CacheUnpacked) -> str:
     return f"unpacked {event.key}: {size(event.bytes)} in {event.seconds:.1f} s"
 
 
 @sentence.register
-def _(event: events.Unprimed) -> str:
+def _(event: CacheMissing) -> str:
     return f"not primed: {event.reason}"
 
 
 @sentence.register
-def _(event: events.Primed) -> str:
+def _(event: Primed) -> str:
     if event.how == "present":
         return f"primed already\n  {event.path}"
     return f"primed in {event.seconds:.0f} s: {size(event.bytes)}\n  {event.path}"
 
 
 @sentence.register
-def _(event: events.Drained) -> str:
+def _(event: Drained) -> str:
     return f"drained in {event.seconds:.1f} s: {event.reason}"
 
 
 @sentence.register
-def _(event: events.ModelReading) -> str:
+def _(event: ModelReading) -> str:
     return f"the engine reads {event.model} {event.load}"
 
 
 @sentence.register
-def _(event: events.ReplicaStarting) -> str:
+def _(event: ReplicaStarting) -> str:
     where = f"process {event.pid} on port {event.port}, log {event.log}"
     return f"replica {event.replica}: {where}"
 
 
 @sentence.register
-def _(event: events.ReplicaReady) -> str:
+def _(event: ReplicaReady) -> str:
     how = ": ".join(filter(None, (event.how, event.reason)))
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in event.phases)
     made = "".join([f" ({how})" if how else "", f": {parts}" if parts else ""])
@@ -198,26 +218,26 @@ def _(event: events.ReplicaReady) -> str:
 
 
 @sentence.register
-def _(event: events.ReplicaDied) -> str:
+def _(event: ReplicaDied) -> str:
     ended = f"replica {event.replica}: ended with {event.exit_code}"
     return f"{ended}; starting it again in {event.wait:g} s"
 
 
 @sentence.register
-def _(event: events.RouterDied) -> str:
+def _(event: RouterDied) -> str:
     return f"the router ended with {event.exit_code}; starting it again in {event.wait:g} s"
 
 
 @sentence.register
-def _(event: events.Serving) -> str:
+def _(event: Serving) -> str:
     return f"serving {event.model} with {count(event.replicas, 'replica')} at {event.url}"
 
 
 @sentence.register
-def _(event: events.Draining) -> str:
+def _(event: Draining) -> str:
     return f"stopping: requests in flight have {event.seconds:g} s to finish"
 
 
 @sentence.register
-def _(event: events.MirrorListening) -> str:
+def _(event: MirrorListening) -> str:
     return f"the shelf is a Hub at {event.url}: set HF_ENDPOINT={event.url}"

@@ -9,7 +9,7 @@ import re
 from modelshelf.config.names import LONGEST_KEY
 from modelshelf.config.reading import read
 from modelshelf.config.rules import wrong_name
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 _COLUMN = 30  # where comments stand
 

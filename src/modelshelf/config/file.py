@@ -21,7 +21,7 @@ from modelshelf.config.rules import problems
 from modelshelf.config.serving import ServerConfig
 from modelshelf.config.storage import HostPath, Nfs, ShelfConfig, StorageClass
 from modelshelf.config.values import Image, ImageKey, Key, Namespace, Registry, Section, Text
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 __all__ = [
     "CaRef",

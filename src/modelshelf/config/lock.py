@@ -11,8 +11,8 @@ from typing import Any
 from modelshelf.config.file import Config
 from modelshelf.config.quantity import bytes_of, quantity_of
 from modelshelf.config.rules import engines_of, two_engines
-from modelshelf.core.errors import NoSpaceError, UsageError
-from modelshelf.core.model import Snapshot
+from modelshelf.shelf.errors import NoSpaceError, UsageError
+from modelshelf.shelf.values import Snapshot
 
 FILE = "modelshelf.lock"
 VERSION = 1

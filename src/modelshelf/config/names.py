@@ -10,8 +10,8 @@ import ipaddress
 import os
 import re
 
-from modelshelf.core.errors import UsageError
-from modelshelf.core.model import ModelRef
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.values import ModelRef
 
 LONGEST_KEY = 40  # leaves room in a label's 63 characters for what object names add
 LONGEST_LABEL = 63

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from modelshelf.config.reading import Document, Place
 from modelshelf.config.values import Section
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 _SHOWN = 4  # others are found once these are put right
 _KINDS = {

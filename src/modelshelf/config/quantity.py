@@ -9,7 +9,7 @@ import math
 import re
 from decimal import Decimal
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 _QUANTITY = re.compile(
     r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<unit>[KMGTPE]i|[kMGTPE]))?B?"

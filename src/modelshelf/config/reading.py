@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 Place = tuple[str | int, ...]
 

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from modelshelf.config import names
 from modelshelf.config.quantity import bytes_of, kubernetes_quantity
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 # Kubernetes' own: also thousandths, as in `500m` of a processor.
 _AMOUNT = re.compile(r"\d+(\.\d*)?([eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?")

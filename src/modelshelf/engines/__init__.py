@@ -8,10 +8,10 @@ for pods alone.
 
 from __future__ import annotations
 
-from modelshelf.core.errors import UsageError
 from modelshelf.engines import custom, llamacpp, vllm, vllm_local
 from modelshelf.engines.pods import PodEngine
 from modelshelf.engines.spec import Engine, Interpreter, ServeOptions, ServerSpec
+from modelshelf.shelf.errors import UsageError
 
 __all__ = [
     "ENGINES",

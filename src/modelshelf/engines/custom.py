@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelshelf.config.quantity import bytes_of, quantity_of
-from modelshelf.core.errors import UsageError
-from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget
 from modelshelf.engines.images import moved
 from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
     from modelshelf.config.serving import ServerConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 IMAGES: Mapping[str, str] = {
     # Runs our own code: pulls, and the gates of engines whose image has no Python.

@@ -12,14 +12,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from modelshelf.config.quantity import bytes_of, quantity_of
-from modelshelf.core.errors import NotOnShelfError, UsageError
-from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget
 from modelshelf.engines.images import image
 from modelshelf.engines.pods import PORT, Container, Drain, PodOptions, is_nvidia
 from modelshelf.engines.spec import ServeOptions, ServerSpec
 from modelshelf.select import servable
 from modelshelf.select.gguf import choose_projector, quantisations
+from modelshelf.shelf.errors import NotOnShelfError, UsageError
+from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
     from modelshelf.config.serving import ServerConfig

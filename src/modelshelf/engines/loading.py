@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from modelshelf.core.model import File, Snapshot
 from modelshelf.engines import budget
 from modelshelf.engines.vllm_versions import given
+from modelshelf.shelf.values import File, Snapshot
 
 if TYPE_CHECKING:
     from modelshelf.config.serving import Load
@@ -39,12 +39,12 @@ class Loading:
 
     Attributes:
         args: vLLM's arguments.
-        warm: Whether `start` reads the model into the page cache, too.
+        prefetch: Whether `start` reads the model into the page cache, too.
         why: How it reads the model, and why; the end of a sentence.
     """
 
     args: tuple[str, ...]
-    warm: bool
+    prefetch: bool
     why: str
 
 
@@ -97,18 +97,18 @@ def _auto(weights: Weights) -> Loading:
         by = _stream if weights.gpus and _only_safetensors(weights.snapshot.files) else _lazy
         return by(weights, f"its {size} are more than 90 % of the {room} of memory for its pages")
     if weights.where == "local":
-        return Loading(_format(weights), warm=True, why=f"mapped, since it lies on {place}")
+        return Loading(_format(weights), prefetch=True, why=f"mapped, since it lies on {place}")
     return _prefetch(weights, f"it lies on {place}, and memory has {room} for its {size}")
 
 
 def _prefetch(weights: Weights, why: str) -> Loading:
     args = (*_format(weights), "--safetensors-load-strategy=prefetch")
-    return Loading(args, warm=True, why=f"by prefetch, since {why}")
+    return Loading(args, prefetch=True, why=f"by prefetch, since {why}")
 
 
 def _lazy(weights: Weights, why: str) -> Loading:
     args = (*_format(weights), "--safetensors-load-strategy=lazy")
-    return Loading(args, warm=False, why=f"lazily, since {why}")
+    return Loading(args, prefetch=False, why=f"lazily, since {why}")
 
 
 def _stream(weights: Weights, why: str) -> Loading:
@@ -117,7 +117,7 @@ def _stream(weights: Weights, why: str) -> Loading:
     limit = buffer if buffer >= _LEAST_BUFFER else 0  # 0: as large as the largest tensor
     extra = json.dumps({"memory_limit": limit}, separators=(",", ":"))
     args = ("--load-format=runai_streamer", f"--model-loader-extra-config={extra}")
-    return Loading(args, warm=False, why=f"by stream, since {why}")
+    return Loading(args, prefetch=False, why=f"by stream, since {why}")
 
 
 def _format(weights: Weights) -> tuple[str, ...]:

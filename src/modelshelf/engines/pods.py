@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from modelshelf.core.model import Snapshot
+from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
     # pydantic takes long to import, and serving on this machine needs none of it.
@@ -53,14 +53,14 @@ class Start:
     """How our `start` runs an engine whose image has a `python3`.
 
     Attributes:
-        warm: Whether it reads the model into the page cache while the engine imports.
+        prefetch: Whether it reads the model into the page cache while the engine imports.
         load: How the engine reads the model, and why; the end of a sentence.
         fork: Whether the engine's processes are forked from one that has imported it; False for
             its own way of starting them, mended; None to change nothing.
         metrics: The path at which the engine counts requests under way.
     """
 
-    warm: bool
+    prefetch: bool
     load: str
     fork: bool | None
     metrics: str = "/metrics"

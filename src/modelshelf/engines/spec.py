@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Protocol
 
-from modelshelf.core.errors import UsageError
-from modelshelf.core.model import Snapshot
 from modelshelf.engines.loading import Where
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.values import Snapshot
 
 PORT_TAKEN = 98  # exit code of an engine process that found its port in use; EADDRINUSE on Linux
 
@@ -89,7 +89,7 @@ class ServerSpec:
         port: Where it listens.
         health_path: What answers 200 there once the model is loaded.
         model: The model's name in its OpenAI-compatible API, which lies below `/v1`.
-        warm: Whether the model may be read into memory meanwhile.
+        prefetch: Whether the model may be read into memory meanwhile.
         load: How it reads its model, and why; the end of a sentence, or empty.
         gpus: Whether it takes all of the memory of the GPUs that it sees.
         fork: For an engine that `core`'s `start` is to start: whether its processes may be forked
@@ -101,7 +101,7 @@ class ServerSpec:
     health_path: str
     model: str
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    warm: bool = True
+    prefetch: bool = True
     load: str = ""
     gpus: bool = False
     fork: bool | None = None

@@ -1,6 +1,6 @@
 """What a start took, phase by phase, read from what was said during it. Pure.
 
-Lines come with the moment they were seen. Those of `core start` and `core gate` are JSON and carry
+Lines come with the moment they were seen. Those of `start` and `gate` are JSON and carry
 a better moment of their own; the rest are the engine's. A log that begins too late, or of an engine
 that is not known, gives fewer phases, never wrong ones.
 """
@@ -15,17 +15,23 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from modelshelf.core import events
-from modelshelf.core.events import name_of
+from modelshelf.shelf.events import GateOpen, name_of
+from modelshelf.start.events import (
+    CacheMissing,
+    CacheUnpacked,
+    EngineReady,
+    EngineStarting,
+    Prefetched,
+)
 
 Stamped = tuple[float, str]  # seconds since 1970, and a line
 
-GATE, UNPACK, WARM, IMPORT = "gate", "unpack", "warm", "import"
+GATE, UNPACK, PREFETCH, IMPORT = "gate", "unpack", "prefetch", "import"
 WEIGHTS, COMPILE, CAPTURE, INIT, READY = "weights", "compile", "graph capture", "init", "ready"
 # `scheduled` and `image` are a pod's own, `download` is that of pods without a shelf; every drawing
 # has the phases in this order.
 PHASES = (
-    *("scheduled", "image", "download", GATE, UNPACK, WARM),
+    *("scheduled", "image", "download", GATE, UNPACK, PREFETCH),
     *(IMPORT, WEIGHTS, COMPILE, CAPTURE, INIT, READY),
 )
 
@@ -80,8 +86,8 @@ class Phase:
 
     @property
     def beside(self) -> bool:
-        """Whether it goes on while other phases do: only warming does."""
-        return self.name == WARM
+        """Whether it goes on while other phases do: only reading ahead does."""
+        return self.name == PREFETCH
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,9 +194,9 @@ class _Read:
                 self._past(GATE, at, event)
             case _Names.UNPACKED:
                 self._past(UNPACK, at, event)
-            case _Names.WARMED:
-                self._past(WARM, at, event)
-            case _Names.UNPRIMED:
+            case _Names.PREFETCHED:
+                self._past(PREFETCH, at, event)
+            case _Names.CACHE_MISSING:
                 self.unprimed = f"not primed: {event['reason']}"
             case _Names.STARTING:
                 self.how, self.reason = event["how"], event["reason"]
@@ -228,12 +234,12 @@ class _Read:
 class _Names:
     """The events that matter here, by their names in JSON."""
 
-    OPEN = name_of(events.GateOpen)
-    UNPACKED = name_of(events.Unpacked)
-    UNPRIMED = name_of(events.Unprimed)
-    WARMED = name_of(events.Warmed)
-    STARTING = name_of(events.EngineStarting)
-    READY = name_of(events.EngineReady)
+    OPEN = name_of(GateOpen)
+    UNPACKED = name_of(CacheUnpacked)
+    CACHE_MISSING = name_of(CacheMissing)
+    PREFETCHED = name_of(Prefetched)
+    STARTING = name_of(EngineStarting)
+    READY = name_of(EngineReady)
 
 
 def _first_known(*moments: float | None) -> float | None:

@@ -16,7 +16,7 @@ COLOURS = {
     "download": "#3f6b6f",
     "gate": "#b07aa1",
     "unpack": "#e377a2",
-    "warm": "#f28e2b",
+    "prefetch": "#f28e2b",
     "import": "#4e79a7",
     "weights": "#59a14f",
     "compile": "#e15759",
@@ -54,7 +54,7 @@ def length(start: Timeline) -> float:
 
 
 def chart(title: str, rows: Rows) -> str:
-    """An SVG image: a bar for each start, its phases behind each other, warming below them."""
+    """An SVG image: a bar for each start, its phases in a row, and reading ahead below them."""
     longest = max([length(start) for _, start in rows] or [0.0]) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / longest
     legend, top = _legend({phase.name for _, start in rows for phase in start.phases})

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from modelshelf.config.quantity import bytes_of, quantity_of
-from modelshelf.core.errors import UsageError
-from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget, vllm_versions
 from modelshelf.engines.images import image
 from modelshelf.engines.loading import Loading, Weights, Where, choose
 from modelshelf.engines.pods import OFFLINE, PORT, Container, Drain, PodOptions, Start, is_nvidia
 from modelshelf.select import servable
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
     from modelshelf.config.serving import ServerConfig
@@ -51,7 +51,7 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
         port=port,
         health_path="/health",
         model=options.name,
-        start=Start(load.warm, load.why, _fork(server, gpus)),
+        start=Start(load.prefetch, load.why, _fork(server, gpus)),
         user=server.user or _USER,
         group=_GROUP if server.group is None else server.group,
         writable={_HOME: "10Gi", "/tmp": "5Gi"},  # noqa: S108 (of the container's own)

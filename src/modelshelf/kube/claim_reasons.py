@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from modelshelf.config.quantity import bytes_of
-from modelshelf.core.errors import UsageError
 from modelshelf.kube.kinds import Object, named
 from modelshelf.kube.messages import event_about, one_line
+from modelshelf.shelf.errors import UsageError
 
 _FIRST_CONSUMER = "WaitForFirstConsumer"
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from modelshelf.core.errors import TargetError, TimedOutError
 from modelshelf.kube import calls
 from modelshelf.kube.calls import Call
 from modelshelf.kube.connection import Connection, Reply
 from modelshelf.kube.kinds import KINDS, Object
 from modelshelf.kube.kubeconfig import find
 from modelshelf.kube.refusals import MissingError
+from modelshelf.shelf.errors import TargetError, TimedOutError
 
 __all__ = ["Cluster", "Reply"]
 

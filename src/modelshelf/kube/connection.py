@@ -19,12 +19,12 @@ from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
-from modelshelf.core.errors import UsageError
-from modelshelf.core.retries import Backoff, retry_after
 from modelshelf.kube import plugins
 from modelshelf.kube.calls import Call
 from modelshelf.kube.kubeconfig import KubeContext
 from modelshelf.kube.refusals import UnreachableError, passing, refusal
+from modelshelf.shelf.errors import UsageError
+from modelshelf.transfer.retries import Backoff, retry_after
 
 _CONNECT = 5.0  # seconds
 _ANSWER = 60.0  # seconds; the API server itself gives up after as many

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _DEFAULT = "~/.kube/config"

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from modelshelf.core.errors import TargetError
 from modelshelf.kube.kubeconfig import KubeContext
+from modelshelf.shelf.errors import TargetError
 
 _PATIENCE = 300.0  # seconds: somebody may have to log in with a browser
 _EXTENSION = "client.authentication.k8s.io/exec"

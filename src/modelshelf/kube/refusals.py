@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
-from modelshelf.core.errors import TargetError
 from modelshelf.kube.calls import Call
+from modelshelf.shelf.errors import TargetError
 
 _UNAUTHORISED, _FORBIDDEN, _MISSING, _CONFLICT = 401, 403, 404, 409
 _MALFORMED = frozenset({400, 422})

@@ -10,13 +10,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from modelshelf.core.shelf import Shelf
 from modelshelf.mirror.answers import Answer, encode, refusal
 from modelshelf.mirror.bodies import FileAnswer
 from modelshelf.mirror.counters import Counters
 from modelshelf.mirror.hub import Hub, OpenFile, Question
 from modelshelf.mirror.index import Index
 from modelshelf.mirror.routes import Kind, parse
+from modelshelf.shelf.shelf import Shelf
 
 MAX_BODY = 8 * 1024 * 1024  # bytes of a list of paths
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

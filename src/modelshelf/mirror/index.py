@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from modelshelf.core import layout
-from modelshelf.core.errors import UsageError
-from modelshelf.core.files import names
-from modelshelf.core.model import ModelRef, Snapshot
-from modelshelf.core.shelf import Shelf
 from modelshelf.mirror.models import Model
+from modelshelf.shelf import layout
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.files import names
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import ModelRef, Snapshot
 
 FRESH = 0.5  # seconds for which a look at a model's folder is believed
 

@@ -7,8 +7,8 @@ import functools
 import re
 from collections.abc import Mapping
 
-from modelshelf.core.model import Snapshot
 from modelshelf.mirror.tree import Tree
+from modelshelf.shelf.values import Snapshot
 
 MAIN = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")

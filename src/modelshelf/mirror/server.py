@@ -7,9 +7,10 @@ import importlib.util
 import os
 import socket
 
-from modelshelf.core.errors import Error, TargetError, UsageError
-from modelshelf.core.events import Listener, MirrorListening, ignore
-from modelshelf.core.shelf import Shelf
+from modelshelf.mirror.events import MirrorListening
+from modelshelf.shelf.errors import Error, TargetError, UsageError
+from modelshelf.shelf.events import Listener, ignore
+from modelshelf.shelf.shelf import Shelf
 
 _EXTRA = ("starlette", "uvicorn")
 _MAX_PORT = 65_535

@@ -8,8 +8,8 @@ import functools
 import posixpath
 from collections.abc import Iterable, Sequence
 
-from modelshelf.core.model import File, Snapshot
 from modelshelf.mirror import gitids
+from modelshelf.shelf.values import File, Snapshot
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

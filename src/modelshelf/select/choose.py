@@ -8,9 +8,6 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from modelshelf.core.errors import NotFoundError, RefusedError, UsageError
-from modelshelf.core.events import LeftOut
-from modelshelf.core.model import File
 from modelshelf.select.code import Code, code_named
 from modelshelf.select.gguf import matches, quantisations
 from modelshelf.select.kinds import (
@@ -31,6 +28,8 @@ from modelshelf.select.layouts import (
     reason_of,
 )
 from modelshelf.select.weights import missing_part, weight_sets
+from modelshelf.shelf.errors import NotFoundError, RefusedError, UsageError
+from modelshelf.shelf.values import File, LeftOut
 
 EXCLUDED = "left out by --exclude"
 NOT_INCLUDED = "not named by --include"

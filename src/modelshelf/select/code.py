@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelshelf.core.errors import IntegrityError
+from modelshelf.shelf.errors import IntegrityError
 
 _CLASS = re.compile(r"(?:(?P<repo>.+?)--)?(?P<module>[^/\\]+)\.[^.]+")
 

@@ -13,10 +13,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from modelshelf.core.errors import NotFoundError, UsageError
-from modelshelf.core.model import File
 from modelshelf.select.kinds import Kind, kind_of
 from modelshelf.select.weights import missing_part
+from modelshelf.shelf.errors import NotFoundError, UsageError
+from modelshelf.shelf.values import File
 
 _PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
 _LABEL = re.compile(r"((?:i?q|tq)\d\w*|mxfp4\w*|bf16|f16|fp16|f32)$", re.IGNORECASE)

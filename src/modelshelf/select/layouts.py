@@ -8,11 +8,11 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from modelshelf.core.errors import Error
-from modelshelf.core.model import File
 from modelshelf.select.gguf import choose_projector, choose_quantisation
 from modelshelf.select.kinds import Kind, is_copy, is_legal, is_pickled_weights, is_refused, kind_of
 from modelshelf.select.weights import SECOND_COPY, Chosen, first_copy
+from modelshelf.shelf.errors import Error
+from modelshelf.shelf.values import File
 
 ENGINES = ("vllm", "llamacpp")
 PICKLES = "pickles that nothing chosen needs"

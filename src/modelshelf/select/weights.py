@@ -13,9 +13,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from modelshelf.core.errors import Error, IntegrityError, NotFoundError, RefusedError
-from modelshelf.core.model import File
 from modelshelf.select.kinds import Kind, is_pickled_weights, kind_of, weights_of_index
+from modelshelf.shelf.errors import Error, IntegrityError, NotFoundError, RefusedError
+from modelshelf.shelf.values import File
 
 SECOND_COPY = "a second copy of the weights"
 INCOMPLETE = "weights that are not complete"

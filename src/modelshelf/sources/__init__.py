@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Iterable
 
-from modelshelf.core.errors import UsageError
-from modelshelf.core.events import Listener, ignore
-from modelshelf.core.model import File
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.events import Listener, ignore
+from modelshelf.shelf.values import File
 from modelshelf.sources import local
 from modelshelf.sources.listing import Listing
 

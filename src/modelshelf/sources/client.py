@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx2
 
-from modelshelf.core.connection import Target
-from modelshelf.core.errors import SourceError
-from modelshelf.core.events import Listener, Retrying
-from modelshelf.core.retries import RETRIED, Backoff, retry_after
+from modelshelf.shelf.errors import SourceError
+from modelshelf.shelf.events import Listener
 from modelshelf.sources.listing import MAX_TEXT
 from modelshelf.sources.refusals import Asked, refusal
+from modelshelf.transfer.connection import Target
+from modelshelf.transfer.events import Retrying
+from modelshelf.transfer.retries import RETRIED, Backoff, retry_after
 
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = Backoff(tries=4, first=1.0, most=60.0)

@@ -24,16 +24,15 @@ import httpx2
 import huggingface_hub
 from huggingface_hub import constants
 
-from modelshelf.core.connection import tls_context
-from modelshelf.core.errors import (
+from modelshelf.shelf.errors import (
     IntegrityError,
     NotAuthorisedError,
     SourceError,
     UsageError,
 )
-from modelshelf.core.events import Listener, ignore
-from modelshelf.core.layout import MAX_FILES
-from modelshelf.core.model import File
+from modelshelf.shelf.events import Listener, ignore
+from modelshelf.shelf.layout import MAX_FILES
+from modelshelf.shelf.values import File
 from modelshelf.sources.client import TIMEOUT, Client
 from modelshelf.sources.listing import (
     Listing,
@@ -43,6 +42,7 @@ from modelshelf.sources.listing import (
     text_of,
 )
 from modelshelf.sources.refusals import LOGIN
+from modelshelf.transfer.connection import tls_context
 
 _URI = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@?#]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from modelshelf.core.digests import Digest
-from modelshelf.core.errors import IntegrityError, NotFoundError, RefusedError, UsageError
-from modelshelf.core.layout import refuse_unsafe_names
-from modelshelf.core.model import File, ModelRef
+from modelshelf.shelf.digests import Digest
+from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError, UsageError
+from modelshelf.shelf.layout import refuse_unsafe_names
+from modelshelf.shelf.values import File, ModelRef
 
 MAX_TEXT = 64 * 1024 * 1024  # bytes; the largest weight index known is a twentieth of it
 

@@ -11,8 +11,8 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from modelshelf.core.digests import BLOCK, Digest
-from modelshelf.core.errors import (
+from modelshelf.shelf.digests import BLOCK, Digest
+from modelshelf.shelf.errors import (
     IntegrityError,
     NotAuthorisedError,
     NotFoundError,
@@ -20,9 +20,9 @@ from modelshelf.core.errors import (
     SourceError,
     UsageError,
 )
-from modelshelf.core.events import Hashed, Listener, ignore
-from modelshelf.core.layout import SNAPSHOT_FILE
-from modelshelf.core.model import File, files_digest
+from modelshelf.shelf.events import Hashed, Listener, ignore
+from modelshelf.shelf.layout import SNAPSHOT_FILE
+from modelshelf.shelf.values import File, files_digest
 from modelshelf.sources.listing import Listing, refuse_escapes, refuse_large, shelf_name, text_of
 
 REVISION = "local"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from modelshelf.core.errors import Error, NotAuthorisedError, NotFoundError, SourceError
+from modelshelf.shelf.errors import Error, NotAuthorisedError, NotFoundError, SourceError
 
 LOGIN = "set HF_TOKEN, or run: hf auth login"
 _NOT_FOUND = 404

@@ -1,4 +1,4 @@
-"""The JSON lines of core, in a pod or a process, as the events they were there. Pure."""
+"""Lines of JSON that our code printed in a pod or a process, read as events. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelshelf.core import events
-from modelshelf.core.events import Event, LeftOut
+from modelshelf.shelf import events as shelf_events
+from modelshelf.shelf.events import Event, name_of
+from modelshelf.shelf.values import LeftOut
+from modelshelf.start import events as start_events
+from modelshelf.transfer import events as transfer_events
 
 _KINDS: Mapping[str, type[Event]] = {
-    events.name_of(kind): kind
-    for kind in vars(events).values()
+    name_of(kind): kind
+    for module in (shelf_events, transfer_events, start_events)
+    for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 }
 
 
 def said(line: str) -> dict[str, Any]:
-    """A line that core printed; empty if it is something else."""
+    """A line that our code printed; empty if it is something else."""
     try:
         value = json.loads(line)
     except ValueError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from modelshelf.config.file import Config
-from modelshelf.core.errors import TargetError, TimedOutError
 from modelshelf.kube.refusals import ConflictError
+from modelshelf.render import names
+from modelshelf.render.keeping import code_maps_of
+from modelshelf.render.names import Key, Object
+from modelshelf.render.plan import Rendered
+from modelshelf.shelf.errors import TargetError, TimedOutError
 from modelshelf.targets.kubernetes.events import Applied, Awaiting, TakenBack
 from modelshelf.targets.kubernetes.site import Deadline, Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Key, Object
 
 # What the API server and its controllers write; it says nothing about what was asked for.
 _WRITTEN_BY_THE_CLUSTER = (
@@ -74,6 +76,18 @@ def foreign(live: Object) -> TargetError:
         f"{live['kind']} {_where(live)} is there already and belongs to {owner(live)}",
         hint="choose another name or namespace, or take it over with --force-conflicts",
     )
+
+
+def apply_code(
+    site: Site, rendered: Rendered, workloads: Iterable[Object], *, force: bool = False
+) -> None:
+    """Apply the ConfigMaps with our code that Deployments or Jobs mount.
+
+    A Deployment that keeps older ones needs nothing: they are in the cluster.
+    """
+    mounted = {name for each in workloads for name in code_maps_of(each).values()}
+    for obj in rendered.code_named(frozenset(mounted)):
+        apply(site, obj, force=force)
 
 
 def apply(site: Site, obj: Object, *, force: bool = False) -> Object:

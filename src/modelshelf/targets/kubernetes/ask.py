@@ -6,10 +6,10 @@ import dataclasses
 import json
 from typing import Any
 
-from modelshelf.core.errors import TargetError
+from modelshelf.render import names
+from modelshelf.shelf.errors import TargetError
 from modelshelf.targets.kubernetes.events import Answered, NotAsked
 from modelshelf.targets.kubernetes.site import Deadline, Site
-from modelshelf.targets.render import names
 
 QUESTION = "Name the capital city of France."
 _BEGINNING = "The capital city of France is"  # for a model that has not learned to be asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from modelshelf.targets.render.names import Object
+from modelshelf.render.names import Object
 
 Objects: TypeAlias = list[Object]  # within the class, `list` is its method
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelshelf.core.errors import TargetError, TimedOutError
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.shelf.errors import TargetError, TimedOutError
 from modelshelf.targets.kubernetes import pods, ready
 from modelshelf.targets.kubernetes.rollback import require
 from modelshelf.targets.kubernetes.site import Deadline, Site
 from modelshelf.targets.kubernetes.timelines import PodTimeline, start_of
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
 
 _NOTICED = 60.0  # seconds in which a cluster has noticed that a pod is gone
 

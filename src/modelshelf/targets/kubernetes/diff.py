@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 
 from modelshelf.config.lock import Lock
 from modelshelf.kube.refusals import ForbiddenError, MissingError
+from modelshelf.render import names
+from modelshelf.render.documents import to_yaml
+from modelshelf.render.keeping import code_maps_of
+from modelshelf.render.names import Object
+from modelshelf.render.plan import Rendered, render
 from modelshelf.targets.kubernetes import applying, primes, prune, servers
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.kubernetes.up import wanted_keys
-from modelshelf.targets.render import names
-from modelshelf.targets.render.documents import to_yaml
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.plan import Rendered, render
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,11 +49,12 @@ def diff(site: Site, lock: Lock) -> list[Change]:
         return [_created(obj) for obj in _every(rendered, rendered.primes, rendered.servers)]
     prepared = servers.prepare(site, rendered.servers, refresh=False)
     settled = primes.settle(site, rendered.primes)
+    unmounted = _unmounted(rendered, settled.objects, prepared.objects)
     changes = []
     for obj in _every(rendered, settled.objects, prepared.objects):
         if obj["kind"] == "Namespace" and not _is_ours(site, namespace):
             continue
-        unused = obj in rendered.code[1:] and obj["metadata"]["name"] not in prepared.maps
+        unused = obj["kind"] == "ConfigMap" and obj in unmounted
         if not unused and (change := _change(site, obj)):
             changes.append(change)
     gone = prune.left_over(site, wanted_keys(rendered, prepared, settled))
@@ -62,11 +64,22 @@ def diff(site: Site, lock: Lock) -> list[Change]:
 
 def _every(rendered: Rendered, *parts: Mapping[str, list[Object]]) -> Iterator[Object]:
     """Of servers and what primes them, what will be there."""
-    yield from (rendered.namespace, *rendered.storage, *rendered.code)
-    if parts[0]:
-        yield from rendered.prime_code
+    yield from (rendered.namespace, *rendered.storage, *rendered.code.values())
     for objects in (each for part in (rendered.pulls, *parts) for each in part.values()):
         yield from objects
+
+
+def _unmounted(rendered: Rendered, *parts: Mapping[str, list[Object]]) -> list[Object]:
+    """The ConfigMaps with our code that nothing will mount: what runs keeps its older ones."""
+    workloads = (
+        obj
+        for part in (rendered.pulls, *parts)
+        for objects in part.values()
+        for obj in objects
+        if obj["kind"] in ("Job", "Deployment")
+    )
+    mounted = {name for each in workloads for name in code_maps_of(each).values()}
+    return [obj for obj in rendered.code.values() if names.key(obj).name not in mounted]
 
 
 def _namespace(site: Site) -> tuple[bool, Object | None]:

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Lock
-from modelshelf.core.errors import TimedOutError
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.render import names
+from modelshelf.render.names import Key, Object
+from modelshelf.render.pulling import purge_objects, token_secret_name
+from modelshelf.render.storage import namespace, storage
+from modelshelf.shelf.errors import TimedOutError
 from modelshelf.targets.kubernetes import applying, pods, prune, pulls, volumes
 from modelshelf.targets.kubernetes.events import Awaiting, Done, Kept
 from modelshelf.targets.kubernetes.rollback import snapshot_of
 from modelshelf.targets.kubernetes.site import Deadline, Site
 from modelshelf.targets.kubernetes.up import apply_namespace
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Key, Object
-from modelshelf.targets.render.pulling import purge_objects, token_secret_name
-from modelshelf.targets.render.storage import namespace, storage
 
 _FIRST = ("Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "Job")
 _THEN = ("ConfigMap", "PersistentVolumeClaim", "PersistentVolume")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from modelshelf.core.events import Event
+from modelshelf.shelf.events import Event
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from modelshelf.core.errors import TargetError, UsageError
+from modelshelf.render.pulling import token_secret
+from modelshelf.shelf.errors import TargetError, UsageError
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render.pulling import token_secret
 
 
 def provide(site: Site, token: str | None, *, force: bool = False) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelshelf.core import errors
-from modelshelf.core.errors import Error, TargetError
+from modelshelf.render.names import Object
+from modelshelf.shelf import errors
+from modelshelf.shelf.errors import Error, TargetError
 from modelshelf.targets.kubernetes.pods import seconds
 from modelshelf.targets.lines import said
-from modelshelf.targets.render.names import Object
 
 _JOB_NAME = "batch.kubernetes.io/job-name"
 _BY_EXIT_CODE: Mapping[int, type[Error]] = {

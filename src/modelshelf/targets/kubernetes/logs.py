@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from modelshelf.config.file import Config
-from modelshelf.core.errors import TargetError, UsageError
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.shelf.errors import TargetError, UsageError
 from modelshelf.targets.kubernetes.reading import Line, Readers
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
 
 _WAIT = 0.2  # seconds for the next line
 

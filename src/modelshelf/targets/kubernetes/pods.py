@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from modelshelf.kube import endings, phases
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.render.names import Object
 from modelshelf.targets.kubernetes.events import PodForced, PodPhased
 from modelshelf.targets.kubernetes.site import Site, Told
-from modelshelf.targets.render.names import Object
 
 _GRACE_OVER = 15.0  # seconds that a pod may still hang in Terminating after its grace period
 _OVER = ("Succeeded", "Failed")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from modelshelf.config.lock import Lock
-from modelshelf.core.errors import UsageError
+from modelshelf.render.plan import render
+from modelshelf.shelf.errors import UsageError
 from modelshelf.targets.kubernetes import hub_token, primes, volumes
 from modelshelf.targets.kubernetes.events import Connected, Done
 from modelshelf.targets.kubernetes.rollback import require
 from modelshelf.targets.kubernetes.site import Site
 from modelshelf.targets.kubernetes.up import apply_namespace, pull
-from modelshelf.targets.render.plan import render
 
 
 def prime(site: Site, lock: Lock, server: str, token: str | None = None) -> None:

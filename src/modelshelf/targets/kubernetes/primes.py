@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.render.plan import Rendered
+from modelshelf.render.priming import job_of, same_work
 from modelshelf.targets.kubernetes import applying, jobs, pulls
 from modelshelf.targets.kubernetes.events import PrimeStarted
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.plan import Rendered
-from modelshelf.targets.render.priming import job_of, same_work
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,13 +68,12 @@ def run(
         site.tell(PrimeStarted(server, job["metadata"]["name"], "present"))
     if not settled.objects:
         return
-    for obj in rendered.prime_code:
-        applying.apply(site, obj, force=force)
+    wanted = {server: job_of(objects) for server, objects in settled.objects.items()}
+    applying.apply_code(site, rendered, wanted.values(), force=force)
     for objects in settled.objects.values():
         for obj in objects:
             if obj["kind"] != "Job":
                 applying.apply(site, obj, force=force)
-    wanted = {server: job_of(objects) for server, objects in settled.objects.items()}
     optional = set() if needed else _serving(site)
     pulls.run(site, wanted, pulls.PRIME, optional)
 

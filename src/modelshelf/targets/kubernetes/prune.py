@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.render import names
+from modelshelf.render.names import Key, Object
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Kept, Removing
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Key, Object
 
 # In the order of removal: a claim is gone only when no pod has it, a volume when no claim does.
 KINDS = (

@@ -7,9 +7,13 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
 from modelshelf.config.file import ShelfConfig
-from modelshelf.core.errors import Error, NotWritableError, TargetError, TimedOutError
-from modelshelf.core.events import Event, Primed, Published, Purged
 from modelshelf.kube.refusals import ExistsError
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.render.pulling import FINAL_EXIT_CODES
+from modelshelf.shelf.errors import Error, NotWritableError, TargetError, TimedOutError
+from modelshelf.shelf.events import Event, Purged
+from modelshelf.start.events import Primed
 from modelshelf.targets.kubernetes import applying, jobs, pods, why
 from modelshelf.targets.kubernetes.events import (
     PrimeEvent,
@@ -23,9 +27,7 @@ from modelshelf.targets.kubernetes.events import (
 from modelshelf.targets.kubernetes.reading import Line, Readers
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
 from modelshelf.targets.lines import event_of, said
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.pulling import FINAL_EXIT_CODES
+from modelshelf.transfer.events import Published
 
 _LAST_LINES = 5.0  # seconds for the rest of a log whose pod has ended
 _BEGIN = 900.0  # seconds until a Job's container must have begun; its image may have to be pulled

@@ -7,8 +7,8 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 
-from modelshelf.core.errors import Error
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.shelf.errors import Error
 from modelshelf.targets.kubernetes.cluster import Cluster
 
 

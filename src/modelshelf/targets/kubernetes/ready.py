@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from modelshelf.core.errors import TargetError, TimedOutError
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.render.pod import GATE
+from modelshelf.shelf.errors import TargetError, TimedOutError
 from modelshelf.targets.kubernetes import pods, why
 from modelshelf.targets.kubernetes.events import ServerReady
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.pod import GATE
 
 _PROGRESS_DEADLINE = 600.0  # seconds; what Kubernetes takes for a Deployment that has none
 _SLACK = 15.0  # seconds that Kubernetes' own verdict may come later

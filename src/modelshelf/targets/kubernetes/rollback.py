@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from modelshelf.config.file import Config, ServerConfig
 from modelshelf.config.lock import Lock, Locked
-from modelshelf.core.errors import TargetError, UsageError
-from modelshelf.core.model import Snapshot
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.render.plan import render
+from modelshelf.shelf.errors import TargetError, UsageError
+from modelshelf.shelf.values import Snapshot
 from modelshelf.targets.kubernetes import prune, ready, servers
 from modelshelf.targets.kubernetes.events import Kept, RolledBack
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.plan import render
 
 _REVISION = "deployment.kubernetes.io/revision"
 
@@ -51,7 +51,7 @@ def rollback(site: Site, lock: Lock, server: str, *, keep: Callable[[Lock], None
             site.tell(Kept(other, "its snapshot", why))
     rendered = render(config, lock)
     prepared = servers.prepare(site, {server: rendered.servers[server]}, refresh=False)
-    servers.apply_servers(site, prepared, rendered.code[1:], force=False)
+    servers.apply_servers(site, prepared, rendered, force=False)
     ready.until_ready(site, [server])
     return lock
 

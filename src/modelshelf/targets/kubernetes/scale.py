@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from modelshelf.core.errors import TargetError
 from modelshelf.kube.refusals import MissingError
+from modelshelf.render import names
+from modelshelf.shelf.errors import TargetError
 from modelshelf.targets.kubernetes import ready
 from modelshelf.targets.kubernetes.events import Scaled
 from modelshelf.targets.kubernetes.rollback import require
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
 
 
 def scale(site: Site, server: str, replicas: int) -> None:

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Collection, Mapping
 
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.render import names
+from modelshelf.render.keeping import code_maps_of, deployment_of, keep_code, keep_replicas
+from modelshelf.render.names import Object
+from modelshelf.render.plan import Rendered
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Awaiting, Kept, LoadChosen
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names, serving
-from modelshelf.targets.render.keeping import deployment_of
-from modelshelf.targets.render.names import Object
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Prepared:
 
     Attributes:
         objects: Server → its objects, in order.
-        maps: Names of the code maps that their Deployments mount.
+        maps: Names of the ConfigMaps with our code that their Deployments mount.
         kept: What is not as the file says, on purpose.
     """
 
@@ -39,7 +40,7 @@ def prepare(site: Site, rendered: Mapping[str, list[Object]], *, refresh: bool) 
     Args:
         site: Where.
         rendered: Server → its objects, as the file has them.
-        refresh: Whether servers get the newest code map, which restarts them.
+        refresh: Whether servers get the newest code, which restarts them.
     """
     live = {
         each["metadata"]["name"]: each
@@ -59,22 +60,25 @@ def prepare(site: Site, rendered: Mapping[str, list[Object]], *, refresh: bool) 
         final = keep(wanted, mine, present, refresh=refresh)
         kept += differences(server, wanted, final)
         objects[server] = [final if obj is wanted else obj for obj in parts]
-    maps = {serving.code_map_of(deployment_of(parts)) for parts in objects.values()}
-    return Prepared(objects, frozenset(name for name in maps if name), tuple(kept))
+    maps = frozenset(
+        name for parts in objects.values() for name in code_maps_of(deployment_of(parts)).values()
+    )
+    return Prepared(objects, maps, tuple(kept))
 
 
 def keep(wanted: Object, live: Object | None, present: Collection[str], *, refresh: bool) -> Object:
-    """A Deployment as it will be applied: the live one's code map and replicas stay. Pure.
+    """A Deployment as it will be applied: the live one's code and replicas stay. Pure.
 
     Args:
         wanted: As the file has it.
         live: As the cluster has it.
-        present: Names of the code maps that the cluster has: one that is gone cannot stay.
-        refresh: Whether the newest code map is wanted whatever is there.
+        present: Names of the ConfigMaps with our code that the cluster has: one that is gone
+            cannot stay.
+        refresh: Whether the newest code is wanted all the same.
     """
-    mounted = serving.code_map_of(live) if live is not None else None
-    fresh = refresh or mounted not in present
-    return serving.keep_replicas(serving.keep_code(wanted, live, refresh=fresh), live)
+    mounted = code_maps_of(live).values() if live is not None else ()
+    fresh = refresh or any(name not in present for name in mounted)
+    return keep_replicas(keep_code(wanted, live, refresh=fresh), live)
 
 
 def differences(server: str, wanted: Object, final: Object) -> list[Kept]:
@@ -84,18 +88,17 @@ def differences(server: str, wanted: Object, final: Object) -> list[Kept]:
     if count != asked:
         why = f"modelshelf.yaml says {asked}, which has not changed since; scale sets the number"
         kept.append(Kept(server, f"{count} replicas", why))
-    mounted = serving.code_map_of(final)
-    if mounted != serving.code_map_of(wanted):
+    mounted = code_maps_of(final)
+    if mounted != code_maps_of(wanted):
         why = "another modelshelf restarts no server; --refresh-code does"
-        kept.append(Kept(server, f"its code, {mounted}", why))
+        kept.append(Kept(server, f"its code, {' and '.join(mounted.values())}", why))
     return kept
 
 
-def apply_servers(site: Site, prepared: Prepared, code: list[Object], *, force: bool) -> None:
-    """Apply the code maps that servers mount, then the servers."""
-    for obj in code:
-        if obj["metadata"]["name"] in prepared.maps:
-            applying.apply(site, obj, force=force)
+def apply_servers(site: Site, prepared: Prepared, rendered: Rendered, *, force: bool) -> None:
+    """Apply the code that servers mount, then the servers."""
+    deployments = map(deployment_of, prepared.objects.values())
+    applying.apply_code(site, rendered, deployments, force=force)
     for event in prepared.kept:
         site.tell(event)
     for server, parts in prepared.objects.items():

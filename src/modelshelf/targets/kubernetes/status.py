@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from modelshelf.config.file import Config
 from modelshelf.kube.reasons import why_deployment, why_pod
+from modelshelf.render import names
+from modelshelf.render.names import Object
 from modelshelf.targets.kubernetes import jobs, pods, ready
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

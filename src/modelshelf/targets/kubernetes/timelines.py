@@ -6,16 +6,16 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 
-from modelshelf.core.errors import TargetError
 from modelshelf.engines.timeline import GATE as GATED
 from modelshelf.engines.timeline import Phase, Stamped, Timeline, timeline
 from modelshelf.kube import endings, phases
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.render import names
+from modelshelf.render.names import Object
+from modelshelf.render.pod import ENGINE, GATE
+from modelshelf.shelf.errors import TargetError
 from modelshelf.targets.kubernetes import pods, ready
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.pod import ENGINE, GATE
 
 _BEGINNING = 1 << 18  # bytes of a log; a start says less
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from modelshelf.config.lock import Lock, refuse_too_large
-from modelshelf.core.events import Event, Listener
 from modelshelf.kube.refusals import ForbiddenError
+from modelshelf.render import names
+from modelshelf.render.names import Key, Object
+from modelshelf.render.plan import Rendered, render
+from modelshelf.render.priming import job_of
+from modelshelf.shelf.events import Event, Listener
 from modelshelf.targets.kubernetes import (
     applying,
     ask,
@@ -22,9 +26,6 @@ from modelshelf.targets.kubernetes.events import Applied, Connected, Done, Taken
 from modelshelf.targets.kubernetes.primes import Settled
 from modelshelf.targets.kubernetes.servers import Prepared
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render import names
-from modelshelf.targets.render.names import Key, Object
-from modelshelf.targets.render.plan import Rendered, render
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Options:
     Attributes:
         token: The Hub's token, for pulls.
         force_conflicts: Take over objects that are not ours.
-        refresh_code: Give servers the newest code map, which restarts them.
+        refresh_code: Give servers the newest code, which restarts them.
         ask: Ask each server at the end.
     """
 
@@ -85,7 +86,7 @@ def up(site: Site, lock: Lock, options: Options) -> Report:
     settled = primes.settle(site, rendered.primes)
     primes.run(site, rendered, settled, force=force)
     prepared = servers.prepare(site, rendered.servers, refresh=options.refresh_code)
-    servers.apply_servers(site, prepared, rendered.code[1:], force=force)
+    servers.apply_servers(site, prepared, rendered, force=force)
     prune.prune(site, wanted_keys(rendered, prepared, settled))
     serving = [server for server in prepared.objects if prepared.replicas(server)]
     ready.until_ready(site, prepared.objects)
@@ -108,20 +109,18 @@ def apply_namespace(site: Site, namespace: Object) -> None:
 
 def pull(site: Site, rendered: Rendered, *, force: bool = False) -> None:
     """Pull every model, which is also the look whether it is there."""
-    applying.apply(site, rendered.code[0], force=force)
-    jobs: dict[str, Object] = {}
-    for model, objects in rendered.pulls.items():
+    jobs = {model: job_of(objects) for model, objects in rendered.pulls.items()}
+    applying.apply_code(site, rendered, jobs.values(), force=force)
+    for objects in rendered.pulls.values():
         for obj in objects:
-            if obj["kind"] == "Job":
-                jobs[model] = obj
-            else:
+            if obj["kind"] != "Job":
                 applying.apply(site, obj, force=force)
     pulls.run(site, jobs)
 
 
 def wanted_keys(rendered: Rendered, prepared: Prepared, settled: Settled) -> frozenset[Key]:
     """All that shall be there; what kept Deployments and Jobs mount counts as named by them."""
-    objects = [rendered.namespace, *rendered.storage, *rendered.code, *rendered.prime_code]
+    objects = [rendered.namespace, *rendered.storage, *rendered.code.values()]
     objects += settled.kept.values()
     for parts in (
         *rendered.pulls.values(),

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from modelshelf.config.lock import Lock
 from modelshelf.config.quantity import bytes_of
-from modelshelf.core.errors import TargetError
+from modelshelf.render.names import Object
+from modelshelf.render.storage import claims
+from modelshelf.shelf.errors import TargetError
 from modelshelf.targets.kubernetes import applying, why
 from modelshelf.targets.kubernetes.events import Applied, ClaimBound
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.storage import claims
 
 _MANY = "ReadWriteMany"
 _USUAL = 3.0  # seconds that binding may take before its reason is of interest

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modelshelf.core.errors import Error
 from modelshelf.kube import endings, reasons
 from modelshelf.kube.messages import event_about
+from modelshelf.render.names import Object
+from modelshelf.render.pod import GATE
+from modelshelf.shelf.errors import Error
 from modelshelf.targets.kubernetes import pods
 from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.render.names import Object
-from modelshelf.targets.render.pod import GATE
 
 _LATE = "WaitForFirstConsumer"
 _LINES = 3  # of a container that runs and does not answer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from modelshelf.core.errors import TargetError, UsageError
-from modelshelf.core.model import Snapshot
 from modelshelf.engines.timeline import Timeline
+from modelshelf.shelf.errors import TargetError, UsageError
+from modelshelf.shelf.values import Snapshot
 from modelshelf.targets.local.recording import read_timeline
 from modelshelf.targets.local.server import Server
 

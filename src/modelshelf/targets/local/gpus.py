@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _DRIVER = "/proc/driver/nvidia/gpus"  # holds a folder for each GPU

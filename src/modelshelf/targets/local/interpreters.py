@@ -9,8 +9,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from modelshelf.core.errors import UsageError
 from modelshelf.engines import Engine, Interpreter
+from modelshelf.shelf.errors import UsageError
 
 OWN = "modelshelf's own Python"
 _PATIENCE = 60.0  # seconds; the first start of a Python on a share takes a while

@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from modelshelf.core import memory
-from modelshelf.core.files import explained
-from modelshelf.core.model import ModelRef, Snapshot
-from modelshelf.core.shelf import Shelf
 from modelshelf.engines import Engine, ServeOptions, ServerSpec
+from modelshelf.shelf.files import explained
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import ModelRef, Snapshot
+from modelshelf.start import memory
 from modelshelf.targets.local import gpus
 from modelshelf.targets.local.environment import replica_environment
 from modelshelf.targets.local.interpreters import interpreter_for

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
-from modelshelf.core.errors import Error, TargetError, TimedOutError
 from modelshelf.engines.listening import reachable
 from modelshelf.engines.spec import PORT_TAKEN
 from modelshelf.engines.timeline import Stamped
+from modelshelf.shelf.errors import Error, TargetError, TimedOutError
 from modelshelf.targets.local.ports import free_port
 from modelshelf.targets.local.process import Process, bound_log, last_lines
 from modelshelf.targets.local.recording import Recorder

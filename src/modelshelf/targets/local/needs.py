@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 
-from modelshelf.core.errors import UsageError
+from modelshelf.shelf.errors import UsageError
 from modelshelf.targets.local.router import NEEDS as ROUTER_NEEDS
 
 

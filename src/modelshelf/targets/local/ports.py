@@ -6,8 +6,8 @@ import errno
 import os
 import socket
 
-from modelshelf.core.errors import TargetError, UsageError
 from modelshelf.engines.listening import bind_errno, reachable
+from modelshelf.shelf.errors import TargetError, UsageError
 
 _HIGHEST = 65_535
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelshelf.core import events
-from modelshelf.core.errors import TargetError, UsageError
-from modelshelf.core.events import Listener, Primed
-from modelshelf.core.model import ModelRef
-from modelshelf.core.shelf import Shelf
 from modelshelf.engines import ServeOptions, engine_named
+from modelshelf.shelf.errors import TargetError, UsageError
+from modelshelf.shelf.events import Listener, ignore
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import ModelRef
+from modelshelf.start.events import Primed
 from modelshelf.targets.lines import event_of, said
 from modelshelf.targets.local.jobs import (
     LOOPBACK,
@@ -45,7 +45,7 @@ def prime(  # noqa: PLR0913 - each is one option of one sentence
     threads: int | None = None,
     extra: Sequence[str] = (),
     ready_within: float = _WITHIN,
-    on_event: Listener = events.ignore,
+    on_event: Listener = ignore,
 ) -> Primed:
     """Have an engine compile a model once, and keep the result on the shelf for later starts.
 
@@ -96,7 +96,7 @@ def prime(  # noqa: PLR0913 - each is one option of one sentence
     with slot(slots_folder()) as into:
         told = start_spec(spec, LOOPBACK, plan.snapshot.path or "") | {
             "shelf": plan.shelf.path,
-            "derived": caches(plan, into),
+            "compile_cache": caches(plan, into),
             "timeout": ready_within,
             # What is compiled at the first request only is to be there, too.
             "ask": {

@@ -16,14 +16,22 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from modelshelf.core import events
-from modelshelf.core.errors import NotOnShelfError, ShelfError
-from modelshelf.core.events import Event, Listener
-from modelshelf.core.lease import Lease
-from modelshelf.core.model import ModelRef, Snapshot
-from modelshelf.core.shelf import Shelf, read_key
 from modelshelf.engines import ServeOptions, engine_named
 from modelshelf.engines.timeline import Stamped
+from modelshelf.shelf.errors import NotOnShelfError, ShelfError
+from modelshelf.shelf.events import Event, Listener, ignore
+from modelshelf.shelf.leases import Lease
+from modelshelf.shelf.shelf import Shelf, read_key
+from modelshelf.shelf.values import ModelRef, Snapshot
+from modelshelf.targets.local.events import (
+    Draining,
+    ModelReading,
+    ReplicaDied,
+    ReplicaReady,
+    ReplicaStarting,
+    RouterDied,
+    Serving,
+)
 from modelshelf.targets.local.jobs import (
     LOOPBACK,
     Plan,
@@ -63,7 +71,7 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
     ready_within: float = READY_WITHIN,
     drain: float = DRAIN,
     fast_start: bool | None = None,
-    on_event: Listener = events.ignore,
+    on_event: Listener = ignore,
 ) -> Server:
     """Serve a model of a shelf on this machine; returns when all of it is ready.
 
@@ -163,7 +171,7 @@ class Server:
         except BaseException:
             self._end(0.0)
             raise
-        self._tell(events.Serving(self.url, self.model, plan.replicas))
+        self._tell(Serving(self.url, self.model, plan.replicas))
 
     def wait(self) -> None:
         """Return on SIGTERM, SIGINT, or a `stop` from another thread.
@@ -183,7 +191,7 @@ class Server:
         if not self._stopping.acquire(blocking=False):
             return
         seconds = self._plan.options.drain if drain is None else drain
-        self._tell(events.Draining(seconds))
+        self._tell(Draining(seconds))
         try:
             self._end(seconds)
         except BaseException:
@@ -205,7 +213,7 @@ class Server:
     def _start(self) -> None:
         plan = self._plan
         if load := spec_of(plan).load:
-            self._tell(events.ModelReading(self.snapshot.repo_id, load))
+            self._tell(ModelReading(self.snapshot.repo_id, load))
         caches = self._held.enter_context(unpacked(plan, self._tell))
         for number in range(plan.replicas):
             log = fresh_log(self.log_dir, f"replica-{number}")
@@ -222,19 +230,19 @@ class Server:
         def ready(port: int, seconds: float, lines: Sequence[Stamped]) -> None:
             start = recorded(lines, seconds, log)
             told = (start.lengths, start.how, start.reason) if start else ()
-            self._tell(events.ReplicaReady(number, port, seconds, *told))
+            self._tell(ReplicaReady(number, port, seconds, *told))
 
         return Reports(
-            lambda pid, port: self._tell(events.ReplicaStarting(number, pid, port, log)),
+            lambda pid, port: self._tell(ReplicaStarting(number, pid, port, log)),
             ready,
-            lambda code, wait: self._tell(events.ReplicaDied(number, code, wait)),
+            lambda code, wait: self._tell(ReplicaDied(number, code, wait)),
         )
 
     def _router_reports(self) -> Reports:
         return Reports(
             lambda _pid, _port: None,
             lambda _port, _seconds, _lines: None,
-            lambda code, wait: self._tell(events.RouterDied(code, wait)),
+            lambda code, wait: self._tell(RouterDied(code, wait)),
         )
 
     def _end(self, drain: float) -> None:

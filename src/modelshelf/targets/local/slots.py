@@ -13,7 +13,7 @@ import itertools
 import os
 from collections.abc import Iterator
 
-from modelshelf.core.files import delete_tree, explained
+from modelshelf.shelf.files import delete_tree, explained
 
 
 @contextlib.contextmanager

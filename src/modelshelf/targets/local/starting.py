@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from modelshelf.core import __main__ as core
-from modelshelf.core.files import explained, write_json
 from modelshelf.engines import ServerSpec
+from modelshelf.shelf.files import explained, write_json
+from modelshelf.start import __main__ as start_main
 from modelshelf.targets.local.ports import url_of
 
 
 def start_spec(spec: ServerSpec, host: str, path: str) -> dict[str, Any]:
-    """What `start` is told, as `core.__main__` documents it.
+    """What `start` is told, as `start.__main__` documents it.
 
     Args:
         spec: The engine's process.
@@ -24,17 +24,17 @@ def start_spec(spec: ServerSpec, host: str, path: str) -> dict[str, Any]:
     """
     return {
         "health": url_of(host, spec.port) + spec.health_path,
-        "warm": {"paths": [path] if spec.warm else []},
+        "prefetch": {"paths": [path] if spec.prefetch else []},
         "fast": {"fork": spec.fork},
     }
 
 
 def below(verb: str, told: dict[str, Any], file: str, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command line of one of core's verbs that runs an engine; its spec is written to a file.
+    """The command line of a verb of `start` that runs an engine; its spec is written to a file.
 
     Raises:
         ShelfError: The file cannot be written.
     """
     with explained(file):
         write_json(file, told)
-    return (sys.executable, "-I", "-S", str(core.__file__), verb, file, "--", *argv)
+    return (sys.executable, "-I", "-S", str(start_main.__file__), verb, file, "--", *argv)

@@ -6,17 +6,19 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from modelshelf.core import derived, layout
-from modelshelf.core.errors import Error
-from modelshelf.core.events import Listener, Unpacked, Unprimed
-from modelshelf.core.unpack import unpack
+from modelshelf.shelf import layout
+from modelshelf.shelf.errors import Error
+from modelshelf.shelf.events import Listener
+from modelshelf.start import cache_store
+from modelshelf.start.cache_unpack import unpack
+from modelshelf.start.events import CacheMissing, CacheUnpacked
 from modelshelf.targets.local.jobs import Plan, environment_of, spec_of
 from modelshelf.targets.local.slots import slot, slots_folder
 
 
 def caches(plan: Plan, into: str) -> dict[str, str]:
     """Where compiled caches lie, of what, and the folder that they belong into."""
-    folder = os.path.join(plan.shelf.path, "derived")
+    folder = os.path.join(plan.shelf.path, layout.COMPILE_CACHE)
     return {
         "folder": folder,
         "snapshot": f"{plan.snapshot.repo_id}@{plan.snapshot.id}",
@@ -36,7 +38,7 @@ def unpacked(plan: Plan, tell: Listener) -> Iterator[dict[str, str]]:
         tell: Told what was unpacked, or why nothing was.
     """
     spec = spec_of(plan)
-    ours = layout.derived_parent(plan.snapshot.repo_id, plan.snapshot.id)
+    ours = layout.compile_cache_folder(plan.snapshot.repo_id, plan.snapshot.id)
     if spec.fork is None or not os.path.isdir(os.path.join(plan.shelf.path, ours)):
         yield {}
         return
@@ -47,9 +49,9 @@ def unpacked(plan: Plan, tell: Listener) -> Iterator[dict[str, str]]:
             env = environment_of(plan, spec)
             told = unpack(**caches(plan, into), argv=spec.argv, env=env)
             tell(told)
-            if isinstance(told, Unpacked):
-                found = derived.env(into)
+            if isinstance(told, CacheUnpacked):
+                found = cache_store.env(into)
         except Error as error:
             # It costs time, and is no reason not to serve.
-            tell(Unprimed("", str(error)))
+            tell(CacheMissing("", str(error)))
         yield found

@@ -1,0 +1,150 @@
+"""The objects of one server: its spec, Deployment, Service, budget and policy. Pure.
+
+docs/reference/rendered-server.md says why each field is as it is.
+"""
+
+from collections.abc import Mapping
+
+from modelshelf.config.file import Config
+from modelshelf.config.lock import Locked
+from modelshelf.config.quantity import bytes_of
+from modelshelf.config.serving import ServerConfig
+from modelshelf.config.storage import Kind
+from modelshelf.engines import POD_ENGINES
+from modelshelf.engines.budget import start_budget
+from modelshelf.engines.loading import Where
+from modelshelf.engines.pods import Container, PodOptions
+from modelshelf.render import access, code
+from modelshelf.render.keeping import template_hash
+from modelshelf.render.names import (
+    BYTES,
+    COMMIT,
+    LOAD,
+    REPLICAS,
+    SERVER,
+    SNAPSHOT,
+    SOURCE,
+    TEMPLATE,
+    Object,
+    key,
+    labels,
+    selector,
+)
+from modelshelf.render.pod import Parts, pod_spec
+from modelshelf.render.specs import model_path, specs
+from modelshelf.shelf.errors import UsageError
+from modelshelf.shelf.values import Snapshot
+
+# Many nodes mount a claim of the user's: it is no disk, whatever it is.
+_WHERE: Mapping[Kind, Where] = {
+    "nfs": "nfs",
+    "claim": "network",
+    "storageClass": "network",
+    "hostPath": "local",
+}
+_IMAGE_SECONDS = 1200  # for an image of 20 GB; six minutes were seen
+_KEPT_VERSIONS = 3  # to roll back to
+
+
+def server_objects(
+    config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+) -> list[Object]:
+    """Everything that a server is in a cluster.
+
+    Args:
+        config: The file.
+        server_key: The server's key in it.
+        locked: What its model was resolved to.
+        code_maps: Package of ours → the name of its ConfigMap.
+
+    Raises:
+        UsageError: Its engine cannot serve these files, or not as it is configured.
+    """
+    server, snapshot = config.servers[server_key], locked.snapshot
+    container, start = container_of(config, server_key, snapshot)
+    told = specs(server, snapshot, container)
+    spec = code.spec_map(config, SERVER, server_key, told)
+    mounted = {package: code_maps[package] for package in code.packages_for(told)}
+    chosen = selector(config, server_key)
+    parts = Parts(config, server, snapshot, container, start, mounted, key(spec).name, chosen)
+    return [
+        spec,
+        _deployment(_metadata(config, server_key), parts),
+        access.service(_metadata(config, server_key), chosen),
+        access.disruption_budget(_metadata(config, server_key), chosen),
+        access.network_policy(
+            _metadata(config, server_key), chosen, container.port, server.allow_from
+        ),
+    ]
+
+
+def _metadata(config: Config, server_key: str) -> Object:
+    return {
+        "name": server_key,
+        "namespace": config.namespace,
+        "labels": labels(config, SERVER, server_key),
+    }
+
+
+def container_of(config: Config, server_key: str, snapshot: Snapshot) -> tuple[Container, int]:
+    """The container that serves a snapshot, and the seconds that it may take to load.
+
+    Raises:
+        UsageError: The engine cannot serve these files, or not as it is configured.
+    """
+    server = config.servers[server_key]
+    start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
+    name = server.name or server_key
+    where = _WHERE[config.shelf.kind]
+    options = PodOptions(model_path(name), name, start, config.images, config.registry, where)
+    try:
+        return POD_ENGINES[server.engine].pod(snapshot, server, options), start
+    except UsageError as error:
+        raise UsageError(f"servers.{server_key}: {error}", hint=error.hint) from error
+
+
+def _deployment(metadata: Object, parts: Parts) -> Object:
+    server, snapshot, container = parts.server, parts.snapshot, parts.container
+    named = f"{snapshot.repo_id}@{snapshot.id}"
+    deployment: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": server.replicas,
+            "revisionHistoryLimit": _KEPT_VERSIONS,
+            "progressDeadlineSeconds": _progress_deadline(server, container, parts.start),
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(server, container)},
+            "selector": {"matchLabels": dict(parts.selector)},
+            "template": {
+                # On the template too: kept ReplicaSets say by it which snapshots are still named.
+                "metadata": {
+                    "labels": dict(metadata["labels"]),
+                    "annotations": {SNAPSHOT: named},
+                },
+                "spec": pod_spec(parts),
+            },
+        },
+    }
+    annotations = {
+        SNAPSHOT: named,
+        SOURCE: snapshot.source,
+        COMMIT: snapshot.commit,
+        BYTES: str(snapshot.size),
+        **({LOAD: container.start.load} if container.start is not None else {}),
+        REPLICAS: str(server.replicas),
+        TEMPLATE: template_hash(deployment),
+    }
+    return deployment | {"metadata": metadata | {"annotations": annotations}}
+
+
+def _rolling(server: ServerConfig, container: Container) -> Object:
+    if container.gpus and not server.spare:
+        # The old pod has the only GPU that the new one could have.
+        return {"maxSurge": 0, "maxUnavailable": 1}
+    return {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def _progress_deadline(server: ServerConfig, container: Container, start: int) -> int:
+    """Seconds until a rollout counts as stuck: a GPU is freed, an image pulled, a model loaded."""
+    return server.progress_deadline or container.drain.grace + _IMAGE_SECONDS + start

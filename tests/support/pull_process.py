@@ -1,0 +1,96 @@
+"""A pull in a process of its own, for tests that kill, limit or demote it.
+
+A job is one JSON object; `pull_runs.Job` describes it. Events go to stdout as JSON lines; the last
+one, `ended`, has `exit_code`, `message` and `rss`: the most memory that was resident, in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from typing import Any
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "src"))
+
+# A process that gives up being root may no longer read its own library: all is imported here.
+import encodings.idna
+import traceback
+
+from modelshelf.shelf.errors import Error
+from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import Snapshot
+from modelshelf.transfer import staging
+from modelshelf.transfer.fetch import Settings
+from modelshelf.transfer.file_transfer import Origin
+from modelshelf.transfer.pull import PullSpec, pull
+from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.retries import Backoff
+
+PRELOADED = (encodings.idna, traceback)
+
+
+def say(line: dict[str, Any]) -> None:
+    """Write one JSON line."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def settle_in(job: dict[str, Any]) -> None:
+    """Become the process that the job asks for."""
+    if job["sync_every"]:
+        staging.SYNC_EVERY = job["sync_every"]
+    if job["open_files"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (job["open_files"], job["open_files"]))
+    if job["umask"] is not None:
+        os.umask(job["umask"])
+    if job["user"]:
+        os.setgroups([])
+        os.setgid(job["user"])
+        os.setuid(job["user"])
+
+
+def carry_out(job: dict[str, Any]) -> None:
+    """Pull."""
+    settings = dict(job["settings"])
+    settings["limits"] = Limits(**settings["limits"])
+    settings["backoff"] = Backoff(**settings["backoff"])
+    spec = PullSpec(Snapshot.from_json(job["snapshot"]), Origin(job["base"], job["token"]))
+    pull(
+        Shelf.create(job["shelf"]),
+        spec,
+        listener=lambda event: say(event.to_json()),
+        settings=Settings(**settings),
+        patience=Patience(**job["patience"]),
+    )
+
+
+def main(path: str) -> int:
+    """Carry out a job; the exit code is the error's."""
+    with open(path, encoding="utf-8") as file:
+        job = json.load(file)
+    settle_in(job)
+    end: dict[str, Any] = {"event": "ended", "exit_code": 0, "message": ""}
+    try:
+        carry_out(job)
+    except Error as error:
+        end |= {"exit_code": error.exit_code, "message": f"{error} ({error.hint})"}
+    end["rss"] = peak()
+    say(end)
+    return int(end["exit_code"])
+
+
+def peak() -> int:
+    """The most memory that this process had, in bytes.
+
+    Not `ru_maxrss`: a child begins with its parent's.
+    """
+    with open("/proc/self/status", "rb") as status:
+        [line] = [line for line in status if line.startswith(b"VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

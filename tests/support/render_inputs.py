@@ -1,0 +1,55 @@
+"""Small files and locks to render."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+
+from modelshelf.config.file import Config, parse
+from modelshelf.config.lock import Lock, Locked, choice_for
+from modelshelf.shelf.values import File, Snapshot
+
+COMMIT = "c0ffee00" * 5
+NFS = "nfs: {server: 10.0.0.2, path: /export/models}"
+MODELS = "tiny: {source: hf://acme/tiny}"
+
+
+def config(shelf: str = NFS, *, models: str = MODELS, servers: str = "", more: str = "") -> Config:
+    """A modelshelf.yaml for the namespace `llm`, each section as the YAML below its key."""
+    sections = {"shelf": shelf, "models": models, "servers": servers}
+    text = "namespace: llm\n" + "".join(
+        f"{name}:\n{textwrap.indent(textwrap.dedent(part), '  ')}\n"
+        for name, part in sections.items()
+        if part
+    )
+    return parse(f"{text}{textwrap.dedent(more)}")
+
+
+def snapshot(
+    repo_id: str = "acme/tiny", *, size: int = 1000, name: str = "model.safetensors"
+) -> Snapshot:
+    """A snapshot of one file with weights and one without."""
+    files = (
+        File("config.json", 2, git_sha1="0" * 40),
+        File(name, size - 2, lfs_sha256="1" * 64),
+    )
+    return Snapshot(f"hf://{repo_id}@main", repo_id, "main", COMMIT, files)
+
+
+def pinned(of: Snapshot) -> Snapshot:
+    """The same snapshot, asked for by its commit instead of by `main`."""
+    return replace(of, source=f"hf://{of.repo_id}@{of.commit}", revision=of.commit)
+
+
+def lock(config: Config, *, size: int = 1000) -> Lock:
+    """A lock of every model of a file, as if each had two files at the same commit."""
+    return Lock(
+        {
+            key: Locked(
+                model.source,
+                choice_for(config, key),
+                snapshot(model.source.removeprefix("hf://").partition("@")[0], size=size),
+            )
+            for key, model in config.models.items()
+        }
+    )

@@ -1,0 +1,226 @@
+"""modelshelf.lock: what it holds, and when it no longer fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelshelf.config.file import parse
+from modelshelf.config.lock import (
+    Choice,
+    Lock,
+    Locked,
+    beside,
+    choice_for,
+    left,
+    read,
+    refuse_stale,
+    refuse_too_large,
+    stale,
+)
+from modelshelf.config.lock import parse as parse_lock
+from modelshelf.shelf.errors import NoSpaceError, UsageError
+from modelshelf.shelf.values import File, Snapshot
+
+CONFIG = """
+namespace: llm
+shelf: {nfs: {server: nas, path: /models, size: 1Ki}}
+models:
+  a: {source: hf://org/a}
+  b: {source: hf://org/b, include: ["*Q4*"]}
+servers:
+  s: {model: a}
+  t: {model: b, engine: llamacpp}
+"""
+FILES = (
+    File("config.json", 2, git_sha1="1" * 40),
+    File("model.safetensors", 1000, lfs_sha256="2" * 64),
+)
+A = Locked(
+    "hf://org/a", Choice("vllm"), Snapshot("hf://org/a@main", "org/a", "main", "a" * 40, FILES)
+)
+B = Locked(
+    "hf://org/b",
+    Choice("llamacpp", ("*Q4*",)),
+    Snapshot("hf://org/b@main", "org/b", "main", "b" * 40, FILES[:1]),
+)
+LOCK = Lock({"a": A, "b": B})
+
+
+def test_a_lock_has_a_line_for_each_file() -> None:
+    """The text can be read as a diff: sorted models, one line for each file, nothing of the day."""
+    text = Lock({"b": B, "a": A}).dump()
+    assert text == LOCK.dump()
+    assert text.endswith("\n}\n")
+    lines = text.splitlines()
+    assert sum("model.safetensors" in line for line in lines) == 1
+    assert next(line for line in lines if "model.safetensors" in line).startswith(
+        '          {"path"'
+    )
+    data = json.loads(text)
+    assert list(data) == ["version", "models"]
+    assert list(data["models"]) == ["a", "b"]
+    assert data["models"]["a"]["id"] == A.snapshot.id
+    assert set(data["models"]["a"]["snapshot"]) == {
+        "source",
+        "repo_id",
+        "revision",
+        "commit",
+        "files",
+    }
+
+
+_HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
+_FILES = st.lists(
+    st.builds(File, st.text(min_size=1, max_size=20), st.integers(0, 2**50), lfs_sha256=_HEX),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda file: file.path,
+)
+_CHOICES = st.builds(
+    Choice,
+    st.sampled_from(["vllm", "llamacpp", None]),
+    st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.just("org/name"),
+)
+
+
+@given(_FILES, _CHOICES)
+def test_a_lock_round_trips(files: list[File], choice: Choice) -> None:
+    """What is dumped is read as the same lock, and dumped as the same text."""
+    snapshot = Snapshot("hf://org/a@main", "org/a", "main", "c" * 40, tuple(files))
+    lock = Lock({"m": Locked("hf://org/a", choice, snapshot)})
+    assert parse_lock(lock.dump()) == lock
+    assert parse_lock(lock.dump()).dump() == lock.dump()
+
+
+def test_a_lock_is_read(tmp_path: pathlib.Path) -> None:
+    """A missing file is an empty lock; the file lies beside the YAML and has its name."""
+    path = beside(tmp_path / "modelshelf.yaml")
+    assert path == os.fspath(tmp_path / "modelshelf.lock")
+    assert beside("prod.yaml") == "prod.lock"
+    assert read(path) == Lock()
+    pathlib.Path(path).write_text(LOCK.dump())
+    assert read(path) == LOCK
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        read(tmp_path)
+
+
+def _spoilt(old: str, new: str) -> str:
+    text = LOCK.dump()
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version": 1}',
+        '{"version": 1, "models": []}',
+        '{"version": 1, "models": {"a": {}}}',
+        "[" * 10_000,
+        "<<<<<<< HEAD\n" + LOCK.dump(),
+        _spoilt("2" * 64, "3" * 64),
+        _spoilt("2" * 64, "2" * 63),
+        _spoilt('"a' + "a" * 39, '"c' + "a" * 39),
+        _spoilt('"size": 1000', '"size": -1'),
+        _spoilt('"repo_id": "org/a"', '"repo_id": "../a"'),
+        _spoilt('"engine"', '"motor"'),
+    ],
+)
+def test_a_damaged_lock_is_refused(text: str) -> None:
+    """A lock that was cut, merged badly or edited is refused, and the hint says what to do."""
+    with pytest.raises(UsageError, match=r"^x\.lock is damaged$") as caught:
+        parse_lock(text, "x.lock")
+    assert "run modelshelf lock" in caught.value.hint
+
+
+def test_a_newer_lock_is_refused() -> None:
+    """What a newer version wrote is left to it, whatever it holds."""
+    with pytest.raises(UsageError, match="newer modelshelf") as caught:
+        parse_lock('{"version": 2, "models": []}')
+    assert "upgrade modelshelf" in caught.value.hint
+
+
+def test_what_is_stale() -> None:
+    """A model is stale when it is missing, or its source or choice of files is another one."""
+    config = parse(CONFIG)
+    assert stale(config, Lock()) == ("a", "b")
+    assert stale(config, LOCK) == ()
+    assert stale(config, LOCK.only(["b"])) == ("a",)
+    for old, new in (
+        ("hf://org/a", "hf://org/a@v2"),
+        ("hf://org/a}", "hf://org/a, exclude: [x]}"),
+        ("hf://org/a}", "hf://org/a, allowUnsafe: true}"),
+        ("hf://org/a}", "hf://org/a, allFiles: true}"),
+        ("hf://org/a}", "hf://org/a, name: x/y}"),
+        ("model: a}", "model: a, engine: llamacpp}"),
+    ):
+        assert stale(parse(CONFIG.replace(old, new)), LOCK) == ("a",), new
+
+
+def test_what_does_not_count() -> None:
+    """A change that leaves the files as they are leaves the lock as it is."""
+    for old, new in (
+        ("model: a}", "model: a, replicas: 5}"),
+        ("model: a}", "model: a, engine: custom, image: x, command: ['{model}']}"),
+        ("hf://org/a}", "hf://org/a, from: old}"),
+        ("hf://org/a}", "hf://org/a, engine: vllm}"),
+    ):
+        assert stale(parse(CONFIG.replace(old, new)), LOCK) == (), new
+
+
+def test_the_engine_that_files_are_chosen_for() -> None:
+    """The model's own, else its servers'; without either the files decide."""
+    config = parse(CONFIG)
+    assert choice_for(config, "a") == Choice("vllm")
+    assert choice_for(config, "b") == Choice("llamacpp", ("*Q4*",))
+    alone = parse(CONFIG.replace("  s: {model: a}\n", ""))
+    assert choice_for(alone, "a") == Choice(None)
+    both = config.model_copy(
+        update={
+            "servers": {
+                **config.servers,
+                "u": config.servers["t"].model_copy(update={"model": "a"}),
+            }
+        }
+    )
+    with pytest.raises(UsageError, match=r"models\.a is served by u \(llamacpp\) and s \(vllm\)"):
+        choice_for(both, "a")
+
+
+def test_locked_refuses_what_would_change() -> None:
+    """With --locked a lock fits whole: no model is missing, changed, or one too many."""
+    config = parse(CONFIG)
+    refuse_stale(config, LOCK)
+    assert left(config, LOCK.with_model("old", A)) == ("old",)
+    for lock, name in (
+        (Lock(), "a, b"),
+        (LOCK.only(["a"]), "b"),
+        (LOCK.with_model("old", A), "old"),
+        (LOCK.with_model("a", B), "a"),
+    ):
+        with pytest.raises(UsageError, match=f"says now: {name} would change"):
+            refuse_stale(config, lock)
+
+
+def test_a_model_larger_than_the_share_is_refused() -> None:
+    """Where the file states the share's size, a larger model is refused before it is pulled."""
+    config = parse(CONFIG)
+    refuse_too_large(config, LOCK)
+    large = Snapshot("hf://org/a@main", "org/a", "main", "a" * 40, (File("m", 2048, "2" * 64),))
+    lock = LOCK.with_model("a", Locked("hf://org/a", Choice("vllm"), large))
+    with pytest.raises(NoSpaceError, match=r"models\.a has 2Ki, more than the 1Ki of shelf\.nfs"):
+        refuse_too_large(config, lock)
+    refuse_too_large(parse(CONFIG.replace(", size: 1Ki", "")), lock)

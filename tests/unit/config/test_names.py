@@ -1,0 +1,141 @@
+"""Names, hosts, paths and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelshelf.config import names
+from modelshelf.config.names import parse_mount_source
+from modelshelf.shelf.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "server", "path"),
+    [
+        (
+            "10.100.32.2:/2633050/7d1686e4-9212-420f-a593-ab544993d99b",
+            "10.100.32.2",
+            "/2633050/7d1686e4-9212-420f-a593-ab544993d99b",
+        ),
+        ("fs-1.efs.eu-west-1.amazonaws.com:/", "fs-1.efs.eu-west-1.amazonaws.com", "/"),
+        ("[fd00:0:0::7]:/models", "fd00::7", "/models"),
+        (" nas:/a b//c/ ", "nas", "/a b/c"),
+        ("nas:/a:/b", "nas", "/a:/b"),
+    ],
+)
+def test_a_mount_source_has_two_halves(text: str, server: str, path: str) -> None:
+    """Host and path stand on the two sides of the first `:/`; IPv6 loses its brackets."""
+    assert parse_mount_source(text) == (server, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "10.0.0.1",
+        "10.0.0.1/models",
+        "10.0.0.1:models",
+        ":/models",
+        "nfs://10.0.0.1/models",
+        "fd00::7:/models",
+        "[fd00::7/models",
+        "[nas]x:/models",
+        "nas:2049:/models",
+        "nas:/a/../b",
+        "na s:/models",
+        "nas:/a\nb",
+    ],
+)
+def test_what_is_no_mount_source(text: str) -> None:
+    """Anything else is refused, and the hint shows what one looks like."""
+    with pytest.raises(UsageError, match="is not a Mount Source") as caught:
+        parse_mount_source(text)
+    assert "HOST:/PATH" in caught.value.hint
+    assert "[fd00::7]:/models" in caught.value.hint
+
+
+@given(st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True), st.text(max_size=9))
+def test_no_mount_source_ends_otherwise(server: str, rest: str) -> None:
+    """Whatever stands behind a host, there is an absolute path or a UsageError."""
+    try:
+        found, path = parse_mount_source(f"{server}:/{rest}")
+    except UsageError:
+        return
+    assert found == server
+    assert path.startswith("/")
+    assert ".." not in path.split("/")
+
+
+_REFUSED: list[tuple[Callable[[str], str], str]] = [
+    (names.key, "Mistral"),
+    (names.key, "a_b"),
+    (names.key, "-a"),
+    (names.key, "a" * 41),
+    (names.namespace, "a" * 64),
+    (names.namespace, "a.b"),
+    (names.object_name, "a..b"),
+    (names.data_key, "a/b"),
+    (names.absolute, "models"),
+    (names.absolute, "/a/../b"),
+    (names.inside, "/models"),
+    (names.inside, "a/../../b"),
+    (names.inside, ""),
+    (names.host, "https://nas"),
+    (names.host, "nas:2049"),
+    (names.host, "a..b"),
+    (names.url, "ftp://a"),
+    (names.url, "https://"),
+    (names.url, "https://a/b?c"),
+    (names.source, "/models/mistral"),
+    (names.source, "file:///models"),
+    (names.source, "s3://bucket/model"),
+    (names.source, "mistralai/Mistral-7B"),
+    (names.repo_id, "a"),
+    (names.repo_id, "a/b@c"),
+    (names.image, "https://ghcr.io/a"),
+    (names.image, "a b"),
+    (names.api_name, "-x"),
+    (names.api_name, "a b"),
+    (names.http_path, "health"),
+    (names.variable, "1A"),
+    (names.resource, "gpu"),
+    (names.mount_option, "hard,ro"),
+]
+
+
+@pytest.mark.parametrize(("check", "text"), _REFUSED)
+def test_what_is_refused(check: Callable[[str], str], text: str) -> None:
+    """A text of another form is refused with half a sentence."""
+    with pytest.raises(ValueError, match=r"\w"):
+        check(text)
+
+
+_TAKEN: list[tuple[Callable[[str], str], str, str]] = [
+    (names.key, "mistral-7b", "mistral-7b"),
+    (names.absolute, "//a//b/", "/a/b"),
+    (names.inside, "a/b/", "a/b"),
+    (names.host, "[fd00::0007]", "fd00::7"),
+    (names.url, "https://hub.example:8443/mirror/", "https://hub.example:8443/mirror"),
+    (names.source, "hf://org/name@refs/pr/3", "hf://org/name@refs/pr/3"),
+    (names.source, "hf://gpt2", "hf://gpt2"),
+    (names.registry, "mirror.example:5000/hub/", "mirror.example:5000/hub"),
+    (names.image, "ghcr.io/a/b:v1@sha256:00", "ghcr.io/a/b:v1@sha256:00"),
+]
+
+
+@pytest.mark.parametrize(("check", "text", "taken"), _TAKEN)
+def test_what_is_taken(check: Callable[[str], str], text: str, taken: str) -> None:
+    """A text of the right form comes back as it will be used."""
+    assert check(text) == taken
+
+
+def test_a_password_is_not_repeated() -> None:
+    """What is wrong with a URL is said without its password."""
+    for check in (names.url, names.source):
+        with pytest.raises(ValueError, match=r"\w") as caught:
+            check("https://me:secret@hub.example/a")
+        assert "secret" not in str(caught.value)

@@ -1,0 +1,184 @@
+"""What llama.cpp needs of a repository."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.repository_listings import (
+    GB,
+    GPT2,
+    LLAVA_GGUF,
+    MISTRAL_7B,
+    QWEN_GGUF,
+    chosen,
+    parts,
+    paths,
+    reasons,
+    repository,
+)
+
+from modelshelf.select import servable
+from modelshelf.select.gguf import matches, quantisations, shown_size
+from modelshelf.shelf.errors import NotFoundError, UsageError
+
+
+def test_several_quantisations_are_listed_with_sizes() -> None:
+    """Without a choice nothing is pulled: the error lists them and shows how to choose."""
+    with pytest.raises(UsageError, match="one of 5 quantisations must be chosen") as raised:
+        chosen(QWEN_GGUF)
+    assert raised.value.exit_code == 2
+    assert "qwen2.5-7b-instruct-q8_0 (8.1 GB)" in str(raised.value)
+    assert "qwen2.5-7b-instruct-q4_k_m (4.7 GB)" in str(raised.value)
+    assert raised.value.hint == "for example --include '*q4_k_m*'"
+
+
+def test_the_suggested_choice_works() -> None:
+    """The glob that the error suggests chooses one quantisation with all its parts."""
+    with pytest.raises(UsageError) as raised:
+        chosen(QWEN_GGUF)
+    match = re.search(r"'(.+)'", raised.value.hint)
+    assert match
+    selection = chosen(QWEN_GGUF, include=[match[1]])
+    assert paths(selection) == {
+        "LICENSE",
+        "README.md",
+        *parts("qwen2.5-7b-instruct-q4_k_m", 2, ".gguf"),
+    }
+    assert reasons(selection) == {"other quantisations": 9, "not needed to serve": 1}
+    assert selection.engine == "llamacpp"
+
+
+def test_a_glob_that_fits_one_part_takes_all() -> None:
+    """A quantisation has its parts together or not at all."""
+    selection = chosen(QWEN_GGUF, include=["*q8_0-00001-of-*"])
+    assert set(parts("qwen2.5-7b-instruct-q8_0", 3, ".gguf")) <= paths(selection)
+
+
+def test_a_glob_that_fits_several_is_ambiguous() -> None:
+    """Only the quantisations that the glob fits are listed."""
+    with pytest.raises(UsageError, match="one of 2 quantisations") as raised:
+        chosen(QWEN_GGUF, include=["*q[23]_k*"])
+    assert "q8_0" not in str(raised.value)
+
+
+def test_a_missing_part_is_named() -> None:
+    """A split quantisation that lacks a part is not pulled."""
+    repo = QWEN_GGUF.without("qwen2.5-7b-instruct-q8_0-00002-of-00003.gguf")
+    with pytest.raises(NotFoundError, match=r"q8_0-00002-of-00003\.gguf is missing"):
+        chosen(repo, include=["*q8_0*"])
+
+
+def test_a_projector_comes_along_in_f16() -> None:
+    """An image model brings its projector; of several precisions f16 is taken."""
+    selection = chosen(LLAVA_GGUF, include=["*Q4_K_M*"])
+    assert paths(selection) == {
+        "README.md",
+        "llava-v1.6-mistral-7b.Q4_K_M.gguf",
+        "mmproj-model-f16.gguf",
+    }
+
+
+def test_globs_choose_the_projector_too() -> None:
+    """A glob that names a projector chooses it, and leaves the choice of the model alone."""
+    selection = chosen(LLAVA_GGUF, include=["*Q3_K_M*", "mmproj*bf16*"])
+    assert paths(selection) == {
+        "README.md",
+        "llava-v1.6-mistral-7b.Q3_K_M.gguf",
+        "mmproj-model-bf16.gguf",
+    }
+
+
+def test_a_projector_is_no_quantisation() -> None:
+    """One model with a projector and an importance matrix needs no choice."""
+    repo = repository(
+        {
+            "m-Q4_K_M-imatrix.gguf": GB,
+            "imatrix.gguf": 5,
+            "m-imatrix.gguf": 5,
+            "mmproj-m-Q8_0.gguf": 6,
+            "config.json": 1,
+        }
+    )
+    assert paths(chosen(repo)) == {"m-Q4_K_M-imatrix.gguf", "mmproj-m-Q8_0.gguf"}
+
+
+def test_other_files_are_added_when_named() -> None:
+    """llama.cpp needs no configuration, but may be given it."""
+    repo = repository({"m-Q8_0.gguf": GB, "config.json": 1, "template.jinja": 1})
+    assert paths(chosen(repo)) == {"m-Q8_0.gguf"}
+    assert paths(chosen(repo, include=["*.json"])) == {"m-Q8_0.gguf", "config.json"}
+
+
+def test_a_file_wins_over_parts_of_its_name() -> None:
+    """The same quantisation whole and in parts is one, and the file is taken."""
+    repo = repository({"m-q8_0.gguf": 9} | dict.fromkeys(parts("m-q8_0", 2, ".gguf"), 5))
+    assert paths(chosen(repo)) == {"m-q8_0.gguf"}
+
+
+def test_folders_of_quantisations_are_chosen_by_folder() -> None:
+    """A glob ending in a slash fits a folder, as in huggingface_hub."""
+    repo = repository(
+        dict.fromkeys(parts("BF16/m-BF16", 2, ".gguf"), 9)
+        | dict.fromkeys(parts("Q8_0/m-Q8_0", 2, ".gguf"), 5)
+    )
+    assert paths(chosen(repo, include=["Q8_0/"])) == set(parts("Q8_0/m-Q8_0", 2, ".gguf"))
+    assert matches("Q8_0/x", ["Q8_0/"])
+    assert not matches("q8_0/x", ["Q8_0/"])
+
+
+def test_the_suggestion_fits_one_even_where_labels_repeat() -> None:
+    """Where a label alone is ambiguous the suggestion is the file's name."""
+    repo = repository({"a-Q4_K_M.gguf": 1, "b-Q4_K_M.gguf": 1})
+    with pytest.raises(UsageError) as raised:
+        chosen(repo)
+    assert raised.value.hint == "for example --include 'a-Q4_K_M.gguf'"
+
+
+def test_safetensors_are_left_out_for_llamacpp() -> None:
+    """Weights of other engines are counted, not taken."""
+    repo = GPT2.with_files({"gpt2-Q8_0.gguf": 100})
+    selection = chosen(repo, engine="llamacpp")
+    assert paths(selection) == {"README.md", "gpt2-Q8_0.gguf"}
+    assert reasons(selection)["weights for other engines"] == 8
+    assert "gpt2-Q8_0.gguf" not in paths(chosen(repo))
+
+
+def test_no_gguf_points_to_the_other_engine() -> None:
+    """Where there is no GGUF file the hint names what would work."""
+    with pytest.raises(NotFoundError, match="no GGUF file") as raised:
+        chosen(MISTRAL_7B, engine="llamacpp")
+    assert "--for vllm" in raised.value.hint
+    with pytest.raises(NotFoundError) as raised:
+        chosen(LLAVA_GGUF, engine="vllm")
+    assert "--for llamacpp" in raised.value.hint
+
+
+def test_all_files_takes_every_quantisation() -> None:
+    """--all-files needs no choice, and what it takes is too much for one server."""
+    selection = chosen(QWEN_GGUF, all_files=True)
+    assert len(selection.files) == len(QWEN_GGUF.files)
+    assert not servable(selection.files, "llamacpp")
+
+
+def test_one_whole_model_can_be_served() -> None:
+    """llama.cpp serves a snapshot with one model that has all its parts."""
+    files = chosen(QWEN_GGUF, include=["*q8_0*"]).files
+    assert servable(files, "llamacpp")
+    assert not servable(files, "vllm")
+    assert not servable([f for f in files if "00003-of" not in f.path], "llamacpp")
+
+
+def test_sizes_are_for_people() -> None:
+    """Sizes have one decimal and a decimal unit."""
+    assert [shown_size(n) for n in (12, 4_680_000, 4_680_000_000)] == [
+        "12 bytes",
+        "4.7 MB",
+        "4.7 GB",
+    ]
+
+
+def test_quantisations_know_their_size() -> None:
+    """A quantisation's size is that of its parts together."""
+    sizes = {q.name.rpartition("-")[2]: q.size for q in quantisations(QWEN_GGUF.files)}
+    assert sizes["fp16"] == 15_200_000_000

@@ -1,0 +1,343 @@
+"""What vLLM needs of a repository."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.repository_listings import (
+    BINS_ONLY,
+    GB,
+    GPT2,
+    LLAMA_8B,
+    MISTRAL_7B,
+    MISTRAL_FORMAT,
+    chosen,
+    index,
+    parts,
+    paths,
+    reasons,
+    repository,
+)
+
+from modelshelf.select import needed_texts, servable
+from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError
+
+
+def test_mistral_7b_is_pulled_once() -> None:
+    """Of the two copies in Mistral-7B-Instruct-v0.3 transformers' is taken, Mistral's left out."""
+    selection = chosen(MISTRAL_7B)
+    left = {".gitattributes", "consolidated.safetensors"}
+    assert paths(selection) == {f.path for f in MISTRAL_7B.files} - left
+    assert reasons(selection) == {"a second copy of the weights": 1, "not needed to serve": 1}
+    assert selection.left_out[0].bytes == 14_500_000_000
+    assert selection.engine == "vllm"
+
+
+def test_the_original_folder_of_llama_is_left_out() -> None:
+    """The folder `original` repeats the model, its tokenizer and parameters included."""
+    selection = chosen(LLAMA_8B)
+    assert not any(path.startswith("original/") for path in paths(selection))
+    assert {"LICENSE", "USE_POLICY.md", "README.md", "model.safetensors.index.json"} <= paths(
+        selection
+    )
+    assert reasons(selection)["a second copy of the weights"] == 1
+
+
+def test_a_repository_in_mistrals_layout_alone_keeps_it() -> None:
+    """Without transformers' files the consolidated ones are the model."""
+    assert paths(chosen(MISTRAL_FORMAT)) == {
+        "README.md",
+        "SYSTEM_PROMPT.txt",
+        "consolidated.safetensors",
+        "params.json",
+        "tekken.json",
+    }
+
+
+def test_gpt2_is_pulled_in_one_format_of_six() -> None:
+    """A single model.safetensors needs no index, and every other format is left out."""
+    selection = chosen(GPT2)
+    assert paths(selection) == {
+        "README.md",
+        "config.json",
+        "merges.txt",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    }
+    assert reasons(selection) == {"a second copy of the weights": 7, "not needed to serve": 2}
+
+
+def test_a_missing_part_makes_the_second_copy_the_first() -> None:
+    """A copy that lacks a part by its index gives way to one that is whole."""
+    selection = chosen(MISTRAL_7B.without("model-00002-of-00003.safetensors"))
+    assert "consolidated.safetensors" in paths(selection)
+    assert not any(path.startswith("model-") for path in paths(selection))
+    assert "model.safetensors.index.json" not in paths(selection)
+    assert reasons(selection)["weights that are not complete"] == 3
+
+
+def test_a_missing_part_without_a_second_copy_is_named() -> None:
+    """Where no copy is whole the error names the part that is missing."""
+    with pytest.raises(NotFoundError, match=r"model-00004-of-00004\.safetensors is missing"):
+        chosen(LLAMA_8B.without("model-00004-of-00004.safetensors"))
+
+
+def test_parts_without_an_index_do_not_replace_pickles() -> None:
+    """Numbered parts alone prove nothing, so the pickles count as needed."""
+    repo = BINS_ONLY.with_files(dict.fromkeys(parts("model", 2), GB))
+    with pytest.raises(RefusedError, match=r"pytorch_model-00001-of-00002\.bin"):
+        chosen(repo)
+
+
+def test_parts_without_an_index_are_taken_when_there_is_nothing_else() -> None:
+    """All numbered parts are good enough where no other copy competes; one too few is not."""
+    repo = repository({"config.json": 1} | dict.fromkeys(parts("model", 3), GB))
+    assert paths(chosen(repo)) == {"config.json", *parts("model", 3)}
+    with pytest.raises(NotFoundError, match=r"model-00003-of-00003\.safetensors is missing"):
+        chosen(repo.without("model-00003-of-00003.safetensors"))
+
+
+def test_pickled_weights_are_refused_by_name() -> None:
+    """A repository of pickles alone is refused, with the way out named."""
+    with pytest.raises(RefusedError, match=r"pytorch_model-00001-of-00002\.bin") as raised:
+        chosen(BINS_ONLY)
+    assert raised.value.exit_code == 14
+    assert "--allow-unsafe" in raised.value.hint
+
+
+def test_allowed_pickles_are_the_weights_and_no_more() -> None:
+    """With unsafe files allowed the weights are taken, what training left behind is not."""
+    selection = chosen(BINS_ONLY, allow_unsafe=True)
+    assert {"pytorch_model.bin.index.json", *parts("pytorch_model", 2, ".bin")} <= paths(selection)
+    assert "training_args.bin" not in paths(selection)
+    assert reasons(selection)["pickles that nothing chosen needs"] == 1
+
+
+def test_pickles_are_needed_where_safetensors_lack_a_part() -> None:
+    """An incomplete safetensors copy beside whole pickles is refused for the pickles."""
+    repo = BINS_ONLY.with_files(
+        {"model.safetensors.index.json": 1, parts("model", 2)[0]: GB},
+        {"model.safetensors.index.json": index(*parts("model", 2))},
+    )
+    with pytest.raises(RefusedError):
+        chosen(repo)
+    taken = paths(chosen(repo, allow_unsafe=True))
+    assert parts("model", 2)[0] not in taken
+    assert set(parts("pytorch_model", 2, ".bin")) <= taken
+
+
+def test_a_stale_index_does_not_hide_a_whole_file() -> None:
+    """An index left behind from larger days is passed over when model.safetensors is there."""
+    repo = repository(
+        {"config.json": 1, "model.safetensors": GB, "model.safetensors.index.json": 1},
+        {"model.safetensors.index.json": index(*parts("model", 2))},
+    )
+    assert "model.safetensors" in paths(chosen(repo))
+
+
+def test_an_indexed_set_wins_over_a_single_file_of_its_name() -> None:
+    """Two whole safetensors copies are one too many: the indexed one is taken."""
+    repo = MISTRAL_7B.with_files({"model.safetensors": 14 * GB})
+    selection = chosen(repo)
+    assert "model.safetensors" not in paths(selection)
+    assert reasons(selection)["a second copy of the weights"] == 2
+
+
+def test_a_head_in_safetensors_does_not_replace_the_model() -> None:
+    """A small safetensors file of another name is no copy of pytorch_model.bin."""
+    repo = repository({"config.json": 1, "pytorch_model.bin": GB, "value_head.safetensors": 5})
+    with pytest.raises(RefusedError, match=r"pytorch_model\.bin"):
+        chosen(repo)
+
+
+def test_an_adapter_is_enough_in_safetensors() -> None:
+    """adapter_model.bin is a second copy of adapter_model.safetensors."""
+    repo = repository(
+        {"adapter_config.json": 1, "adapter_model.bin": 9, "adapter_model.safetensors": 9}
+    )
+    assert paths(chosen(repo)) == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_modules_of_a_sentence_transformer_are_taken() -> None:
+    """The numbered folders of sentence-transformers belong to the model; exports of it do not."""
+    repo = repository(
+        {
+            "1_Pooling/config.json": 190,
+            "2_Dense/config.json": 110,
+            "2_Dense/model.safetensors": 2_000,
+            "2_Dense/pytorch_model.bin": 2_000,
+            "config.json": 600,
+            "config_sentence_transformers.json": 120,
+            "model.safetensors": GB,
+            "modules.json": 350,
+            "openvino/openvino_model.bin": GB,
+            "openvino/openvino_model.xml": 200_000,
+            "pytorch_model.bin": GB,
+        }
+    )
+    assert paths(chosen(repo)) == {
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+        "config.json",
+        "config_sentence_transformers.json",
+        "model.safetensors",
+        "modules.json",
+    }
+
+
+def test_a_module_in_a_pickle_alone_is_refused() -> None:
+    """A module that the model cannot do without counts as its weights do."""
+    repo = repository(
+        {
+            "2_Dense/pytorch_model.bin": 2_000,
+            "config.json": 1,
+            "model.safetensors": GB,
+            "modules.json": 1,
+        }
+    )
+    with pytest.raises(RefusedError, match=r"2_Dense/pytorch_model\.bin"):
+        chosen(repo)
+
+
+def test_components_of_a_pipeline_must_be_whole() -> None:
+    """Each component folder of a diffusers pipeline is judged as a model of its own."""
+    sizes = {
+        "model_index.json": 500,
+        "text_encoder/config.json": 700,
+        "text_encoder/model.safetensors": GB,
+        "text_encoder/pytorch_model.bin": GB,
+        "unet/config.json": 900,
+        "unet/diffusion_pytorch_model.bin": 3 * GB,
+        "unet/diffusion_pytorch_model.safetensors": 3 * GB,
+        "vae/config.json": 500,
+        "vae/diffusion_pytorch_model.bin": GB,
+    }
+    with pytest.raises(RefusedError, match=r"vae/diffusion_pytorch_model\.bin"):
+        chosen(repository(sizes))
+    sizes["vae/diffusion_pytorch_model.safetensors"] = GB
+    taken = paths(chosen(repository(sizes)))
+    assert taken == {path for path in sizes if not path.endswith(".bin")}
+
+
+def test_extra_folders_bring_safetensors_and_no_pickles() -> None:
+    """A folder that the model does without is taken as far as it is safe, and never refused."""
+    repo = repository(
+        {
+            "config.json": 1,
+            "model.safetensors": GB,
+            "checkpoint-500/model.safetensors": GB,
+            "checkpoint-500/optimizer.pt": 2 * GB,
+            "speech-lora/adapter_config.json": 1,
+            "speech-lora/adapter_model.safetensors": 5,
+            "extra/pytorch_model.bin": 7,
+        }
+    )
+    selection = chosen(repo)
+    assert paths(selection) == {
+        "config.json",
+        "model.safetensors",
+        "speech-lora/adapter_config.json",
+        "speech-lora/adapter_model.safetensors",
+    }
+
+
+def test_no_weights_for_vllm_says_what_there_is() -> None:
+    """A repository in another format alone is no model for vLLM, and says which it has."""
+    repo = repository({"config.json": 1, "model.onnx": GB})
+    with pytest.raises(NotFoundError, match=r"no weights here that vLLM reads, only \.onnx"):
+        chosen(repo)
+    assert paths(chosen(repo, all_files=True)) == {"config.json", "model.onnx"}
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "sub/model.safetensors", "..", "a\\b"])
+def test_an_index_that_leads_elsewhere_is_refused(name: str) -> None:
+    """An index names files beside it and nothing else."""
+    repo = repository(
+        {"config.json": 1, "model.safetensors.index.json": 1, "model.safetensors": 1},
+        {"model.safetensors.index.json": index(name)},
+    )
+    with pytest.raises(RefusedError, match="does not lie beside it"):
+        chosen(repo)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {"a": 1}}', "[" * 100_000])
+def test_an_index_without_a_weight_map_is_damaged(text: str) -> None:
+    """What cannot be read as an index is an integrity error, never a crash."""
+    repo = repository(
+        {"config.json": 1, "model.safetensors.index.json": 1},
+        {"model.safetensors.index.json": text},
+    )
+    with pytest.raises(IntegrityError, match="is not an index of weights"):
+        chosen(repo)
+
+
+def test_needed_texts_are_indexes_and_configurations() -> None:
+    """Only texts that decide something are asked for, and none of folders that are left out."""
+    assert needed_texts(LLAMA_8B.files) == (
+        "config.json",
+        "generation_config.json",
+        "model.safetensors.index.json",
+        "tokenizer_config.json",
+    )
+    assert "onnx/config.json" not in needed_texts(GPT2.files)
+
+
+def test_what_was_chosen_can_be_served() -> None:
+    """`servable` agrees with `choose`, and sees a numbered part that is missing."""
+    for repo in (MISTRAL_7B, LLAMA_8B, MISTRAL_FORMAT, GPT2):
+        files = chosen(repo).files
+        assert servable(files, "vllm")
+        assert not servable(files, "llamacpp")
+        assert not servable([f for f in files if "safetensors" not in f.path], "vllm")
+    lacking = [f for f in chosen(LLAMA_8B).files if "00003" not in f.path]
+    assert not servable(lacking, "vllm")
+    assert not servable(chosen(LLAMA_8B).files, "tensorrt")
+
+
+_NAMES = st.sampled_from(sorted({f.path for r in (MISTRAL_7B, GPT2, BINS_ONLY) for f in r.files}))
+
+
+@given(st.sets(_NAMES))
+def test_files_are_chosen_or_counted_and_never_unsafe(names: set[str]) -> None:
+    """Whatever a repository holds: every file is chosen or counted, and no pickle is chosen."""
+    repo = repository(
+        dict.fromkeys(names, 3), {**MISTRAL_7B.texts, **BINS_ONLY.texts, **GPT2.texts}
+    )
+    try:
+        selection = chosen(repo, engine="vllm")
+    except (NotFoundError, RefusedError):
+        return
+    left = sum(left.files for left in selection.left_out)
+    assert len(selection.files) + left == len(names)
+    assert sum(left.bytes for left in selection.left_out) == 3 * left
+    assert not any(path.endswith((".bin", ".py")) for path in paths(selection))
+
+
+@given(st.sets(st.integers(1, 5)), st.booleans())
+def test_a_set_is_taken_whole_or_not_at_all(present: set[int], indexed: bool) -> None:  # noqa: FBT001
+    """Of numbered parts all are chosen, or it is an error that names the first that is missing."""
+    names = parts("model", 5)
+    sizes = {names[number - 1]: 1 for number in present} | {"config.json": 1}
+    if indexed:
+        sizes["model.safetensors.index.json"] = 1
+    repo = repository(sizes, {"model.safetensors.index.json": index(*names)})
+    missing = [name for number, name in enumerate(names, 1) if number not in present]
+    if missing:
+        wanted = missing[0] if present or indexed else "no weights"
+        with pytest.raises(NotFoundError, match=wanted):
+            chosen(repo)
+    else:
+        assert paths(chosen(repo)) == set(sizes)
+
+
+def test_the_order_of_the_list_does_not_matter() -> None:
+    """The same files in another order give the same selection."""
+    shuffled = list(MISTRAL_7B.files)
+    random.Random(7).shuffle(shuffled)
+    assert chosen(MISTRAL_7B) == chosen(type(MISTRAL_7B)(tuple(shuffled), MISTRAL_7B.texts))

@@ -1,0 +1,200 @@
+"""The gate before an engine: it opens when the model is whole here."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import small_models
+from support.file_modes import needs_modes
+
+from modelshelf.shelf import gate as gate_module
+from modelshelf.shelf.errors import BusyError
+from modelshelf.shelf.events import Event, GateOpen, GateWaiting
+from modelshelf.shelf.gate import gate, missing
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.values import Snapshot
+
+_FILES = {"config.json": b"{}", "sub/model.safetensors": b"weights"}
+
+
+class _Time:
+    """A clock that only sleeping moves; each sleep may change the world."""
+
+    def __init__(self, *changes: Callable[[], object]) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+        self._changes = list(changes)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        if self._changes:
+            self._changes.pop(0)()
+
+
+@pytest.fixture
+def snapshot(shelf: Shelf) -> Snapshot:
+    """A snapshot on it."""
+    return small_models.put(shelf, "org/name", _FILES)
+
+
+def _wait(
+    where: str,
+    snapshot: Snapshot,
+    time: _Time,
+    monkeypatch: pytest.MonkeyPatch,
+    timeout: float = 60.0,
+) -> list[Event]:
+    told: list[Event] = []
+    monkeypatch.setattr(gate_module, "time", time)
+    gate(where, snapshot, timeout=timeout, listener=told.append, sleep=time.sleep)
+    return told
+
+
+def test_it_opens_at_once_where_the_model_is(
+    shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole model needs no wait, and the event says where it lies."""
+    time = _Time()
+    told = _wait(shelf.path, snapshot, time, monkeypatch, timeout=0)
+    assert told == [GateOpen(snapshot.id, str(snapshot.path), 0.0)]
+    assert time.slept == []
+
+
+def test_it_opens_for_a_spec_that_knows_no_hashes(
+    shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock file has what the source states, and not when and by what it was pulled."""
+    files = tuple(dataclasses.replace(file, sha256=None) for file in snapshot.files)
+    spec = dataclasses.replace(snapshot, files=files, created=0.0, tool="", path=None)
+    assert isinstance(_wait(shelf.path, spec, _Time(), monkeypatch)[0], GateOpen)
+
+
+def test_it_tells_each_reason_once_while_it_waits(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From an unmounted share to a whole model, each new reason is told, and the time it took."""
+    elsewhere = Shelf.create(tmp_path / "elsewhere")
+    snapshot = small_models.put(elsewhere, "org/name", _FILES)
+    share = tmp_path / "share"
+    time = _Time(
+        lambda: None,
+        lambda: Shelf.create(share),
+        lambda: None,
+        lambda: small_models.put(Shelf(share), "org/name", _FILES),
+    )
+    told = _wait(str(share), snapshot, time, monkeypatch)
+    assert told == [
+        GateWaiting(snapshot.id, f"{share} is not a shelf, or not mounted"),
+        GateWaiting(snapshot.id, f"org/name@{snapshot.id} is not on the shelf {share}"),
+        GateOpen(snapshot.id, f"{share}/models/org/name/{snapshot.id}", 8.0),
+    ]
+    assert time.slept == [2.0] * 4
+
+
+def test_it_gives_up_at_its_deadline(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what is missing and how long it waited, with the code for time over."""
+    absent = Snapshot("hf://org/name@main", "org/name", "main", "0" * 40, ())
+    time = _Time()
+    with pytest.raises(BusyError, match=r"is not on the shelf .*, after 5 s") as e:
+        _wait(shelf.path, absent, time, monkeypatch, timeout=5)
+    assert e.value.exit_code == 16
+    assert "pull" in e.value.hint
+    assert sum(time.slept) == 6.0
+
+
+def test_without_a_timeout_it_looks_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero seconds are one look."""
+    absent = Snapshot("hf://org/name@main", "org/name", "main", "0" * 40, ())
+    time = _Time()
+    with pytest.raises(BusyError):
+        _wait(shelf.path, absent, time, monkeypatch, timeout=0)
+    assert time.slept == []
+
+
+def _at(snapshot: Snapshot, path: str) -> str:
+    where = os.path.join(str(snapshot.path), path)
+    os.chmod(os.path.dirname(where), 0o755)
+    os.chmod(where, 0o644)
+    return where
+
+
+def _cut(snapshot: Snapshot) -> None:
+    os.truncate(_at(snapshot, "sub/model.safetensors"), 3)
+
+
+def _lose(snapshot: Snapshot) -> None:
+    os.unlink(_at(snapshot, "sub/model.safetensors"))
+
+
+def _lose_record(snapshot: Snapshot) -> None:
+    os.unlink(_at(snapshot, ".snapshot.json"))
+
+
+def _spoil_record(snapshot: Snapshot) -> None:
+    with open(_at(snapshot, ".snapshot.json"), "wb") as file:
+        file.write(b"{")
+
+
+def _empty_folder(snapshot: Snapshot) -> None:
+    """What a kubelet makes for a subPath that does not exist."""
+    os.chmod(str(snapshot.path), 0o755)
+    os.chmod(os.path.join(str(snapshot.path), "sub"), 0o755)
+    shutil.rmtree(str(snapshot.path))
+    os.mkdir(str(snapshot.path))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_cut, "sub/model.safetensors of org/name@.* has 3 bytes instead of 7"),
+        (_lose, "sub/model.safetensors of org/name@.* cannot be found: No such file"),
+        (_lose_record, "has no readable record of a snapshot"),
+        (_spoil_record, "has no readable record of a snapshot"),
+        (_empty_folder, "has no readable record of a snapshot"),
+    ],
+)
+def test_it_stays_shut_before_a_model_that_is_not_whole(
+    shelf: Shelf,
+    snapshot: Snapshot,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Snapshot], None],
+    reason: str,
+) -> None:
+    """A file that is missing or has another size, or a folder without its record, is told."""
+    assert missing(shelf.path, snapshot) == ""
+    damage(snapshot)
+    with pytest.raises(BusyError, match=reason):
+        _wait(shelf.path, snapshot, _Time(), monkeypatch, timeout=0)
+
+
+def test_it_stays_shut_before_another_choice_of_files(
+    shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that names other files is another snapshot, whatever its folder is called."""
+    other = dataclasses.replace(snapshot, files=snapshot.files[:1])
+    shutil.copytree(str(snapshot.path), os.path.join(shelf.path, "models/org/name", other.id))
+    with pytest.raises(BusyError, match="has no readable record"):
+        _wait(shelf.path, other, _Time(), monkeypatch, timeout=0)
+
+
+@needs_modes
+def test_it_waits_where_it_may_not_look(
+    shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that this user may not list is a reason to wait, not a crash."""
+    folder = os.path.join(shelf.path, "models/org")
+    os.chmod(folder, 0o000)
+    time = _Time(lambda: os.chmod(folder, 0o755))
+    told = _wait(shelf.path, snapshot, time, monkeypatch)
+    assert isinstance(told[0], GateWaiting)
+    assert told[0].reason.endswith("cannot be listed: Permission denied")
+    assert isinstance(told[1], GateOpen)

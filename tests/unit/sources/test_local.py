@@ -1,0 +1,221 @@
+"""Files and folders on this machine as a source."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import socket
+
+import pytest
+from support.file_modes import needs_modes
+
+from modelshelf import sources
+from modelshelf.shelf.errors import (
+    IntegrityError,
+    NotAuthorisedError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
+from modelshelf.shelf.events import Event, Hashed
+from modelshelf.shelf.values import File, files_digest
+from modelshelf.sources import local
+
+
+def _write(folder: pathlib.Path, *names: str) -> pathlib.Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return folder
+
+
+def _names(listing: sources.Listing) -> list[str]:
+    return [file.path for file in listing.files]
+
+
+def test_a_folder_lists_its_files(tmp_path: pathlib.Path) -> None:
+    """A folder is listed with sizes, unhashed, nested folders too, but not what tools leave."""
+    folder = _write(
+        tmp_path / "My model!",
+        "config.json",
+        "2_Dense/model.safetensors",
+        ".git/HEAD",
+        ".cache/huggingface/x",
+        ".snapshot.json",
+        ".gitattributes",
+    )
+    listing = sources.resolve(str(folder))
+    assert listing == sources.Listing(
+        source=folder.as_uri(),
+        repo_id="local/My-model",
+        revision="local",
+        commit="",
+        files=(
+            File(".gitattributes", 14),
+            File("2_Dense/model.safetensors", 25),
+            File("config.json", 11),
+        ),
+        folder=str(folder),
+    )
+
+
+def test_a_file_is_a_listing_of_one(tmp_path: pathlib.Path) -> None:
+    """A GGUF file stands alone, whatever lies beside it, and gives the model its name."""
+    _write(tmp_path, "Tiny-Q8_0.gguf", "other.gguf")
+    listing = sources.resolve(str(tmp_path / "Tiny-Q8_0.gguf"))
+    assert _names(listing) == ["Tiny-Q8_0.gguf"]
+    assert listing.repo_id == "local/Tiny-Q8_0"
+    assert listing.folder == str(tmp_path)
+    assert sources.resolve(listing.source) == listing
+
+
+def test_any_part_of_a_split_file_stands_for_all(tmp_path: pathlib.Path) -> None:
+    """Naming one part lists its siblings, and only those."""
+    own = ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"]
+    _write(tmp_path, *own, "m-Q4_0-00001-of-00002.gguf", "m-Q8_0-00001-of-00003.gguf")
+    listing = sources.resolve(str(tmp_path / own[1]))
+    assert _names(listing) == own
+    assert listing.repo_id == "local/m-Q8_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "repo_id"),
+    [
+        ("Mistral-7B-v0.3", "local/Mistral-7B-v0.3"),
+        ("..weird  näme..", "local/weird-n-me."),
+        ("a" * 200, "local/" + "a" * 96),
+    ],
+)
+def test_folder_names_are_made_plain(tmp_path: pathlib.Path, name: str, repo_id: str) -> None:
+    """What a shelf cannot be asked for is replaced in a folder's name."""
+    assert sources.resolve(str(_write(tmp_path / name, "x.gguf"))).repo_id == repo_id
+
+
+def test_a_name_can_be_given_and_sometimes_must(tmp_path: pathlib.Path) -> None:
+    """--name wins; a folder whose name has no letter needs it."""
+    folder = _write(tmp_path / "___", "x.gguf")
+    assert sources.resolve(str(folder), name="me/x").repo_id == "me/x"
+    with pytest.raises(UsageError) as raised:
+        sources.resolve(str(folder))
+    assert "--name" in raised.value.hint
+
+
+def test_a_download_of_huggingface_hub_is_followed(tmp_path: pathlib.Path) -> None:
+    """Its snapshots are links into a folder of blobs, and know what they are called."""
+    base = _write(tmp_path / "models--org--the-name", "blobs/aa", "blobs/bb")
+    snapshot = base / "snapshots" / ("0" * 40)
+    (snapshot / "sub").mkdir(parents=True)
+    (snapshot / "config.json").symlink_to("../../blobs/aa")
+    (snapshot / "sub" / "model.safetensors").symlink_to("../../../blobs/bb")
+    listing = sources.resolve(str(snapshot))
+    assert listing.files == (File("config.json", 8), File("sub/model.safetensors", 8))
+    assert listing.repo_id == "org/the-name"
+    assert local.hashed(listing, listing.files).files[0].sha256 == _sha256(b"blobs/aa")
+
+
+def test_links_to_folders_are_not_followed(tmp_path: pathlib.Path) -> None:
+    """A link may lead round in a circle, or out of the folder."""
+    folder = _write(tmp_path / "m", "config.json")
+    (folder / "again").symlink_to(folder)
+    (folder / "out").symlink_to(tmp_path)
+    assert _names(sources.resolve(str(folder))) == ["config.json"]
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: pathlib.Path) -> None:
+    """A broken link is a file that the model lacks."""
+    folder = _write(tmp_path / "m", "config.json")
+    (folder / "model.safetensors").symlink_to("../blobs/gone")
+    with pytest.raises(RefusedError, match=r"model\.safetensors is a link to a file that is not"):
+        sources.resolve(str(folder))
+
+
+def test_devices_and_sockets_are_refused(tmp_path: pathlib.Path) -> None:
+    """Only files and folders can be models; reading a pipe would wait for ever."""
+    folder = _write(tmp_path / "m", "config.json")
+    os.mkfifo(folder / "pipe.safetensors")
+    with pytest.raises(RefusedError, match="neither a file nor a folder"):
+        sources.resolve(str(folder))
+    os.unlink(folder / "pipe.safetensors")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(folder, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{here}/socket")
+        os.close(here)
+        with pytest.raises(RefusedError, match="socket is neither"):
+            sources.resolve(str(folder))
+    with pytest.raises(RefusedError, match="neither"):
+        sources.resolve("/dev/null")
+
+
+def test_a_missing_path_is_named() -> None:
+    """A path that is not there is exit 11 and says which."""
+    with pytest.raises(NotFoundError, match="/no/such/model") as raised:
+        sources.resolve("/no/such/model")
+    assert raised.value.exit_code == 11
+
+
+@needs_modes
+def test_an_unreadable_folder_is_named(tmp_path: pathlib.Path) -> None:
+    """A folder without read permission is exit 10 and says which."""
+    folder = _write(tmp_path / "m", "sub/x.safetensors")
+    (folder / "sub").chmod(0)
+    try:
+        with pytest.raises(NotAuthorisedError, match="m/sub"):
+            sources.resolve(str(folder))
+    finally:
+        (folder / "sub").chmod(0o755)
+
+
+def test_files_on_other_hosts_are_refused() -> None:
+    """A file URI has no host."""
+    with pytest.raises(UsageError, match="another host"):
+        sources.resolve("file://server/share/model")
+
+
+def test_hashing_gives_checksums_and_a_commit(tmp_path: pathlib.Path) -> None:
+    """Only the chosen files are read, and the commit follows from their content alone."""
+    folder = _write(tmp_path / "m", "b.safetensors", "a.json", "left.bin")
+    listing = sources.resolve(str(folder))
+    chosen = tuple(file for file in listing.files if file.path != "left.bin")
+    events: list[Event] = []
+    fixed = sources.fixed(listing, chosen, on_event=events.append)
+    expected = tuple(
+        File(n, len(n), sha256=_sha256(n.encode())) for n in ("a.json", "b.safetensors")
+    )
+    assert fixed.files == expected
+    assert fixed.commit == files_digest(expected)[:40]
+    assert events == [Hashed(19, 19)]
+    assert local.hashed(listing, chosen[::-1]) == fixed
+
+
+def test_hashing_reads_large_files_whole(tmp_path: pathlib.Path) -> None:
+    """A file of many blocks is read to its end."""
+    data = os.urandom(1024) * 3_000
+    (tmp_path / "m.gguf").write_bytes(data)
+    listing = sources.resolve(str(tmp_path / "m.gguf"))
+    assert local.hashed(listing, listing.files).files[0].sha256 == _sha256(data)
+
+
+def test_a_file_that_changes_is_noticed(tmp_path: pathlib.Path) -> None:
+    """Somebody writing the file while it is read is an error, not a wrong checksum."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"12345")
+    listing = sources.resolve(str(path))
+    path.write_bytes(b"123456")
+    with pytest.raises(IntegrityError, match="5 bytes became 6"):
+        local.hashed(listing, listing.files)
+
+
+def test_texts_are_read_and_checked(tmp_path: pathlib.Path) -> None:
+    """Texts come by name; one that changed its size since it was listed is refused."""
+    folder = _write(tmp_path / "m", "config.json")
+    listing = sources.resolve(str(folder))
+    assert sources.read_texts(listing, ["config.json"]) == {"config.json": "config.json"}
+    (folder / "config.json").write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match=r"config\.json"):
+        sources.read_texts(listing, ["config.json"])
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

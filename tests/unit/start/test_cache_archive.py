@@ -1,0 +1,137 @@
+"""A folder as a tar, and back: the same tree the same bytes, and nothing hostile is written."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from modelshelf.shelf.errors import RefusedError
+from modelshelf.start.cache_archive import extract, pack
+
+
+def _tree(folder: Path, names: list[str]) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode() * 100)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def _packed(folder: Path) -> bytes:
+    file = io.BytesIO()
+    pack(str(folder), file)
+    return file.getvalue()
+
+
+def test_the_same_tree_makes_the_same_bytes(tmp_path: Path) -> None:
+    """Neither the order in which files were made nor who owns them is in the tar."""
+    names = ["vllm/b/x", "vllm/a", "triton/long" + "g" * 200, "a.so"]
+    for folder, order in (("one", names), ("two", names[::-1])):
+        _tree(tmp_path / folder, order)
+    assert _packed(tmp_path / "one") == _packed(tmp_path / "two")
+
+
+def test_what_was_packed_comes_back(tmp_path: Path) -> None:
+    """Contents, times to the second, and the right to execute; folders that are empty, too."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    _tree(source, ["vllm/sub/aux.pyc", "kernel.so"])
+    (source / "kernel.so").chmod(0o755)
+    (source / "empty").mkdir()
+    target.mkdir()
+    size = extract(io.BytesIO(_packed(source)), str(target))
+    assert size == sum(p.stat().st_size for p in source.rglob("*") if p.is_file())
+    found = {str(p.relative_to(target)) for p in target.rglob("*")}
+    assert found == {str(p.relative_to(source)) for p in source.rglob("*")}
+    assert (target / "vllm/sub/aux.pyc").read_bytes() == b"vllm/sub/aux.pyc" * 100
+    assert (target / "vllm/sub/aux.pyc").stat().st_mtime == 1_000_000_000
+    assert os.access(target / "kernel.so", os.X_OK)
+
+
+def test_what_is_of_one_machine_or_one_moment_stays_behind(tmp_path: Path) -> None:
+    """Locks, halves, links and what depends on a machine's wiring are not packed."""
+    _tree(tmp_path, ["vllm/kept", "vllm/x.lock", "triton/y.tmp.12", "pycache/z.pyc.1234"])
+    _tree(tmp_path, ["vllm/dummy_cache/a", "vllm/gpu_p2p_access_cache_for_0,1.json"])
+    (tmp_path / "vllm/link").symlink_to("kept")
+    os.mkfifo(tmp_path / "vllm/fifo")
+    with tarfile.open(fileobj=io.BytesIO(_packed(tmp_path))) as tar:
+        assert tar.getnames() == ["pycache", "triton", "vllm", "vllm/kept"]
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    for key, value in more.items():
+        setattr(member, key, value)
+    return member
+
+
+_HOSTILE = {
+    "absolute": _member("/etc/x"),
+    "above": _member("a/../../x"),
+    "above-alone": _member(".."),
+    "dot": _member("./x"),
+    "symbolic-link": _member("x", tarfile.SYMTYPE, linkname="/etc"),
+    "hard-link": _member("x", tarfile.LNKTYPE, linkname="good"),
+    "device": _member("x", tarfile.CHRTYPE, devmajor=1, devminor=3),
+    "block-device": _member("x", tarfile.BLKTYPE),
+    "fifo": _member("x", tarfile.FIFOTYPE),
+    "sparse": _member("x", tarfile.GNUTYPE_SPARSE),
+    "setuid": _member("x", mode=0o4755),
+    "setgid": _member("x", mode=0o2755),
+    "long": _member("x/" * 2_100 + "x"),
+}
+
+
+@pytest.mark.parametrize("member", _HOSTILE.values(), ids=_HOSTILE)
+def test_a_hostile_member_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    """Nothing lands outside of the folder, and no link, device or set-user-id file in it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(_member("good"))
+        tar.addfile(member)
+    file.seek(0)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(RefusedError, match="the archive holds"):
+        extract(file, str(inside))
+    assert os.listdir(tmp_path) == ["inside"]
+    assert os.listdir(inside) == ["good"]
+
+
+def test_a_name_twice_is_refused(tmp_path: Path) -> None:
+    """A second file of one name is never written through the first."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(_member("x"))
+        tar.addfile(_member("x"))
+    file.seek(0)
+    with pytest.raises(FileExistsError):
+        extract(file, str(tmp_path))
+
+
+def test_a_tar_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    """Half of a file is not taken for a whole one."""
+    source = tmp_path / "source"
+    _tree(source, ["a"])
+    (source / "a").write_bytes(b"x" * 100_000)
+    target = tmp_path / "target"
+    target.mkdir()
+    with pytest.raises(tarfile.TarError):
+        extract(io.BytesIO(_packed(source)[:50_000]), str(target))
+
+
+def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
+    """What could grow without bound while it is read is not opened."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        tar.addfile(_member("x"))
+    file.seek(0)
+    with pytest.raises(tarfile.TarError):
+        extract(file, str(tmp_path))
