@@ -1,4 +1,4 @@
-"""Who reaches a server, and what may take its pods away. Pure."""
+"""The objects that decide who reaches a server and what may evict its pods. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ _NAMESPACE = "kubernetes.io/metadata.name"
 
 
 def service(metadata: Object, selector: Object) -> Object:
-    """One address for all ready pods, inside the cluster."""
+    """The Service: one address inside the cluster for all ready pods of a server."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -31,7 +31,10 @@ def service(metadata: Object, selector: Object) -> Object:
 
 
 def disruption_budget(metadata: Object, selector: Object) -> Object:
-    """Who drains nodes takes one pod at a time; one that does not work anyway, at any time."""
+    """The PodDisruptionBudget: a drain of nodes evicts one pod of a server at a time.
+
+    A pod that is not ready may be evicted at any time, since it serves nobody.
+    """
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -47,30 +50,32 @@ def disruption_budget(metadata: Object, selector: Object) -> Object:
 def network_policy(
     metadata: Object, selector: Object, port: int, namespaces: Sequence[str] | None
 ) -> Object:
-    """In on the serving port alone; out nowhere, for the kubelet mounts the share, not the pod.
+    """The NetworkPolicy: connections come in on the serving port alone, and none go out.
+
+    A pod needs no egress for its model, because the kubelet mounts the share on the node.
 
     Args:
         metadata: Of the object.
         selector: The labels of the pods.
-        port: Where they listen.
-        namespaces: Whose pods may connect; None for anybody.
+        port: The port that they listen on.
+        namespaces: The namespaces whose pods may connect; None for all of them.
     """
     rule: Object = {"ports": [{"port": port, "protocol": "TCP"}]}
     if namespaces:
         rule["from"] = [
             {"namespaceSelector": {"matchLabels": {_NAMESPACE: name}}} for name in namespaces
         ]
-    # An empty list of peers in a rule would let everybody in: for nobody there must be no rule.
-    nobody = namespaces is not None and not namespaces
+    # A rule with an empty list of peers allows every peer. To allow none, there must be no rule.
+    allows_none = namespaces is not None and not namespaces
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": metadata,
         "spec": {
             "podSelector": {"matchLabels": dict(selector)},
-            # A type without rules allows nothing. An empty list of them would say the same, but the
-            # API server leaves it out, and takes each apply of it for a change.
+            # A policy type without rules allows nothing. An empty list of rules means the same, but
+            # the API server drops it, so that each apply would count as a change.
             "policyTypes": ["Ingress", "Egress"],
-            **({} if nobody else {"ingress": [rule]}),
+            **({} if allows_none else {"ingress": [rule]}),
         },
     }

@@ -1,26 +1,32 @@
-"""What all pods of ours have: Pod Security *restricted*, and no waiting on dead nodes. Pure."""
+"""Security contexts for Pod Security *restricted*, and tolerations, of all our pods. Pure."""
 
 from modelshelf.render.names import Object
 
-SHELF_PATH = "/shelf"  # where our own code sees the whole shelf
-_AWAY_SECONDS = 30  # how long a node may be away before its pods are started elsewhere
+SHELF_PATH = "/shelf"  # where our own code finds the whole shelf
+_EVICTION_SECONDS = 30  # that a node may be unreachable before its pods are replaced elsewhere
 
 
-def identity(user: int, group: int, *others: int) -> Object:
-    """A pod's security context; it reads what any of the other groups may read, too.
+def pod_security(user: int, group: int, *supplemental: int) -> Object:
+    """A pod's security context.
 
-    Without an fsGroup: it would change the owner of every file, or, on NFS, do nothing.
+    It has no fsGroup. That would change the group of every file on a volume, and on NFS it does
+    nothing.
+
+    Args:
+        user: The uid of its processes.
+        group: Their gid.
+        supplemental: Further groups whose files they may read.
     """
     return {
         "runAsNonRoot": True,
         "runAsUser": user,
         "runAsGroup": group,
-        **({"supplementalGroups": list(others)} if others else {}),
+        **({"supplementalGroups": list(supplemental)} if supplemental else {}),
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
-def restricted(*, read_only_root: bool = True) -> Object:
+def container_security(*, read_only_root: bool = True) -> Object:
     """A container's security context."""
     return {
         "allowPrivilegeEscalation": False,
@@ -29,14 +35,17 @@ def restricted(*, read_only_root: bool = True) -> Object:
     }
 
 
-def away() -> list[Object]:
-    """The tolerations by which a pod leaves a node that does not answer."""
+def node_failure_tolerations() -> list[Object]:
+    """Tolerations that let a pod be replaced soon after its node stops answering.
+
+    Kubernetes adds the same tolerations with five minutes where a pod has none of its own.
+    """
     return [
         {
-            "key": f"node.kubernetes.io/{what}",
+            "key": f"node.kubernetes.io/{condition}",
             "operator": "Exists",
             "effect": "NoExecute",
-            "tolerationSeconds": _AWAY_SECONDS,
+            "tolerationSeconds": _EVICTION_SECONDS,
         }
-        for what in ("not-ready", "unreachable")
+        for condition in ("not-ready", "unreachable")
     ]

@@ -1,4 +1,4 @@
-"""Kubernetes objects as YAML that every reader of Kubernetes takes alike."""
+"""Kubernetes objects as YAML text that every YAML reader understands in the same way."""
 
 import re
 from collections.abc import Iterable
@@ -8,24 +8,24 @@ import yaml
 
 from modelshelf.render.names import Object
 
-# Written in C, ten times as fast; some systems' PyYAML lacks it.
-_Fastest: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+# The classes written in C are ten times as fast, but PyYAML lacks them on some systems.
+_FastestDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _FastestLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# What PyYAML takes for text and readers of other versions of YAML for something else: `12e4`, `0o7`
-# and `1:30` are numbers to some of them, `y` and `n` are booleans.
-_DOUBTFUL = re.compile(r"[-+.]?[0-9][0-9a-fA-FxXoO_,.:+-]*|[yYnN]")
+# Text that PyYAML writes without quotes and that readers of other YAML versions take for something
+# else: to some of them `12e4`, `0o7` and `1:30` are numbers, and `y` and `n` are booleans.
+_AMBIGUOUS = re.compile(r"[-+.]?[0-9][0-9a-fA-FxXoO_,.:+-]*|[yYnN]")
 
 
-class _Dumper(_Fastest):  # type: ignore[misc]
-    """No anchors, text of several lines as it is, quotes where readers could differ."""
+class _Dumper(_FastestDumper):  # type: ignore[misc]
+    """Writes no anchors, keeps several lines as a block, and quotes text that is ambiguous."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True
 
 
 def _text(dumper: Any, text: str) -> Any:  # noqa: ANN401 (PyYAML's own, untyped)
-    style = "|" if "\n" in text else "'" if _DOUBTFUL.fullmatch(text) else None
+    style = "|" if "\n" in text else "'" if _AMBIGUOUS.fullmatch(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -33,7 +33,7 @@ _Dumper.add_representer(str, _text)
 
 
 def to_yaml(objects: Iterable[Object]) -> str:
-    """The text of some objects, one YAML document each."""
+    """Write objects as text, one YAML document each."""
     text: str = yaml.dump_all(
         objects,
         Dumper=_Dumper,
@@ -47,9 +47,9 @@ def to_yaml(objects: Iterable[Object]) -> str:
 
 
 def from_yaml(text: str) -> list[Object]:
-    """The objects of a text; none if it is no YAML, or holds anything else."""
+    """Read the objects of a text; an empty list if it is not YAML."""
     try:
-        found = list(yaml.load_all(text, Loader=_FastestLoader))
+        documents = list(yaml.load_all(text, Loader=_FastestLoader))
     except yaml.YAMLError:
         return []
-    return [one for one in found if isinstance(one, dict)]
+    return [document for document in documents if isinstance(document, dict)]

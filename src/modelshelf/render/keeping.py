@@ -48,26 +48,28 @@ def keep_code(deployment: Object, live: Object | None, *, refresh: bool = False)
 
     Args:
         deployment: As rendered.
-        live: As it is in the cluster, or in a folder that was rendered before; None if it is not.
-        refresh: Take the new code all the same.
+        live: As it is in the cluster, or in the folder of an earlier `render`; None if it does not
+            exist.
+        refresh: Use the new code even so.
     """
     running = code_maps_of(live) if live else {}
     if refresh or live is None or running.keys() != code_maps_of(deployment).keys():
         return deployment
-    # Not the hash of the live template: the API server has filled it with defaults.
+    # The annotations are compared, since the API server has added defaults to the live template.
     if _annotation(live, TEMPLATE) != _annotation(deployment, TEMPLATE):
         return deployment
     return with_code_maps(deployment, running)
 
 
 def keep_replicas(deployment: Object, live: Object | None) -> Object:
-    """A rendered Deployment with the count of pods that there is, unless the file's has changed.
+    """A rendered Deployment with the live number of replicas, unless the file's number changed.
 
-    A number is always sent: who leaves out a field that was theirs gives it back its default, 1.
+    A number is always sent. With server-side apply, a field that its manager stops sending falls
+    back to its default, which is 1 here.
 
     Args:
         deployment: As rendered.
-        live: As it is in the cluster; None if it is not.
+        live: As it is in the cluster; None if it does not exist.
     """
     if live is None or _annotation(live, REPLICAS) != _annotation(deployment, REPLICAS):
         return deployment

@@ -1,7 +1,8 @@
 """Names, labels and annotations of everything that is rendered.
 
 Labels follow Kubernetes' recommended `app.kubernetes.io/*` set; annotations are our own, under
-`modelshelf.dev/`. A name whose object cannot be changed in place ends in a hash of what it holds.
+`modelshelf.dev/`. Where an object cannot be changed in place, its name ends in a hash of its
+content.
 """
 
 import hashlib
@@ -31,12 +32,12 @@ TEMPLATE = "modelshelf.dev/template"  # hash of a pod template without the name 
 
 SHELF, PULL, PRIME, SERVER, CODE = "shelf", "pull", "prime", "server", "code"
 
-_LONGEST = 63  # characters of a DNS label, and of a label's value
+_MAX_LENGTH = 63  # characters of a DNS label, and of a label's value
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """What tells one object of a cluster from another.
+    """The identity of an object in a cluster.
 
     Attributes:
         kind: Such as `Deployment`.
@@ -64,7 +65,7 @@ def labels(config: Config, component: str, name: str) -> dict[str, str]:
     Args:
         config: The file; objects of several files in one namespace are told apart by its name.
         component: `SHELF`, `PULL`, `PRIME`, `SERVER` or `CODE`.
-        name: The key of the server or the model, or what else the object is for.
+        name: The key of the server or the model, or another name for what the object serves.
     """
     return {NAME: fitted(name), COMPONENT: component, **of_file(config)}
 
@@ -88,13 +89,13 @@ def short_hash(value: Any, digits: int = 8) -> str:  # noqa: ANN401 (anything th
 def fitted(*parts: str) -> str:
     """Join parts by `-` into a DNS label of at most 63 characters.
 
-    What a label cannot hold becomes `-`. Where characters had to go, the ends stay readable and a
-    hash of the whole takes their place, so that two long names stay two.
+    Characters that a label cannot hold become `-`. A name that was changed or is too long also gets
+    a hash of the whole name, so that two different names stay different.
     """
     whole = "-".join(parts)
     label = re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-")
-    if label == whole and len(label) <= _LONGEST:
+    if label == whole and len(label) <= _MAX_LENGTH:
         return label
     *front, last = parts
     tail = f"{short_hash(whole)}-{last}" if front else short_hash(whole)
-    return f"{label[: _LONGEST - len(tail) - 1].rstrip('-')}-{tail}".strip("-")
+    return f"{label[: _MAX_LENGTH - len(tail) - 1].rstrip('-')}-{tail}".strip("-")

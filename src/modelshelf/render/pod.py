@@ -1,7 +1,8 @@
 """A server's pod: the gate, then the engine. Pure.
 
-The gate sees the whole shelf, read-only, and lets the engine start once its model is whole there.
-The engine sees its own model alone. Both pass Pod Security *restricted*.
+The gate is an init container. It mounts the whole shelf read-only, and ends once the model is whole
+there, which lets the engine start. The engine mounts its own model alone. Both pass Pod Security
+*restricted*.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,12 @@ from modelshelf.config.serving import ServerConfig
 from modelshelf.engines.images import image
 from modelshelf.engines.pods import Container
 from modelshelf.render import code
-from modelshelf.render.confined import SHELF_PATH, away, identity, restricted
+from modelshelf.render.confined import (
+    SHELF_PATH,
+    container_security,
+    node_failure_tolerations,
+    pod_security,
+)
 from modelshelf.render.names import Object
 from modelshelf.render.probes import probes
 from modelshelf.render.resources import merged
@@ -25,34 +31,35 @@ from modelshelf.shelf.values import Snapshot
 GATE = "gate"  # the init container
 ENGINE = "engine"  # the container
 SHELF_VOLUME, _SHM = "shelf", "shm"
-# Measured: 15 MB and 0.1 s of a core. Ours, not the engine's: some clusters refuse GPUs here.
+# Measured: 15 MB and 0.1 s of processor time. The engine's own resources would be refused here by
+# clusters that forbid GPUs in init containers.
 _GATE_RESOURCES = {
     "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "128Mi", "ephemeral-storage": "64Mi"},
 }
-_LOGS = 1 << 30  # bytes of logs and of what an engine writes outside its folders
+_LOG_BYTES = 1 << 30  # for logs, and for what an engine writes outside of its volumes
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a server's pod is made from.
+    """The inputs of a server's pod.
 
     Attributes:
         config: The file.
         server: The server in it.
         snapshot: What it serves.
         container: What its engine needs.
-        start: Seconds that the engine may take to load.
+        start_seconds: How long the engine may take to load.
         code_maps: Package of ours that its pods mount → the name of its ConfigMap.
-        spec_map: The ConfigMap that tells our code what to do.
-        selector: The labels by which pods of this server are found.
+        spec_map: The name of the ConfigMap that says what our code is to do.
+        selector: The labels by which the pods of this server are found.
     """
 
     config: Config
     server: ServerConfig
     snapshot: Snapshot
     container: Container
-    start: int
+    start_seconds: int
     code_maps: Mapping[code.Package, str]
     spec_map: str
     selector: Object
@@ -62,12 +69,13 @@ def pod_spec(parts: Parts) -> Object:
     """The spec of a server's pods."""
     server, container = parts.server, parts.container
     spec: Object = {
-        # A Service called vllm would set VLLM_PORT, which vLLM reads as something else.
+        # For a Service called `vllm`, Kubernetes would set VLLM_PORT, which vLLM takes for a
+        # setting.
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": container.drain.grace,
         "securityContext": _identity(parts),
-        "tolerations": [*away(), *_gpu_taint(container), *server.tolerations],
+        "tolerations": [*node_failure_tolerations(), *_gpu_taint(container), *server.tolerations],
         "topologySpreadConstraints": [_spread(parts.selector)],
         "initContainers": [_gate(parts)],
         "containers": [_engine(parts)],
@@ -83,7 +91,7 @@ def pod_spec(parts: Parts) -> Object:
 def _identity(parts: Parts) -> Object:
     user, group = parts.container.user, parts.container.group
     shelf = parts.config.shelf
-    return identity(
+    return pod_security(
         shelf.user if user is None else user, shelf.group if group is None else group, shelf.group
     )
 
@@ -98,10 +106,11 @@ def _spread(selector: Object) -> Object:
     return {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
-        # A second pod beside the first is better than none.
+        # A second pod on the same node is better than a pod that waits for another node.
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": dict(selector)},
-        # Counts the pods of one version alone, or a rollout would fill the wrong nodes.
+        # Counts the pods of one version alone. Otherwise a rollout would avoid the nodes of old
+        # pods.
         "matchLabelKeys": ["pod-template-hash"],
     }
 
@@ -110,14 +119,14 @@ def _gate(parts: Parts) -> Object:
     config, container = parts.config, parts.container
     return {
         "name": GATE,
-        # The engine's own image where it has Python, so that no second one is pulled.
+        # The engine's own image where it has Python, so that the node pulls no second image.
         "image": container.image
         if container.start is not None
         else image(config.images, config.registry, "python", config.pull.image),
         "imagePullPolicy": "IfNotPresent",
         "command": code.command("gate"),
         "resources": merged(_GATE_RESOURCES, None),
-        "securityContext": restricted(read_only_root=True),
+        "securityContext": container_security(read_only_root=True),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": SHELF_VOLUME, "mountPath": SHELF_PATH, "readOnly": True},
@@ -136,10 +145,10 @@ def _engine(parts: Parts) -> Object:
         "args": list(container.args),
         "env": [{"name": name, "value": value} for name, value in sorted(container.env.items())],
         "ports": [{"name": "http", "containerPort": container.port, "protocol": "TCP"}],
-        **probes(container, parts.start),
+        **probes(container, parts.start_seconds),
         **_lifecycle(container),
         "resources": merged(_resources(container), parts.server.resources),
-        "securityContext": restricted(read_only_root=container.read_only_root),
+        "securityContext": container_security(read_only_root=container.read_only_root),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _engine_mounts(parts),
     }
@@ -153,7 +162,7 @@ def _command(container: Container) -> Object:
 
 
 def _lifecycle(container: Container) -> Object:
-    """What comes before SIGTERM."""
+    """The hook that runs before SIGTERM: it waits until requests have ended."""
     drain = container.drain
     if not drain.most:
         return {}
@@ -163,14 +172,14 @@ def _lifecycle(container: Container) -> Object:
 
 
 def _resources(container: Container) -> dict[str, dict[str, str]]:
-    written = sum(bytes_of(size) for size in container.writable.values())
+    writable = sum(bytes_of(size) for size in container.writable.values())
     both = {"memory": container.memory}
     if container.gpus:
         both[container.gpu_resource] = str(container.gpus)
     return {
-        # No limit of the processor: it would only idle it.
+        # No limit of processor time: it would only slow the engine down.
         "requests": {"cpu": container.cpu, "ephemeral-storage": container.disk, **both},
-        "limits": {"ephemeral-storage": quantity_of(written + _LOGS), **both},
+        "limits": {"ephemeral-storage": quantity_of(writable + _LOG_BYTES), **both},
     }
 
 

@@ -1,16 +1,18 @@
-"""The Job in which a server's engine compiles once, for every later start. Pure.
+"""The Job in which a server's engine compiles once, for every later start of its pods. Pure.
 
-Its pod is the server's but for who it is and what it may write: compiled code fits the processor,
-the GPU and the arguments that it was made with. And it asks for as much, which a server that runs
-may have: so a complete Job is left alone, whatever our code in it.
+Compiled code fits only the processor, the GPU and the arguments that it was compiled for. So the
+Job's pod is the server's pod, with another user and the right to write to the shelf. It needs the
+same GPUs, which the running server may occupy. That is why a complete Job is not run again for a
+new version of our code.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
 from modelshelf.render import code
-from modelshelf.render.confined import SHELF_PATH, identity
+from modelshelf.render.confined import SHELF_PATH, pod_security
+from modelshelf.render.jobs import job, with_name
 from modelshelf.render.keeping import template_hash
 from modelshelf.render.names import (
     PRIME,
@@ -22,16 +24,16 @@ from modelshelf.render.names import (
     selector,
 )
 from modelshelf.render.pod import SHELF_VOLUME, Parts, pod_spec
-from modelshelf.render.pulling import named, unnamed
 from modelshelf.render.serving import container_of
 from modelshelf.render.specs import CACHE_PATH, prime_specs
 from modelshelf.render.storage import claims
 
 _RETRIES = 1  # an engine that fails twice fails for a reason, and each try holds a GPU
-_BEFORE = 3600 + 1200  # seconds: the gate waits for the model, and an image is pulled
-_GRACE = 60
-# Of the server's pod. What is left out is for pods of which there are several, or that serve.
-_OF_POD = (
+_WAIT_SECONDS = 3600 + 1200  # until the gate has seen the model, and the image is pulled
+_GRACE_SECONDS = 60
+# The fields that are taken from the server's pod. The others are for pods that serve requests, or
+# of which there are several.
+_POD_FIELDS = (
     "enableServiceLinks",
     "automountServiceAccountToken",
     "tolerations",
@@ -40,7 +42,7 @@ _OF_POD = (
     "nodeSelector",
     "priorityClassName",
 )
-_OF_CONTAINER = (
+_CONTAINER_FIELDS = (
     "image",
     "imagePullPolicy",
     "args",
@@ -54,7 +56,7 @@ _OF_CONTAINER = (
 def prime_objects(
     config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
-    """What primes a server: its spec, and the Job.
+    """The objects that prime a server: the spec of the prime, and the Job.
 
     Args:
         config: The file.
@@ -69,23 +71,18 @@ def prime_objects(
     container, start = container_of(config, server_key, snapshot)
     told = prime_specs(snapshot, container, start)
     spec = code.spec_map(config, PRIME, server_key, told)
-    chosen = selector(config, server_key)
+    found_by = selector(config, server_key)
     mounted = {package: code_maps[package] for package in code.packages_for(told)}
-    parts = Parts(config, server, snapshot, container, start, mounted, key(spec).name, chosen)
+    parts = Parts(config, server, snapshot, container, start, mounted, key(spec).name, found_by)
     own = labels(config, PRIME, server_key)
-    job = unnamed(config, own, _pod(parts), _BEFORE + (1 + _RETRIES) * start, _RETRIES)
-    about = {SNAPSHOT: f"{snapshot.repo_id}@{snapshot.id}", TEMPLATE: template_hash(job)}
-    return [spec, named(job, f"prime-{server_key}", about)]
-
-
-def job_of(objects: Iterable[Object]) -> Object:
-    """The Job among the objects that prime a server."""
-    return next(obj for obj in objects if obj["kind"] == "Job")
+    prime = job(config, own, _pod(parts), _WAIT_SECONDS + (1 + _RETRIES) * start, _RETRIES)
+    annotations = {SNAPSHOT: f"{snapshot.repo_id}@{snapshot.id}", TEMPLATE: template_hash(prime)}
+    return [spec, with_name(prime, f"prime-{server_key}", annotations)]
 
 
 def same_work(one: Object, other: Object) -> bool:
-    """Whether two Jobs do the same, whatever our code in them."""
-    hashes = {(job["metadata"].get("annotations") or {}).get(TEMPLATE) for job in (one, other)}
+    """Whether two Jobs differ in the version of our code alone."""
+    hashes = {(each["metadata"].get("annotations") or {}).get(TEMPLATE) for each in (one, other)}
     return len(hashes) == 1 and None not in hashes
 
 
@@ -94,25 +91,26 @@ def _pod(parts: Parts) -> Object:
     (engine,) = pod["containers"]
     mounts = [mount for mount in engine["volumeMounts"] if mount["mountPath"] != CACHE_PATH]
     shelf, group = parts.config.shelf, parts.container.group
-    writing = {"persistentVolumeClaim": {"claimName": claims(parts.config).rw}}
+    writable = {"persistentVolumeClaim": {"claimName": claims(parts.config).rw}}
     return {
-        **{name: pod[name] for name in _OF_POD if name in pod},
+        **{name: pod[name] for name in _POD_FIELDS if name in pod},
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": _GRACE,
-        # Who pulls, since it writes to the shelf; vLLM is content with a name in USER.
-        "securityContext": identity(
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        # The user of pulls, since it writes to the shelf. This user may have no entry in the
+        # image's /etc/passwd; vLLM then takes the name from the variable USER.
+        "securityContext": pod_security(
             shelf.user, shelf.group if group is None else group, shelf.group
         ),
         "containers": [
             {
-                **{name: engine[name] for name in _OF_CONTAINER},
+                **{name: engine[name] for name in _CONTAINER_FIELDS},
                 "name": PRIME,
                 "command": [*code.command("prime"), "--", *parts.container.command],
                 "volumeMounts": [{"name": SHELF_VOLUME, "mountPath": SHELF_PATH}, *mounts],
             }
         ],
         "volumes": [
-            {"name": SHELF_VOLUME, **writing} if volume["name"] == SHELF_VOLUME else volume
+            {"name": SHELF_VOLUME, **writable} if volume["name"] == SHELF_VOLUME else volume
             for volume in pod["volumes"]
         ],
     }

@@ -1,29 +1,30 @@
-"""When a server's pod is started, ready and alive. Pure.
+"""The probes by which Kubernetes sees that a server has started, is ready, and is alive. Pure.
 
-Kubernetes' own defaults are for programs that start in seconds and answer in milliseconds: they end
-long loads, and take pods that are merely busy out of service.
+Kubernetes' defaults suit programs that start in seconds and answer in milliseconds. An engine loads
+for minutes and may be busy for seconds: with the defaults it would be killed while it loads, and
+taken out of service while it works.
 """
 
 from modelshelf.engines.pods import Container
 from modelshelf.render.names import Object
 
-_EACH = 5  # seconds between two looks
-# There are no answers to disturb yet, and a start takes as long as it takes to be noticed.
-_EACH_AT_START = 1
+_PERIOD_SECONDS = 5
+# A start counts as over when a probe sees it. Probing often is harmless while nothing is served.
+_START_PERIOD_SECONDS = 1
 
 
-def probes(container: Container, start: int) -> Object:
+def probes(container: Container, start_seconds: int) -> Object:
     """The probes of an engine's container.
 
     Args:
-        container: What runs in it.
-        start: Seconds that it may take to load.
+        container: The engine.
+        start_seconds: How long it may take to load.
     """
-    # What never started, or hangs, has no answers under way to wait for.
+    # An engine that never started, or that hangs, has no requests that are worth waiting for.
     kill = {"terminationGracePeriodSeconds": container.drain.teardown}
     return {
-        "startupProbe": _probe(container, _EACH_AT_START, 5, start) | kill,
-        "readinessProbe": _probe(container, _EACH, 5, 3),
+        "startupProbe": _probe(container, _START_PERIOD_SECONDS, 5, start_seconds) | kill,
+        "readinessProbe": _probe(container, _PERIOD_SECONDS, 5, 3),
         "livenessProbe": _probe(container, 20, 15, 6) | kill,
     }
 

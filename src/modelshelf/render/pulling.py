@@ -1,10 +1,9 @@
-"""The Jobs of our own code alone: one pull for each snapshot, and the purge. Pure.
+"""The Jobs that run our code alone: one pull for each snapshot, and the purge. Pure.
 
-A Job's template cannot change, so its name hashes all of it, our code's map included. A finished
-Job says nothing about the shelf: `up` replaces it by itself, which looks again.
+A finished pull Job proves nothing about the shelf as it is now. So each `up` replaces it by the
+same Job, which looks at every file again and fetches what is missing.
 """
 
-import base64
 import math
 from collections.abc import Mapping
 from typing import Literal
@@ -13,7 +12,14 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
 from modelshelf.engines.images import image
 from modelshelf.render import code
-from modelshelf.render.confined import SHELF_PATH, away, identity, restricted
+from modelshelf.render.confined import (
+    SHELF_PATH,
+    container_security,
+    node_failure_tolerations,
+    pod_security,
+)
+from modelshelf.render.hub_token import TOKEN_KEY, token_secret_name
+from modelshelf.render.jobs import job, with_name
 from modelshelf.render.names import (
     BYTES,
     COMMIT,
@@ -22,28 +28,23 @@ from modelshelf.render.names import (
     SNAPSHOT,
     SOURCE,
     Object,
-    fitted,
     key,
     labels,
-    short_hash,
 )
 from modelshelf.render.resources import merged
 from modelshelf.render.storage import claims
 
 Verb = Literal["pull", "purge"]
 
-TOKEN_KEY = "token"  # noqa: S105 (the name of a Secret's key)
-# What no second try mends: a bad spec, no right to the model, no such model, no room, no right to
-# write, content that is not what it should be. Everything else is tried again.
-FINAL_EXIT_CODES = (2, 10, 11, 12, 13, 14)
 _RETRIES = 4
-_LEAST_SECONDS = 6 * 3600
-_SLOW = 5_000_000  # bytes per second: slower than this, somebody should look
+_MIN_SECONDS = 6 * 3600
+_MIN_BYTES_PER_SECOND = 5_000_000  # a slower pull fails at its deadline, so that somebody looks
 _CA_PATH = "/ca"
 _HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108 (the container's own)
-# Measured: at most 272 MB with sixteen connections. The limit is mostly for pages of written files,
-# which are charged to the container and given back when others need them. Hashing and TLS take what
-# processor there is; a limit would only idle it.
+# Measured: at most 272 MB with sixteen connections. The rest of the limit is for the page cache of
+# written files, which is charged to the container and given back under pressure. There is no limit
+# of processor time, since hashing and TLS use as much as there is, and a limit would only slow
+# them.
 _RESOURCES = {
     "requests": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "128Mi"},
     "limits": {"memory": "2Gi", "ephemeral-storage": "1Gi"},
@@ -53,7 +54,7 @@ _RESOURCES = {
 def pull_objects(
     config: Config, model_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
-    """What pulls a snapshot: its spec, and the Job.
+    """The objects that pull a snapshot: the spec of the pull, and the Job.
 
     Args:
         config: The file.
@@ -73,100 +74,31 @@ def pull_objects(
     if folder := config.models[model_key].from_:
         spec["from"] = f"{SHELF_PATH}/{folder}"
     spec_map = code.spec_map(config, PULL, model_key, {"pull": spec})
-    job = unnamed(
+    pull = job(
         config,
         labels(config, PULL, model_key),
         _pod(config, "pull", code_maps, key(spec_map).name),
-        config.pull.deadline or max(_LEAST_SECONDS, math.ceil(snapshot.size / _SLOW)),
+        config.pull.deadline or max(_MIN_SECONDS, math.ceil(snapshot.size / _MIN_BYTES_PER_SECOND)),
         _RETRIES,
     )
-    about = {
+    annotations = {
         SNAPSHOT: f"{snapshot.repo_id}@{snapshot.id}",
         SOURCE: snapshot.source,
         COMMIT: snapshot.commit,
         BYTES: str(snapshot.size),
     }
-    return [spec_map, named(job, f"pull-{model_key}", about)]
+    return [spec_map, with_name(pull, f"pull-{model_key}", annotations)]
 
 
 def purge_objects(config: Config, repo_ids: tuple[str, ...]) -> list[Object]:
-    """What deletes models from the shelf for good: our code, its spec, and the Job."""
+    """The objects that delete models from the shelf for good: our code, its spec, and the Job."""
     spec = {"shelf": SHELF_PATH, "repo_ids": sorted(repo_ids)}
     spec_map = code.spec_map(config, SHELF, config.name, {"purge": spec})
     own = labels(config, SHELF, config.name)
     package = code.code_map(config, "shelf")
     pod = _pod(config, "purge", {"shelf": key(package).name}, key(spec_map).name)
-    job = unnamed(config, own, pod, config.pull.deadline or _LEAST_SECONDS, _RETRIES)
-    return [package, spec_map, named(job, f"purge-{config.name}", {})]
-
-
-def token_secret(config: Config, token: str) -> Object:
-    """The Secret with the Hub's token, for `up` alone: it is never written to a file."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": token_secret_name(config),
-            "namespace": config.namespace,
-            "labels": labels(config, PULL, "hub-token"),
-        },
-        "type": "Opaque",
-        "data": {TOKEN_KEY: base64.b64encode(token.encode()).decode()},
-    }
-
-
-def token_secret_name(config: Config) -> str:
-    """The name of our own Secret, whether it exists or not."""
-    return fitted(config.name, "hub-token")
-
-
-def named(job: Object, prefix: str, annotations: dict[str, str]) -> Object:
-    """A Job whose name changes with all of it."""
-    metadata = job["metadata"]
-    name = fitted(prefix, short_hash(job["spec"]))
-    own = {"name": name, **metadata}
-    return job | {"metadata": own | ({"annotations": annotations} if annotations else {})}
-
-
-def unnamed(config: Config, own: dict[str, str], pod: Object, seconds: int, retries: int) -> Object:
-    """A Job for `named`.
-
-    Args:
-        config: The file.
-        own: Its labels.
-        pod: The spec of its pod, whose one container runs our code.
-        seconds: How long it may take with all of its tries.
-        retries: How often it is tried again.
-    """
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"namespace": config.namespace, "labels": own},
-        "spec": {
-            "backoffLimit": retries,
-            "activeDeadlineSeconds": seconds,
-            # The only value that goes with a failure policy. No two writers at a time, either.
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    # A drained node is nobody's failure.
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": pod["containers"][0]["name"],
-                            "operator": "In",
-                            "values": list(FINAL_EXIT_CODES),
-                        },
-                    },
-                ]
-            },
-            "template": {"metadata": {"labels": dict(own)}, "spec": pod},
-        },
-    }
+    purge = job(config, own, pod, config.pull.deadline or _MIN_SECONDS, _RETRIES)
+    return [package, spec_map, with_name(purge, f"purge-{config.name}", {})]
 
 
 def _pod(
@@ -178,10 +110,10 @@ def _pod(
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # Time to write down how far a file got.
+        # Time to record how much of each file is on the share.
         "terminationGracePeriodSeconds": 60,
-        "securityContext": identity(config.shelf.user, config.shelf.group),
-        "tolerations": [*away(), *map(dict, pull.tolerations)],
+        "securityContext": pod_security(config.shelf.user, config.shelf.group),
+        "tolerations": [*node_failure_tolerations(), *map(dict, pull.tolerations)],
         "containers": [_container(config, verb)],
         "volumes": [
             {"name": "shelf", "persistentVolumeClaim": {"claimName": claims(config).rw}},
@@ -212,7 +144,7 @@ def _container(config: Config, verb: Verb) -> Object:
         "command": code.command(verb),
         "env": _environment(config) if verb == "pull" else [_HOME],
         "resources": merged(_RESOURCES, config.pull.resources),
-        "securityContext": restricted(),
+        "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
@@ -226,8 +158,8 @@ def _environment(config: Config) -> list[Object]:
         values |= {name: value for name, value in named.items() if value}
     if ca is not None:
         values["SSL_CERT_FILE"] = f"{_CA_PATH}/{ca.key}"
-    # Our own Secret may be missing, since most models need no token; one that the file names must
-    # be there.
+    # Our own Secret may be missing, since most models need no token. A Secret that the file names
+    # must exist.
     token: Object = {"name": token_secret_name(config), "key": TOKEN_KEY, "optional": True}
     if secret is not None:
         token = {"name": secret.name, "key": secret.key, "optional": False}

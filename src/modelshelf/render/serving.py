@@ -1,6 +1,6 @@
-"""The objects of one server: its spec, Deployment, Service, budget and policy. Pure.
+"""The objects of one server: specs, Deployment, Service, disruption budget, network policy. Pure.
 
-docs/reference/rendered-server.md says why each field is as it is.
+docs/reference/rendered-server.md gives the reason for each field.
 """
 
 from collections.abc import Mapping
@@ -35,21 +35,21 @@ from modelshelf.render.specs import model_path, specs
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot
 
-# Many nodes mount a claim of the user's: it is no disk, whatever it is.
+# Many nodes mount a claim of the user's, so it is a network filesystem of some kind.
 _WHERE: Mapping[Kind, Where] = {
     "nfs": "nfs",
     "claim": "network",
     "storageClass": "network",
     "hostPath": "local",
 }
-_IMAGE_SECONDS = 1200  # for an image of 20 GB; six minutes were seen
-_KEPT_VERSIONS = 3  # to roll back to
+_IMAGE_SECONDS = 1200  # to pull an image of 20 GB; six minutes were measured
+_REVISION_HISTORY = 3  # versions to roll back to
 
 
 def server_objects(
     config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
-    """Everything that a server is in a cluster.
+    """Every object of a server.
 
     Args:
         config: The file.
@@ -62,18 +62,18 @@ def server_objects(
     """
     server, snapshot = config.servers[server_key], locked.snapshot
     container, start = container_of(config, server_key, snapshot)
-    told = specs(server, snapshot, container)
-    spec = code.spec_map(config, SERVER, server_key, told)
-    mounted = {package: code_maps[package] for package in code.packages_for(told)}
-    chosen = selector(config, server_key)
-    parts = Parts(config, server, snapshot, container, start, mounted, key(spec).name, chosen)
+    verb_specs = specs(server, snapshot, container)
+    spec = code.spec_map(config, SERVER, server_key, verb_specs)
+    mounted = {package: code_maps[package] for package in code.packages_for(verb_specs)}
+    found_by = selector(config, server_key)
+    parts = Parts(config, server, snapshot, container, start, mounted, key(spec).name, found_by)
     return [
         spec,
         _deployment(_metadata(config, server_key), parts),
-        access.service(_metadata(config, server_key), chosen),
-        access.disruption_budget(_metadata(config, server_key), chosen),
+        access.service(_metadata(config, server_key), found_by),
+        access.disruption_budget(_metadata(config, server_key), found_by),
         access.network_policy(
-            _metadata(config, server_key), chosen, container.port, server.allow_from
+            _metadata(config, server_key), found_by, container.port, server.allow_from
         ),
     ]
 
@@ -105,29 +105,30 @@ def container_of(config: Config, server_key: str, snapshot: Snapshot) -> tuple[C
 
 def _deployment(metadata: Object, parts: Parts) -> Object:
     server, snapshot, container = parts.server, parts.snapshot, parts.container
-    named = f"{snapshot.repo_id}@{snapshot.id}"
+    snapshot_name = f"{snapshot.repo_id}@{snapshot.id}"
     deployment: Object = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata,
         "spec": {
             "replicas": server.replicas,
-            "revisionHistoryLimit": _KEPT_VERSIONS,
-            "progressDeadlineSeconds": _progress_deadline(server, container, parts.start),
+            "revisionHistoryLimit": _REVISION_HISTORY,
+            "progressDeadlineSeconds": _progress_deadline(server, container, parts.start_seconds),
             "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling(server, container)},
             "selector": {"matchLabels": dict(parts.selector)},
             "template": {
-                # On the template too: kept ReplicaSets say by it which snapshots are still named.
+                # On the template too: a ReplicaSet that is kept for a rollback says by it which
+                # snapshot it needs.
                 "metadata": {
                     "labels": dict(metadata["labels"]),
-                    "annotations": {SNAPSHOT: named},
+                    "annotations": {SNAPSHOT: snapshot_name},
                 },
                 "spec": pod_spec(parts),
             },
         },
     }
     annotations = {
-        SNAPSHOT: named,
+        SNAPSHOT: snapshot_name,
         SOURCE: snapshot.source,
         COMMIT: snapshot.commit,
         BYTES: str(snapshot.size),
@@ -140,11 +141,14 @@ def _deployment(metadata: Object, parts: Parts) -> Object:
 
 def _rolling(server: ServerConfig, container: Container) -> Object:
     if container.gpus and not server.spare:
-        # The old pod has the only GPU that the new one could have.
+        # The old pod may hold the only GPU that the new one can get, so it ends first.
         return {"maxSurge": 0, "maxUnavailable": 1}
     return {"maxSurge": 1, "maxUnavailable": 0}
 
 
 def _progress_deadline(server: ServerConfig, container: Container, start: int) -> int:
-    """Seconds until a rollout counts as stuck: a GPU is freed, an image pulled, a model loaded."""
+    """Seconds until a rollout counts as stuck.
+
+    In that time an old pod frees its GPU, an image is pulled, and a model is loaded.
+    """
     return server.progress_deadline or container.drain.grace + _IMAGE_SECONDS + start

@@ -1,4 +1,4 @@
-"""What our code in a server's pod is told: the gate, `start` and `drain`. Pure."""
+"""The specs of the verbs in an engine's pod: `gate`, `start`, `drain` and `prime`. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from modelshelf.shelf.layout import COMPILE_CACHE
 from modelshelf.shelf.values import Snapshot
 
 CACHE_PATH = "/compile-cache"  # where an engine's container sees that folder of the shelf
-# A gate waits as long as it takes. Its end is only so that the pod's status tells why it waits; the
-# kubelet starts it again within seconds, since it ran for more than ten minutes.
+# A gate waits until the model is there. It ends now and then so that the pod's status shows why it
+# waits. The kubelet restarts it within seconds, because the back-off is reset after ten minutes.
 _GATE_SECONDS = 3600
-_QUIET = 2  # seconds without a request under way after which a pod that is to stop does
+_QUIET_SECONDS = 2  # without a request, after which a draining pod stops
 
 
 def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Mapping[Verb, Object]:
@@ -32,19 +32,20 @@ def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Map
             "port": container.port,
             "metrics": container.start.metrics,
             "settle": drain.settle,
-            "quiet": min(_QUIET, drain.settle),
+            "quiet": min(_QUIET_SECONDS, drain.settle),
             "most": drain.most,
         },
     }
 
 
 def _gate_spec(snapshot: Snapshot) -> Object:
-    # The whole snapshot, so that a rollback reads from the cluster what it returns to. When it was
-    # published, and by what, is the shelf's to say; and another name for the same commit, as where
-    # `main` is pinned to it, is no reason to start pods again.
+    # The whole snapshot, so that a rollback can read from the cluster what it returns to. Left out
+    # is what may change while the files stay the same, since a change of the spec restarts the
+    # pods: the time of publishing, and the revision's name (`main` may later be pinned to this
+    # commit).
     source = f"{snapshot.source.removesuffix(f'@{snapshot.revision}')}@{snapshot.commit}"
-    told = replace(snapshot, source=source, revision=snapshot.commit, created=0.0, tool="")
-    return {"shelf": SHELF_PATH, "snapshot": told.to_json(), "timeout": _GATE_SECONDS}
+    stable = replace(snapshot, source=source, revision=snapshot.commit, created=0.0, tool="")
+    return {"shelf": SHELF_PATH, "snapshot": stable.to_json(), "timeout": _GATE_SECONDS}
 
 
 def prime_specs(snapshot: Snapshot, container: Container, seconds: int) -> Mapping[Verb, Object]:
@@ -65,7 +66,7 @@ def _base(container: Container) -> str:
 
 
 def start_spec(server: ServerConfig, snapshot: Snapshot, container: Container) -> Object:
-    """What `start` is told."""
+    """The spec of `start`."""
     start = container.start
     spec: Object = {"health": f"{_base(container)}{container.health_path}"}
     if start is not None and start.prefetch:
@@ -80,13 +81,13 @@ def start_spec(server: ServerConfig, snapshot: Snapshot, container: Container) -
 def compile_cache(snapshot: Snapshot, container: Container, folder: str) -> Object:
     """Where a snapshot's compile caches lie, and the engine's folder that one is unpacked to."""
     into = next(iter(container.writable))
-    named = f"{snapshot.repo_id}@{snapshot.id}"
-    return {"folder": folder, "snapshot": named, "into": f"{into}/.modelshelf"}
+    name = f"{snapshot.repo_id}@{snapshot.id}"
+    return {"folder": folder, "snapshot": name, "into": f"{into}/.modelshelf"}
 
 
 def model_path(name: str) -> str:
-    """Where an engine sees its model.
+    """The folder at which an engine's container mounts its model.
 
-    It is the same for every snapshot: vLLM's cache of compiled code is keyed by it.
+    It is the same for every snapshot, because vLLM's compile cache is keyed by this path.
     """
     return "/models/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model")

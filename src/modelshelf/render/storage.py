@@ -1,10 +1,10 @@
 """The namespace, and the volumes that bring the shelf into pods. Pure.
 
-A share is a pair of volumes: a read-write one for pulls, and one for servers that the kernel itself
-mounts read-only. Each is bound to its claim from both sides: a selector could pick another's volume
-between the two. Names hash what a volume cannot change later, so another share, or other options
-for mounting it, are new objects. Its size is left out: it is advisory for a share, and pods should
-not restart for it.
+A share becomes two volumes: a read-write one for pulls, and one for servers that the kernel mounts
+read-only. Volume and claim name each other, so that no other claim can take the volume and no other
+volume can be bound to the claim. A volume's name hashes what cannot change later: another share, or
+other mount options, are new objects. The size is not hashed. It is advisory for a share, and pods
+must not restart because of it.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from modelshelf.render.names import (
 
 Mode = Literal["rw", "ro"]
 
-SIZE = "1Ti"  # of a share whose size the file does not say; Kubernetes wants some number
-# What a claim of ours asks for. A claim on a made volume can never ask for more or less than it did
-# at first, so that it asks for what every share has.
-_ASKED = "1Mi"
-# NFS 4.1 with eight connections, the largest blocks, no write for each read, and no error to the
-# application while the server is away: it waits.
+DEFAULT_SIZE = "1Ti"  # of a share whose size the file does not give; Kubernetes requires a number
+# A claim can never ask for more or less than it did when it was created. So ours ask for a size
+# that every share has.
+_CLAIM_SIZE = "1Mi"
+# NFS 4.1 over eight connections with the largest blocks. `noatime` avoids a write for each read.
+# `hard` lets a process wait while the server is away, instead of failing its reads.
 MOUNT_OPTIONS = (
     "nfsvers=4.1",
     "hard",
@@ -44,11 +44,11 @@ _ACCESS: dict[Mode, str] = {"rw": "ReadWriteMany", "ro": "ReadOnlyMany"}
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims' names.
+    """The names of the claims on a share.
 
     Attributes:
-        rw: The one that pulls write through.
-        ro: The one that servers read through; the same where there is only one.
+        rw: The claim through which pulls write.
+        ro: The claim through which servers read; the same one where there is only one.
     """
 
     rw: str
@@ -56,7 +56,7 @@ class Claims:
 
 
 def claims(config: Config) -> Claims:
-    """The names of the claims, whether they are ours or the user's."""
+    """The names of the claims: ours, or the user's own."""
     shelf = config.shelf
     if shelf.claim is not None:
         return Claims(shelf.claim, shelf.claim)
@@ -67,7 +67,7 @@ def claims(config: Config) -> Claims:
 
 
 def namespace(config: Config) -> Object:
-    """The namespace; in it the API server holds every pod to Pod Security *restricted*."""
+    """The namespace, in which the API server enforces Pod Security *restricted*."""
     modes = ("enforce", "warn", "audit")
     security = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in modes}
     return {
@@ -81,7 +81,7 @@ def namespace(config: Config) -> Object:
 
 
 def storage(config: Config) -> list[Object]:
-    """The volumes and their claims; none for an existing claim."""
+    """The volumes and their claims; an empty list where the user has a claim already."""
     shelf = config.shelf
     if shelf.storage_class is not None:
         return [_dynamic_claim(config, shelf.storage_class)]
@@ -94,7 +94,7 @@ def storage(config: Config) -> list[Object]:
 
 
 def _hash(config: Config) -> str:
-    """Tells one source from another, and the same source for two files or two namespaces."""
+    """A hash that differs between shares, and between two files or namespaces with one share."""
     shelf = config.shelf
     source: object = None
     if shelf.nfs is not None:
@@ -112,7 +112,7 @@ def _volume_name(config: Config, mode: Mode) -> str:
 
 
 def _path_volume(config: Config, path: str, mode: Mode) -> Object:
-    # Of type Directory: a folder that is not there is a mistake, not an empty shelf.
+    # Type Directory: where the folder does not exist, the pod must fail, not see an empty shelf.
     return _volume(config, mode, path, {"hostPath": {"path": path, "type": "Directory"}})
 
 
@@ -127,7 +127,7 @@ def _nfs_volume(config: Config, nfs: Nfs, mode: Mode) -> Object:
         source = {
             "csi": {
                 "driver": nfs.driver,
-                # Two volumes with one handle hang: the kubelet takes them for one.
+                # A kubelet takes two volumes with one handle for the same volume, and hangs.
                 "volumeHandle": _volume_name(config, mode),
                 "volumeAttributes": {"server": nfs.server, "share": nfs.path},
                 **read_only,
@@ -136,7 +136,7 @@ def _nfs_volume(config: Config, nfs: Nfs, mode: Mode) -> Object:
     return _volume(config, mode, f"{nfs.server}:{nfs.path}", {"mountOptions": options, **source})
 
 
-def _volume(config: Config, mode: Mode, about: str, source: Object) -> Object:
+def _volume(config: Config, mode: Mode, share: str, source: Object) -> Object:
     names = claims(config)
     return {
         "apiVersion": "v1",
@@ -144,10 +144,10 @@ def _volume(config: Config, mode: Mode, about: str, source: Object) -> Object:
         "metadata": {
             "name": _volume_name(config, mode),
             "labels": labels(config, SHELF, config.name),
-            "annotations": {SOURCE: about},
+            "annotations": {SOURCE: share},
         },
         "spec": {
-            "capacity": {"storage": config.shelf.size or SIZE},
+            "capacity": {"storage": config.shelf.size or DEFAULT_SIZE},
             "accessModes": [_ACCESS[mode]],
             "persistentVolumeReclaimPolicy": "Retain",
             "claimRef": {
@@ -162,27 +162,27 @@ def _volume(config: Config, mode: Mode, about: str, source: Object) -> Object:
 
 
 def _bound_claim(volume: Object) -> Object:
-    """The claim that a volume of ours is for."""
+    """The claim that one of our volumes names."""
     metadata, spec = volume["metadata"], volume["spec"]
     reference = spec["claimRef"]
-    wish = {
+    wanted = {
         "accessModes": list(spec["accessModes"]),
-        # No class, as the volume has none: left out, a claim gets the cluster's default.
+        # Empty, as our volumes have no class. Without the field a claim gets the default class.
         "storageClassName": "",
         "volumeName": metadata["name"],
-        "resources": {"requests": {"storage": _ASKED}},
+        "resources": {"requests": {"storage": _CLAIM_SIZE}},
     }
-    return _claim(reference["namespace"], reference["name"], dict(metadata["labels"]), wish)
+    return _claim(reference["namespace"], reference["name"], dict(metadata["labels"]), wanted)
 
 
 def _dynamic_claim(config: Config, storage_class: StorageClass) -> Object:
-    wish = {
+    wanted = {
         "accessModes": [_ACCESS["rw"]],
         "storageClassName": storage_class.name,
         "resources": {"requests": {"storage": storage_class.size}},
     }
     own = labels(config, SHELF, config.name)
-    return _claim(config.namespace, claims(config).rw, own, wish)
+    return _claim(config.namespace, claims(config).rw, own, wanted)
 
 
 def _claim(namespace: str, name: str, own: dict[str, str], spec: Object) -> Object:

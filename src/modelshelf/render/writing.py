@@ -1,4 +1,7 @@
-"""What was rendered as files for GitOps: decided purely, then written where they differ."""
+"""Rendered objects as a folder of files for GitOps.
+
+The texts are decided purely, and written where they differ from the files that are there.
+"""
 
 import os
 from collections.abc import Mapping
@@ -6,32 +9,33 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from modelshelf.render.documents import from_yaml, to_yaml
+from modelshelf.render.jobs import job_of
 from modelshelf.render.keeping import code_maps_of, deployment_of, keep_code
 from modelshelf.render.names import PART_OF, Object, key
 from modelshelf.render.plan import Rendered, in_wave
-from modelshelf.render.priming import job_of, same_work
+from modelshelf.render.priming import same_work
 from modelshelf.shelf.errors import UsageError
 
 _OURS = "# Written by `modelshelf render`"
 _HEADER = f"{_OURS}, which rewrites and removes it. Change modelshelf.yaml instead.\n"
-# Not .yaml: kubectl and Argo CD would apply it.
+# The name does not end in .yaml, or kubectl and Argo CD would apply the file.
 FLUX_FILE = "flux.yaml.example"
 _FLUX_HEADER = f"""{_HEADER}#
 # Flux Kustomizations as an example: each waits until all of the one before is done. Copy them to
 # where yours are, with your GitRepository's name and this folder's path in it.
 """
-_SPARE_SECONDS = 600  # for what comes before and after the work that has a deadline
+_SPARE_SECONDS = 600  # before and after the work that has a deadline
 
 How = Literal["created", "changed", "unchanged", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What happened to a file.
+    """What happened to one file.
 
     Attributes:
         path: Relative to the folder.
-        how: In which way.
+        how: Whether it was created, changed, left unchanged, or removed.
     """
 
     path: str
@@ -39,10 +43,10 @@ class Written:
 
 
 def write(rendered: Rendered, folder: str, *, refresh_code: bool = False) -> list[Written]:
-    """Bring a folder up to date: write what differs, remove what we wrote and is rendered no more.
+    """Bring a folder up to date: write what differs, and remove files of ours that are obsolete.
 
-    Files of others stay. A Deployment that is there keeps the code that it names while nothing else
-    in its pods changes, so that another version of modelshelf restarts nothing.
+    Other files stay. A Deployment that the folder has already keeps the code that it names while
+    nothing else in its pods changes, so that another version of modelshelf restarts nothing.
 
     Args:
         rendered: What to write.
@@ -62,7 +66,7 @@ def write(rendered: Rendered, folder: str, *, refresh_code: bool = False) -> lis
         for path in wanted:
             if path in texts and path not in ours:
                 raise UsageError(
-                    f"{os.path.join(folder, path)} is not by modelshelf, which would write there",
+                    f"{os.path.join(folder, path)} is in the way, and modelshelf did not write it",
                     hint="move it away, or render into another folder",
                 )
         changes = [_change(path, wanted, ours) for path in sorted({*wanted, *ours})]
@@ -81,7 +85,7 @@ def files(
 
     Args:
         rendered: What to write.
-        old: What we wrote there before: path → text.
+        old: The files that we wrote there before: path → text.
         refresh_code: Name the newest code in every Deployment all the same.
     """
     kept = _with_kept_code(rendered, old, refresh_code=refresh_code)
@@ -97,16 +101,19 @@ def files(
 
 
 def flux_example(rendered: Rendered) -> list[Object]:
-    """Flux Kustomizations, of which each waits for the one before."""
+    """Flux Kustomizations for the folders, each of which waits for the one before."""
     name = rendered.namespace["metadata"]["labels"][PART_OF]
-    made: list[Object] = []
+    kustomizations: list[Object] = []
     for folder, files in _folders(rendered).items():
         every = (obj for objects in files.values() for obj in objects)
-        one = _kustomization(f"{name}-{folder}", folder, max(map(_deadline, every), default=0))
-        if made:
-            one["spec"]["dependsOn"] = [{"name": made[-1]["metadata"]["name"]}]
-        made.append(one)
-    return made
+        kustomization = _kustomization(
+            f"{name}-{folder}", folder, max(map(_deadline, every), default=0)
+        )
+        if kustomizations:
+            previous = kustomizations[-1]["metadata"]["name"]
+            kustomization["spec"]["dependsOn"] = [{"name": previous}]
+        kustomizations.append(kustomization)
+    return kustomizations
 
 
 def _deadline(obj: Object) -> int:
@@ -151,7 +158,7 @@ def _prime_path(server: str) -> str:
 
 
 def _pull_files(rendered: Rendered) -> dict[str, list[Object]]:
-    """Numbered, since kubectl applies a folder's files in the order of their names."""
+    """The files of the first folder. kubectl applies them by name, hence the numbers."""
     return {
         "pull/00-namespace.yaml": [rendered.namespace],
         "pull/10-storage.yaml": rendered.storage,
@@ -182,7 +189,7 @@ def _named_maps(rendered: Rendered) -> frozenset[str]:
 def _with_kept_code(rendered: Rendered, old: Mapping[str, str], *, refresh_code: bool) -> Rendered:
     def kept(server: str, obj: Object) -> Object:
         newest = code_maps_of(obj).values() if obj["kind"] == "Deployment" else ()
-        # To read what is there takes longer than all else, and says nothing new if it names these.
+        # Parsing the old file takes most of the time, and is of no use if it names the newest code.
         if all(name in old.get(_server_path(server), "") for name in newest):
             return obj
         return keep_code(obj, _live(old, server), refresh=refresh_code)
@@ -201,7 +208,7 @@ def _with_kept_code(rendered: Rendered, old: Mapping[str, str], *, refresh_code:
 
 
 def _kept_prime(old: Mapping[str, str], server: str, objects: list[Object]) -> list[Object]:
-    """What primes a server as a folder has it, if our code in it is all that is new."""
+    """The objects that prime a server, as the folder has them if our code alone is new."""
     before = from_yaml(old.get(_prime_path(server), ""))
     for obj in before:
         if obj["kind"] == "Job" and _has_code(old, obj) and same_work(obj, job_of(objects)):
@@ -223,7 +230,7 @@ def _has_code(old: Mapping[str, str], workload: Object) -> bool:
 
 
 def _read(folder: str) -> dict[str, str]:
-    """The files in which we write, theirs and ours: path → text."""
+    """The YAML files of the folders that we write to, by us and by others: path → text."""
     texts = {}
     for below in ("", "pull", "prime", "serve"):
         try:
@@ -252,8 +259,8 @@ def _carry_out(change: Written, folder: str, wanted: Mapping[str, str]) -> None:
         os.unlink(path)
     elif change.how != "unchanged":
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        # Whoever reads the folder meanwhile sees the old file or the new one.
-        half = f"{path}.part"
-        with open(half, "w", encoding="utf-8", newline="\n") as file:
+        # Another program that reads the folder meanwhile sees the old file or the new one.
+        part_file = f"{path}.part"
+        with open(part_file, "w", encoding="utf-8", newline="\n") as file:
             file.write(wanted[change.path])
-        os.replace(half, path)
+        os.replace(part_file, path)

@@ -13,14 +13,11 @@ from modelshelf.config.file import Config
 from modelshelf.engines.images import IMAGES
 from modelshelf.render import code
 from modelshelf.render.code import Package
+from modelshelf.render.hub_token import token_secret
+from modelshelf.render.jobs import FINAL_EXIT_CODES
 from modelshelf.render.names import key
 from modelshelf.render.plan import render
-from modelshelf.render.pulling import (
-    FINAL_EXIT_CODES,
-    pull_objects,
-    purge_objects,
-    token_secret,
-)
+from modelshelf.render.pulling import pull_objects, purge_objects
 from modelshelf.render.storage import claims
 from modelshelf.shelf.errors import (
     BusyError,

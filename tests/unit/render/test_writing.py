@@ -127,7 +127,8 @@ def test_a_file_of_others_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "serve").mkdir()
     (tmp_path / "serve/30-chat.yaml").write_text("kind: Deployment\n")
 
-    with pytest.raises(UsageError, match=r"30-chat\.yaml is not by modelshelf"):
+    words = r"30-chat\.yaml is in the way, and modelshelf did not write it"
+    with pytest.raises(UsageError, match=words):
         write(_rendered(), str(tmp_path))
     assert list(_tree(tmp_path)) == ["serve/30-chat.yaml"]
 

@@ -8,8 +8,9 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Lock
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
+from modelshelf.render.hub_token import token_secret_name
 from modelshelf.render.names import Key, Object
-from modelshelf.render.pulling import purge_objects, token_secret_name
+from modelshelf.render.pulling import purge_objects
 from modelshelf.render.storage import namespace, storage
 from modelshelf.shelf.errors import TimedOutError
 from modelshelf.targets.kubernetes import applying, pods, prune, pulls, volumes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelshelf.render.pulling import token_secret
+from modelshelf.render.hub_token import token_secret
 from modelshelf.shelf.errors import TargetError, UsageError
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.site import Site

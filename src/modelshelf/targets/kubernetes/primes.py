@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Collection, Mapping
 
 from modelshelf.render import names
+from modelshelf.render.jobs import job_of
 from modelshelf.render.names import Object
 from modelshelf.render.plan import Rendered
-from modelshelf.render.priming import job_of, same_work
+from modelshelf.render.priming import same_work
 from modelshelf.targets.kubernetes import applying, jobs, pulls
 from modelshelf.targets.kubernetes.events import PrimeStarted
 from modelshelf.targets.kubernetes.site import Site

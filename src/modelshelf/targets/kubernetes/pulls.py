@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from modelshelf.config.file import ShelfConfig
 from modelshelf.kube.refusals import ExistsError
 from modelshelf.render import names
+from modelshelf.render.jobs import FINAL_EXIT_CODES
 from modelshelf.render.names import Object
-from modelshelf.render.pulling import FINAL_EXIT_CODES
 from modelshelf.shelf.errors import Error, NotWritableError, TargetError, TimedOutError
 from modelshelf.shelf.events import Event, Purged
 from modelshelf.start.events import Primed

@@ -7,9 +7,9 @@ import dataclasses
 from modelshelf.config.lock import Lock, refuse_too_large
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
+from modelshelf.render.jobs import job_of
 from modelshelf.render.names import Key, Object
 from modelshelf.render.plan import Rendered, render
-from modelshelf.render.priming import job_of
 from modelshelf.shelf.events import Event, Listener
 from modelshelf.targets.kubernetes import (
     applying,
