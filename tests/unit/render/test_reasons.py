@@ -83,7 +83,7 @@ def test_every_argument_and_variable_has_a_reason(of: Snapshot, server: str) -> 
 @pytest.mark.parametrize(("of", "server"), _SERVERS)
 def test_everything_that_our_code_is_told_has_a_reason(of: Snapshot, server: str) -> None:
     """Each key of each spec is named in the table of the ConfigMap."""
-    table = _section("ConfigMap: what our code is told")
+    table = _section("ConfigMap: the specs of our code")
     rows = {row.split("|")[1].strip(): row for row in table.splitlines() if row.startswith("| ")}
     for name, text in _objects(of, server)[0]["data"].items():
         verb = name.removesuffix(".json")
