@@ -10,7 +10,7 @@ CLUSTERS := --dist loadfile --no-loadscope-reorder --tx '3*popen//python=$(PYTHO
 # What runs beside something else is printed when it has ended; macOS's make cannot.
 WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: demo check lint test-unit test test-nfs test-vllm cluster bench bench-kubernetes bench-vllm reference golden lock clean
+.PHONY: demo check lint docs dist test-unit test test-nfs test-vllm cluster bench bench-kubernetes bench-vllm reference golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -21,23 +21,31 @@ demo:
 	@UV_PROJECT_ENVIRONMENT=.cache/demo/venv $(SYNC) --no-default-groups --group demo
 	@.cache/demo/venv/bin/python examples/demo.py
 
-# Lint, types, layers and unit tests, in less than a minute.
+# Lint, types, layers, the documentation site and unit tests, in less than a minute.
 check: .venv/.synced
-	@$(MAKE) -j2 $(WHOLE) --no-print-directory lint test-unit
+	@$(MAKE) -j2 $(WHOLE) --no-print-directory lint docs test-unit
 
 lint: .venv/.synced
 	$(IN)/ruff format --check .
 	$(IN)/ruff check .
 	$(IN)/mypy
 	$(IN)/lint-imports
+	$(IN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+# The documentation site, in build/site. A dead link or a page outside the navigation fails. The
+# variable turns off the theme's notice of its successor: docs/adr/0007-material-for-mkdocs.md.
+docs: .venv/.synced
+	NO_MKDOCS_2_WARNING=1 $(IN)/mkdocs build
 
 test-unit: .venv/.synced
 	$(IN)/pytest -q -n 2 tests/unit
 
 # What CI runs. A real Kubernetes and real NFS clients need root on Debian or Ubuntu; elsewhere a
 # line says what was left out. What they are made of is built once, and nothing is installed.
+# The demo in `dist` has two replicas behind one port, for which there is a router on Linux alone.
 test: check
 	$(IN)/pytest -q -n 2 --dist loadfile tests/integration
+	@[ "$$(uname -s)" != Linux ] || $(MAKE) --no-print-directory dist
 	$(LAB) build
 	PYTHONPATH=tests $(IN)/pytest -q --timeout=600 $(CLUSTERS) tests/cluster
 	@$(MAKE) -j2 $(WHOLE) --no-print-directory test-nfs test-vllm
@@ -82,8 +90,20 @@ reference: .venv/.synced
 golden: .venv/.synced
 	$(IN)/python scripts/golden.py
 
+# What a release consists of, in dist/. The sdist is installed into an environment of its own, and
+# the demo from that sdist runs there.
+dist: .venv/.synced
+	rm -rf dist build/dist
+	$(UV) build --quiet --no-build-isolation --python $(IN)/python
+	mkdir -p build/dist
+	tar -xzf dist/*.tar.gz -C build/dist --strip-components 1
+	$(UV) venv --quiet --seed build/dist/.venv
+	$(UV) pip install --quiet --python build/dist/.venv \
+	    "modelshelf[local,mirror] @ file://$$(ls $(CURDIR)/dist/*.tar.gz)"
+	cd build/dist && .venv/bin/python examples/demo.py
+
 lock:
 	$(UV) lock
 
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv .cache build dist

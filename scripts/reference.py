@@ -32,6 +32,7 @@ from modelshelf.targets.local import events as local_events
 from modelshelf.transfer import events as transfer_events
 
 PAGES = pathlib.Path(__file__).parents[1] / "docs" / "reference"
+_WIDTH = 100
 _EVENTS = """# Reference: events
 
 Written by `make reference`. Long work tells a listener what happens; with `--json` each event is
@@ -133,9 +134,26 @@ def _class(name: str, kind: type) -> str:
 def _function(name: str, function: object, level: str = "##") -> str:
     signature = inspect.signature(function)  # type: ignore[arg-type]
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    shown = str(signature.replace(parameters=parameters)).replace("'", "")
-    shown = re.sub(r"<function (\w+) at \w+>", r"\1", shown)
-    return f"{level} {name}\n\n```text\n{name}{shown}\n```\n\n{_text(function)}\n"
+    shown = _readable(f"{name}{signature.replace(parameters=parameters)}")
+    if len(shown) > _WIDTH:
+        shown = _readable(_one_parameter_a_line(name, signature, parameters))
+    return f"{level} {name}\n\n```text\n{shown}\n```\n\n{_text(function)}\n"
+
+
+def _readable(signature: str) -> str:
+    """A signature without the quotes of its annotations and the addresses of its defaults."""
+    return re.sub(r"<function (\w+) at \w+>", r"\1", signature.replace("'", ""))
+
+
+def _one_parameter_a_line(
+    name: str, signature: inspect.Signature, parameters: list[inspect.Parameter]
+) -> str:
+    lines = [f"    {parameter},\n" for parameter in parameters]
+    named = [p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters]
+    if True in named:
+        lines.insert(named.index(True), "    *,\n")
+    end = str(signature.replace(parameters=[])).removeprefix("()")
+    return f"{name}(\n{''.join(lines)}){end}"
 
 
 def _text(thing: object) -> str:
