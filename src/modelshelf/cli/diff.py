@@ -1,4 +1,4 @@
-"""`modelshelf diff`: what `up` would change."""
+"""`modelshelf diff`: the changes that `up` would make."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 
 from modelshelf.cli import kube
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.targets import kubernetes
 
 
 @file_verb
@@ -16,12 +17,11 @@ def diff(
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
-    """Show what up would change in the cluster, as the API server says in a dry run.
+    """Show what `up` would change in the cluster.
 
-    modelshelf.lock is not written. The exit code is 0 whether there are changes or not.
+    The API server computes the changes in a dry run. modelshelf.lock is not written. The exit code
+    is 0 whether there are changes or not.
     """
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
-
     with kube.opened(run, context, kubeconfig) as it:
         lock = kube.resolved(run, it, locked=locked, write=False)
         changes = kubernetes.diff(it.site(run.output.event), lock)

@@ -1,4 +1,4 @@
-"""`modelshelf down`: take everything of a file out of a cluster."""
+"""`modelshelf down`: remove the objects of a modelshelf.yaml from its cluster."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from modelshelf.cli import kube, words
+from modelshelf.cli import formats, kube
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.targets import kubernetes
 
 
 @file_verb
@@ -15,26 +16,25 @@ def down(  # noqa: PLR0913 - one for each option
     run: FileRun,
     *,
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete the models' files on the share, too.")
+        bool, typer.Option("--purge", help="Also delete the models' files on the share.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     timeout: kube.TimeoutOption = None,
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
-    """Take everything of modelshelf.yaml out of the cluster, servers first.
+    """Remove the objects of modelshelf.yaml from the cluster.
 
-    The files on the share stay, and the next up finds them; --purge deletes them.
+    Servers are removed first. The models' files stay on the share, where the next `up` finds them,
+    unless --purge is given.
     """
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
-
     with kube.opened(run, context, kubeconfig) as it:
         site = it.site(run.output.event, timeout)
         found = kubernetes.there(site)
         namespace, name = it.config.namespace, it.config.name
         run.output.note(
             f"{it.cluster.server} (context {it.cluster.context}), namespace {namespace}: "
-            f"{words.count(len(found), 'object')} of the file named {name}"
+            f"{formats.count(len(found), 'object')} of the file named {name}"
         )
         for key in found:
             run.output.note(f"  {key}")

@@ -1,4 +1,4 @@
-"""`modelshelf init`: the first modelshelf.yaml."""
+"""`modelshelf init`: a first modelshelf.yaml."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.config.draft import Draft, model_key, server_key
+from modelshelf.config.file import parse
+from modelshelf.config.names import parse_mount_source
 from modelshelf.shelf.errors import NotWritableError, UsageError
 
 _BARE = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
@@ -23,7 +26,7 @@ def init(  # noqa: PLR0913 - one for each option
     *,
     nfs: Annotated[
         str | None,
-        typer.Option("--nfs", metavar="HOST:/PATH", help="An NFS share, by its Mount Source."),
+        typer.Option("--nfs", metavar="HOST:/PATH", help="The NFS share, as its Mount Source."),
     ] = None,
     claim: Annotated[
         str | None,
@@ -31,46 +34,50 @@ def init(  # noqa: PLR0913 - one for each option
     ] = None,
     storage_class: Annotated[
         str | None,
-        typer.Option("--storage-class", metavar="NAME", help="A class that makes shares."),
+        typer.Option("--storage-class", metavar="NAME", help="A StorageClass that creates shares."),
     ] = None,
     host_path: Annotated[
         str | None,
         typer.Option(
-            "--host-path", metavar="PATH", help="A folder of the node; one-node clusters."
+            "--host-path", metavar="PATH", help="A folder of the node, for a cluster of one node."
         ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option("--size", metavar="SIZE", help="How large the share is: 100Gi.")
+        str | None,
+        typer.Option("--size", metavar="SIZE", help="The size of the share, such as 100Gi."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="hf://ORG/NAME[@REVISION]", help="What to serve."),
+        typer.Option("--model", metavar="hf://ORG/NAME[@REVISION]", help="The model to serve."),
     ] = None,
     include: Annotated[
         list[str] | None,
-        typer.Option("--include", metavar="GLOB", help="Files; for GGUF, the quantisation."),
+        typer.Option(
+            "--include",
+            metavar="GLOB",
+            help="The files to choose, such as one quantisation of a GGUF; may be repeated.",
+        ),
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="ENGINE", help="vllm, or llamacpp (for GGUF)."),
+        typer.Option("--engine", metavar="ENGINE", help="The engine: vllm, or llamacpp for GGUF."),
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option("--gpus", metavar="N", min=0, help="GPUs for each pod.")
+        int | None,
+        typer.Option("--gpus", metavar="N", min=0, help="The number of GPUs of each pod."),
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", metavar="NAME", help="Where to serve it.")
+        str, typer.Option("--namespace", metavar="NAME", help="The namespace to serve it in.")
     ] = "llm",
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What to call the server.")
+        str | None, typer.Option("--name", metavar="NAME", help="The name of the server.")
     ] = None,
 ) -> None:
-    """Write a modelshelf.yaml: one model, one server, and comments on what else there is.
+    """Write a first modelshelf.yaml with one model and one server.
 
-    On a terminal it asks for what is missing. A file that is there is never overwritten.
+    Comments in the file show what else can be set. On a terminal, init asks for values that are
+    missing. It never overwrites a file.
     """
-    from modelshelf.config.draft import Draft, model_key, server_key  # noqa: PLC0415 - slow
-    from modelshelf.config.file import parse  # noqa: PLC0415 - slow, and only this verb needs it
-
     if os.path.lexists(run.file):
         raise _exists(run.file)
     places = {"nfs": nfs, "claim": claim, "storageClass": storage_class, "hostPath": host_path}
@@ -88,7 +95,7 @@ def init(  # noqa: PLR0913 - one for each option
     key = model_key(source)
     server = name or server_key(key)
     globs = tuple(include or ())
-    # Pods know nothing of this environment: what lock asks and what Jobs ask must be one hub.
+    # The Jobs do not see this environment: without the file they would ask another Hub than lock.
     endpoint = os.environ.get("HF_ENDPOINT") or None
     draft = Draft(shelf, source, key, server, namespace, engine, gpus, globs, endpoint)
     text = draft.text()
@@ -99,9 +106,7 @@ def init(  # noqa: PLR0913 - one for each option
 
 
 def _shelf(run: FileRun, given: dict[str, str], size: str | None) -> Shelf:
-    """What stands below `shelf:`."""
-    from modelshelf.config.names import parse_mount_source  # noqa: PLC0415 - see init
-
+    """The value of `shelf` in the file."""
     if len(given) > 1:
         raise UsageError(f"files lie in one place: give one of {_KINDS}")
     if not given:
@@ -125,7 +130,7 @@ def _shelf(run: FileRun, given: dict[str, str], size: str | None) -> Shelf:
 
 
 def _ask(run: FileRun, question: str, option: str) -> str:
-    """Ask whoever sits at the terminal; without one, say which option is missing."""
+    """Ask the user for a value; without a terminal, raise an error that names its option."""
     if run.output.json or not sys.stdin.isatty():
         raise UsageError("init was not told everything", hint=f"give {option}")
     return str(typer.prompt(question, err=True)).strip()

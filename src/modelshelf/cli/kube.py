@@ -1,36 +1,40 @@
-"""What the Kubernetes verbs have in common: their options, the file, its lock, and the cluster."""
+"""What the Kubernetes verbs share: options, the file with its lock and cluster, and questions."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from modelshelf import resolve
+from modelshelf.cli import kubernetes_event_text  # noqa: F401 - registers a cluster's events
+from modelshelf.cli.lock import changes
 from modelshelf.cli.verb import FileRun
+from modelshelf.config.file import Config, load
+from modelshelf.config.lock import Lock, beside, read
+from modelshelf.kube.client import Cluster
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import Listener
-
-if TYPE_CHECKING:
-    from modelshelf.config.file import Config
-    from modelshelf.config.lock import Lock
-    from modelshelf.kube.client import Cluster
-    from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.site import Site, Timeouts
 
 ContextOption = Annotated[
     str | None,
     typer.Option(
-        "--context", metavar="NAME", help="The kubeconfig's context; before that of the file."
+        "--context",
+        metavar="NAME",
+        help="The kubeconfig's context; it takes precedence over the file's `context`.",
     ),
 ]
 KubeconfigOption = Annotated[
     str | None,
     typer.Option(
-        "--kubeconfig", metavar="FILE", help="The kubeconfig; by default those of KUBECONFIG."
+        "--kubeconfig",
+        metavar="FILE",
+        help="The kubeconfig to use instead of KUBECONFIG or ~/.kube/config.",
     ),
 ]
 TimeoutOption = Annotated[
@@ -39,65 +43,75 @@ TimeoutOption = Annotated[
         "--timeout",
         metavar="SECONDS",
         min=0,
-        help="For each wait; by default as long as the model's size asks for.",
+        help="The longest time for each wait; the default depends on what is waited for.",
     ),
 ]
 LockedOption = Annotated[
-    bool, typer.Option("--locked", help="Refuse if modelshelf.lock would have to change.")
+    bool, typer.Option("--locked", help="Fail if modelshelf.lock is not up to date.")
 ]
 TokenFileOption = Annotated[
     str | None,
-    typer.Option("--token-file", metavar="FILE", help="The hub's token; else of HF_TOKEN."),
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="A file with the Hub's token; the default is the variable HF_TOKEN.",
+    ),
 ]
-ServerArgument = Annotated[str, typer.Argument(metavar="SERVER", help="A key of `servers`.")]
+ServerArgument = Annotated[
+    str, typer.Argument(metavar="SERVER", help="A key of `servers` in modelshelf.yaml.")
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opened:
-    """A file, its lock, and the cluster that they are for."""
+    """A modelshelf.yaml, its lock and the cluster that it is for.
+
+    Attributes:
+        config: The content of the modelshelf.yaml.
+        lock: The content of its lock file.
+        lock_path: The lock file.
+        cluster: The cluster.
+    """
 
     config: Config
     lock: Lock
     lock_path: str
     cluster: Cluster
 
-    def site(self, tell: Listener, timeout: float | None = None) -> Site:
-        """What the verbs work on.
+    def site(self, listener: Listener, timeout: float | None = None) -> Site:
+        """What the functions of `targets.kubernetes` work on.
 
         Args:
-            tell: Who is told.
-            timeout: Seconds for each wait; None for as long as the thing itself allows for.
+            listener: Receives the events.
+            timeout: The longest time for each wait, in seconds; None for the wait's own default.
         """
-        from modelshelf.targets.kubernetes.site import Site, Timeouts  # noqa: PLC0415
-
         timeouts = Timeouts() if timeout is None else Timeouts.all(timeout)
-        return Site(self.config, self.cluster, tell, timeouts)
+        return Site(self.config, self.cluster, listener, timeouts)
 
     def keep(self, lock: Lock) -> None:
-        """Write the lock, if it is another than before."""
-        from modelshelf import resolve  # noqa: PLC0415 - slow, and not every verb needs it
-
+        """Write the lock file if its content changed."""
         if lock != self.lock:
             resolve.write(self.lock_path, lock)
 
 
 @contextlib.contextmanager
 def opened(run: FileRun, context: str | None, kubeconfig: str | None) -> Iterator[Opened]:
-    """Read the file and its lock, and choose the cluster; nothing is asked of it yet.
+    """Read the file and its lock, and choose the cluster, without a request to it.
+
+    Args:
+        run: Names the file, and prints messages.
+        context: The kubeconfig's context; None for the one of the file, or the current one.
+        kubeconfig: The kubeconfig; None for the default ones.
 
     Raises:
         UsageError: The file, the lock or the kubeconfig cannot be used.
     """
-    from modelshelf.config import file, lock  # noqa: PLC0415 - slow, and not every verb needs it
-    from modelshelf.kube.client import Cluster  # noqa: PLC0415
-
-    importlib.import_module("modelshelf.cli.kube_words")
-    config = file.load(run.file)
-    path = lock.beside(run.file)
+    config = load(run.file)
+    path = beside(run.file)
     if context and config.context and context != config.context:
         run.output.note(f"--context {context} is used; {run.file} says {config.context}")
     with Cluster.connect(kubeconfig, context or config.context) as cluster:
-        yield Opened(config, lock.read(path), path, cluster)
+        yield Opened(config, read(path), path, cluster)
 
 
 def resolved(
@@ -108,22 +122,19 @@ def resolved(
     write: bool = True,
     token: str | None = None,
 ) -> Lock:
-    """The lock with every model of the file.
+    """The lock with every model of the file; the Hub is asked for models that it lacks.
 
     Args:
-        run: Whose words go where.
+        run: Prints messages.
         opened: The file and its lock.
-        locked: Refuse a change instead.
-        write: Write it, if it is another than before.
-        token: For the hub, instead of HF_TOKEN or a login.
+        locked: Raise an error instead of asking the Hub.
+        write: Write the lock file if its content changed.
+        token: The Hub's token; None for HF_TOKEN or a login.
 
     Raises:
-        UsageError: It would change, and must not.
-        SourceError: The hub cannot be asked.
+        UsageError: The lock is not up to date, and `locked` forbids a change.
+        SourceError: The Hub cannot be reached.
     """
-    from modelshelf import resolve  # noqa: PLC0415 - slow, and not every verb needs it
-    from modelshelf.cli.lock import changes  # noqa: PLC0415
-
     settled = resolve.settle(
         opened.config,
         opened.lock,
@@ -140,21 +151,28 @@ def resolved(
 
 
 def token_for(opened: Opened, path: str | None) -> str | None:
-    """The hub's token for pulls: of a file, else of HF_TOKEN; None if there is none.
+    """The Hub's token for pull Jobs: from a file, or else from HF_TOKEN.
+
+    Args:
+        opened: The modelshelf.yaml, which may name a Secret that has the token.
+        path: The file with the token; None for HF_TOKEN.
+
+    Returns:
+        The token; None if there is none, or if the Jobs use the Secret.
 
     Raises:
-        UsageError: The file cannot be read, or holds no token.
+        UsageError: The file cannot be read, or does not hold exactly one token.
     """
     if opened.config.hub.secret is not None and path is None:
-        return None  # HF_TOKEN is for `lock`; pulls have the Secret that the file names
+        return None  # HF_TOKEN serves `lock` alone then: the Jobs have the Secret
     return token_of(path)
 
 
 def token_of(path: str | None) -> str | None:
-    """The hub's token: of a file, else of HF_TOKEN; None if there is none.
+    """The Hub's token: from a file, or else from HF_TOKEN; None if there is none.
 
     Raises:
-        UsageError: The file cannot be read, or holds no token.
+        UsageError: The file cannot be read, or does not hold exactly one token.
     """
     if path is None:
         return os.environ.get("HF_TOKEN", "").strip() or None
@@ -170,16 +188,16 @@ def token_of(path: str | None) -> str | None:
 
 
 def confirmed(run: FileRun, question: str, *, expected: str, yes: bool) -> bool:
-    """Whether somebody agrees.
+    """Whether the user agrees to a question.
 
     Args:
-        run: Where to ask.
-        question: What is asked.
-        expected: What must be typed: `y`, or a name.
-        yes: It was agreed to beforehand.
+        run: Prints the question.
+        question: The question.
+        expected: The answer that means agreement: `y`, or a name.
+        yes: Whether --yes was given; then nothing is asked.
 
     Raises:
-        UsageError: Nobody is there to be asked.
+        UsageError: There is no terminal, so nobody can be asked.
     """
     if yes:
         return True

@@ -1,41 +1,42 @@
-"""`modelshelf lock`: resolve revisions to commits and checksums."""
+"""`modelshelf lock`: the commit and the checksums of each model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from modelshelf.cli import words
+from modelshelf import resolve
+from modelshelf.cli import formats
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.config.lock import Locked
+from modelshelf.resolve import Opened
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import ignore
-
-if TYPE_CHECKING:
-    from modelshelf.config.lock import Locked
-    from modelshelf.resolve import Opened
 
 
 @file_verb
 def lock(
     run: FileRun,
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL...]", help="Models to upgrade.")
+        list[str] | None,
+        typer.Argument(metavar="[MODEL...]", help="Models to upgrade; all by default."),
     ] = None,
     *,
     upgrade: Annotated[
-        bool, typer.Option("--upgrade", help="Move to the newest commit of a revision.")
+        bool, typer.Option("--upgrade", help="Move models to the newest commit of their revision.")
     ] = False,
     locked: Annotated[
-        bool, typer.Option("--locked", "--check", help="Change nothing; fail if it had to change.")
+        bool,
+        typer.Option("--locked", "--check", help="Fail if modelshelf.lock is not up to date."),
     ] = False,
 ) -> None:
-    """Write modelshelf.lock: what each model of modelshelf.yaml is, down to the checksums.
+    """Write the commit and the checksums of each model to modelshelf.lock.
 
-    What is locked stays as it is; only what is missing or was changed in modelshelf.yaml is
-    resolved. With --upgrade, the models that are named, or all, move to what their revision is
-    now. The Hub is asked, nothing is downloaded but small texts. HF_TOKEN, HF_ENDPOINT and
-    HF_HUB_OFFLINE count as for huggingface_hub.
+    Models that are in modelshelf.lock stay as they are, unless their entry in modelshelf.yaml
+    changed. With --upgrade, the named models move to the newest commit of their revision. The Hub
+    is asked for lists of files and for small text files, and nothing else is downloaded. HF_TOKEN,
+    HF_ENDPOINT and HF_HUB_OFFLINE mean the same as for huggingface_hub.
     """
     if models and not upgrade:
         raise UsageError(
@@ -43,8 +44,6 @@ def lock(
         )
     if upgrade and locked:
         raise UsageError("--upgrade changes the lock, and --locked forbids that")
-    from modelshelf import resolve  # noqa: PLC0415 - slow, and only this verb needs it
-
     opened = resolve.open_file(
         run.file,
         locked=locked,
@@ -57,7 +56,7 @@ def lock(
 
 
 def changes(opened: Opened) -> list[str]:
-    """What changed in a lock, a sentence for each model; one sentence if nothing did."""
+    """Describe what changed in a lock, with a sentence for each model, or that nothing did."""
     before, after = opened.before.models, opened.lock.models
     lines = [
         _moved(name, before.get(name), locked)
@@ -65,22 +64,22 @@ def changes(opened: Opened) -> list[str]:
         if before.get(name) != locked
     ]
     lines += [f"{name}: removed" for name in sorted(set(before) - set(after))]
-    return lines or [f"{opened.path} is up to date: {words.count(len(after), 'model')}"]
+    return lines or [f"{opened.path} is up to date: {formats.count(len(after), 'model')}"]
 
 
 def _moved(name: str, old: Locked | None, new: Locked) -> str:
     snapshot = new.snapshot
-    what = f"{words.count(len(snapshot.files), 'file')}, {words.size(snapshot.size)}"
+    what = f"{formats.count(len(snapshot.files), 'file')}, {formats.size(snapshot.size)}"
     if old is None:
-        return f"{name}: {snapshot.source} is {words.short(snapshot.id)}, {what}"
+        return f"{name}: {snapshot.source} is {formats.short_id(snapshot.id)}, {what}"
     if old.snapshot.id == snapshot.id:
-        return f"{name}: {words.short(snapshot.id)} as before, {what}"
-    ids = f"{words.short(old.snapshot.id)} → {words.short(snapshot.id)}"
-    return f"{name}: {ids}, {what}, {words.size(_added(old, new))} of them new"
+        return f"{name}: {formats.short_id(snapshot.id)} as before, {what}"
+    ids = f"{formats.short_id(old.snapshot.id)} → {formats.short_id(snapshot.id)}"
+    return f"{name}: {ids}, {what}, {formats.size(_added(old, new))} of them new"
 
 
 def _added(old: Locked, new: Locked) -> int:
-    """Bytes of the files that the older snapshot does not have."""
+    """The size of the files that the older snapshot does not have."""
     known = {file.checksum for file in old.snapshot.files}
     return sum(file.size for file in new.snapshot.files if file.checksum not in known)
 

@@ -1,4 +1,4 @@
-"""`modelshelf logs`: what pods say."""
+"""`modelshelf logs`: the logs of pods."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ import typer
 
 from modelshelf.cli import kube
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.targets import kubernetes
 
 
 @file_verb
 def logs(  # noqa: PLR0913 - one for each option
     run: FileRun,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A key of `servers` or `models`.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A key of `servers` or `models` in modelshelf.yaml."),
+    ],
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Print new lines until Ctrl-C.")] = False,
     tail: Annotated[
-        int | None, typer.Option("--tail", min=0, metavar="N", help="The last lines of each pod.")
+        int | None,
+        typer.Option("--tail", min=0, metavar="N", help="Print the last N lines of each pod only."),
     ] = None,
-    pod: Annotated[str | None, typer.Option("--pod", help="Of one pod alone.")] = None,
+    pod: Annotated[
+        str | None, typer.Option("--pod", metavar="POD", help="Print the lines of this pod only.")
+    ] = None,
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
-    """Show what a server's pods say, or what a model's pull said.
+    """Show the logs of a server's pods, or of a model's pull.
 
-    With several pods, each line begins with its pod's name.
+    If there are several pods, each line begins with the name of its pod.
     """
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
-
     with kube.opened(run, context, kubeconfig) as it:
         choice = kubernetes.LogChoice(follow, tail, pod)
         for line in kubernetes.logs(it.site(run.output.event), name, choice):

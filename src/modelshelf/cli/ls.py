@@ -1,8 +1,8 @@
-"""`modelshelf ls`: what is on the shelf."""
+"""`modelshelf ls`: the snapshots on the shelf."""
 
 from __future__ import annotations
 
-from modelshelf.cli import words
+from modelshelf.cli import formats
 from modelshelf.cli.verb import Run, verb
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
@@ -10,7 +10,7 @@ from modelshelf.shelf.values import Snapshot
 
 @verb
 def ls(run: Run) -> None:
-    """List the models on the shelf, newest first."""
+    """List the snapshots on the shelf, the newest first."""
     shelf = Shelf(run.shelf)
     snapshots = shelf.snapshots()
     tags = {repo_id: shelf.tags(repo_id) for repo_id in {s.repo_id for s in snapshots}}
@@ -20,10 +20,10 @@ def ls(run: Run) -> None:
         [
             (
                 s.repo_id,
-                words.short(s.id),
-                words.size(s.size),
+                formats.short_id(s.id),
+                formats.size(s.size),
                 str(len(s.files)),
-                words.when(s.created),
+                formats.date(s.created),
                 ", ".join(tags_of(s, tags[s.repo_id])),
             )
             for s in snapshots
@@ -39,7 +39,7 @@ def tags_of(snapshot: Snapshot, tags: dict[str, str]) -> list[str]:
 
 
 def summary(snapshot: Snapshot, tags: dict[str, str]) -> dict[str, object]:
-    """A snapshot for programs: what `.snapshot.json` holds but the files, and where it lies."""
+    """A snapshot for JSON output: the fields of `.snapshot.json`, and its path, size and tags."""
     record = snapshot.to_json()
     del record["files"]
     return {

@@ -1,4 +1,4 @@
-"""`modelshelf path`: the folder of a model, for other programs."""
+"""`modelshelf path`: the folder of a model, for other commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from modelshelf.shelf.shelf import Shelf
 
 @verb
 def path(run: Run, model: ModelArgument) -> None:
-    """Print the folder of a model: vllm serve $(modelshelf path org/name)."""
+    """Print the folder of a model, for use in other commands.
+
+    For example: vllm serve $(modelshelf path org/name)
+    """
     snapshot = Shelf(run.shelf).find(model)
     run.output.document({"id": snapshot.id, "path": snapshot.path})
     run.output.data(snapshot.path or "")

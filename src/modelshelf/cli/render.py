@@ -1,4 +1,4 @@
-"""`modelshelf render`: what `up` would apply, as YAML, without a cluster."""
+"""`modelshelf render`: the objects that `up` would apply, as YAML, without a cluster."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from typing import Annotated
 
 import typer
 
-from modelshelf.cli import words
+from modelshelf import resolve
+from modelshelf.cli import formats
 from modelshelf.cli.lock import changes
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.render.documents import to_yaml
+from modelshelf.render.keeping import deployment_of
+from modelshelf.render.names import LOAD
+from modelshelf.render.plan import render as plan
+from modelshelf.render.writing import write
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import ignore
 
@@ -18,32 +24,27 @@ def render(
     run: FileRun,
     folder: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write files below it, for git."),
+        typer.Option("--output", "-o", metavar="DIR", help="A folder to write files to, for git."),
     ] = None,
     *,
     locked: Annotated[
-        bool, typer.Option("--locked", help="Fail if modelshelf.lock had to change.")
+        bool, typer.Option("--locked", help="Fail if modelshelf.lock is not up to date.")
     ] = False,
     refresh_code: Annotated[
         bool,
-        typer.Option("--refresh-code", help="Let servers restart for this version's own code."),
+        typer.Option(
+            "--refresh-code", help="Write the code of this version, which restarts servers."
+        ),
     ] = False,
 ) -> None:
-    """Write the Kubernetes objects of modelshelf.yaml as YAML; no cluster is needed.
+    """Write the Kubernetes objects as YAML, without a cluster.
 
-    With -o, DIR/pull and DIR/serve are brought up to date: what is there by an earlier render and
-    is no longer wanted is removed, other files stay. Without it everything goes to stdout. Secrets
-    are never written.
+    The objects are those of modelshelf.yaml, without Secrets. They are printed on stdout, or with
+    -o written to files below DIR/pull and DIR/serve. Files of an earlier render that are no longer
+    needed are removed; other files stay.
     """
     if refresh_code and folder is None:
         raise UsageError("--refresh-code is about the code maps that a folder names: give -o DIR")
-    from modelshelf import resolve  # noqa: PLC0415 - slow, and only this verb needs it
-    from modelshelf.render.documents import to_yaml  # noqa: PLC0415 - slow too
-    from modelshelf.render.keeping import deployment_of  # noqa: PLC0415 - slow too
-    from modelshelf.render.names import LOAD  # noqa: PLC0415 - slow too
-    from modelshelf.render.plan import render as plan  # noqa: PLC0415 - slow too
-    from modelshelf.render.writing import write  # noqa: PLC0415 - slow too
-
     opened = resolve.open_file(
         run.file, locked=locked, on_event=ignore if run.output.json else run.output.event
     )
@@ -65,4 +66,4 @@ def render(
     for file in changed:
         run.output.note(f"{file.how}: {folder}/{file.path}")
     if not changed:
-        run.output.note(f"{folder} is up to date: {words.count(len(files), 'file')}")
+        run.output.note(f"{folder} is up to date: {formats.count(len(files), 'file')}")

@@ -1,4 +1,4 @@
-"""`modelshelf rm`: take a snapshot from the shelf."""
+"""`modelshelf rm`: remove a snapshot from the shelf."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modelshelf.cli import words
+from modelshelf.cli import formats
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
 from modelshelf.shelf.errors import UsageError
@@ -19,12 +19,15 @@ def rm(
     run: Run,
     model: ModelArgument,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Although tags name it.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Delete the bytes at once.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it although tags point at it.")
+    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="Delete the files at once.")] = False,
 ) -> None:
-    """Take a snapshot from the shelf; its bytes are deleted an hour later, by the next pull or rm.
+    """Remove a snapshot from the shelf.
 
-    A model that is being served, or that tags name, stays.
+    Its files are moved to the trash. The first pull or rm after an hour deletes them. A snapshot
+    that is being served is refused, and so is one with tags unless --force is given.
     """
     shelf = Shelf(run.shelf)
     ref = ModelRef.parse(model)
@@ -40,5 +43,5 @@ def rm(
     run.output.document({"id": snapshot.id, "repo_id": snapshot.repo_id, "bytes": snapshot.size})
     when = "were deleted" if now else "are in the trash, deleted in an hour by the next pull or rm"
     run.output.note(
-        f"{snapshot.repo_id}@{words.short(snapshot.id)}: {words.size(snapshot.size)} {when}"
+        f"{snapshot.repo_id}@{formats.short_id(snapshot.id)}: {formats.size(snapshot.size)} {when}"
     )

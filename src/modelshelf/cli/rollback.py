@@ -1,9 +1,10 @@
-"""`modelshelf rollback`: give a server the snapshot that it had before."""
+"""`modelshelf rollback`: return a server to its snapshot before."""
 
 from __future__ import annotations
 
 from modelshelf.cli import kube
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.targets import kubernetes
 
 
 @file_verb
@@ -15,11 +16,10 @@ def rollback(
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
-    """Give a server the snapshot that it had before; modelshelf.lock says so, too.
+    """Return a server to the snapshot that it served before.
 
-    Nothing is downloaded and no hub is asked: the shelf has it still.
+    modelshelf.lock is changed accordingly. Nothing is downloaded and no Hub is asked, since the
+    snapshot is still on the shelf.
     """
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
-
     with kube.opened(run, context, kubeconfig) as it:
         kubernetes.rollback(it.site(run.output.event, timeout), it.lock, server, keep=it.keep)

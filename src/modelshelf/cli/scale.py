@@ -8,13 +8,14 @@ import typer
 
 from modelshelf.cli import kube
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.targets import kubernetes
 
 
 @file_verb
 def scale(  # noqa: PLR0913 - one for each option
     run: FileRun,
     server: kube.ServerArgument,
-    replicas: Annotated[int, typer.Argument(min=0, metavar="REPLICAS", help="How many pods.")],
+    replicas: Annotated[int, typer.Argument(min=0, metavar="REPLICAS", help="The number of pods.")],
     *,
     timeout: kube.TimeoutOption = None,
     context: kube.ContextOption = None,
@@ -22,9 +23,8 @@ def scale(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Set how many pods a server has, and wait until they are ready.
 
-    Nothing is downloaded: new pods load from the shelf. The next up keeps the number.
+    Nothing is downloaded, since new pods load the model from the shelf. The next `up` keeps the
+    number.
     """
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
-
     with kube.opened(run, context, kubeconfig) as it:
         kubernetes.scale(it.site(run.output.event, timeout), server, replicas)

@@ -1,4 +1,4 @@
-"""`modelshelf serve`: answer from the shelf, on this machine."""
+"""`modelshelf serve`: an engine that serves a model on this machine."""
 
 from __future__ import annotations
 
@@ -8,34 +8,41 @@ import typer
 
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
+from modelshelf.targets import local
 
 ArgumentsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ARGUMENTS", help="Behind --: arguments for the engine itself."),
+    typer.Argument(metavar="ARGUMENTS", help="Arguments after -- are passed to the engine."),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", help="The engine that serves it.")]
+EngineOption = Annotated[
+    str, typer.Option("--engine", metavar="ENGINE", help="The engine: llamacpp or vllm.")
+]
 EnginePythonOption = Annotated[
     str | None,
     typer.Option(
-        "--engine-python", metavar="PYTHON", help="The Python that has the engine (vLLM)."
+        "--engine-python",
+        metavar="PYTHON",
+        help="The Python interpreter that vLLM is installed in.",
     ),
 ]
 ContextLengthOption = Annotated[
     int | None,
-    typer.Option("--context-length", min=1, help="Tokens of a request and its answer."),
+    typer.Option("--context-length", min=1, help="The most tokens of a request and its answer."),
 ]
 ParallelOption = Annotated[
     int | None,
-    typer.Option("--parallel", min=1, help="Requests that a replica works on at once."),
+    typer.Option(
+        "--parallel", min=1, help="The number of requests that a replica processes at once."
+    ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads for each replica.")
+    int | None, typer.Option("--threads", min=1, help="The number of CPU threads of each replica.")
 ]
 FastStartOption = Annotated[
     bool | None,
     typer.Option(
         "--fast-start/--no-fast-start",
-        help="Import vLLM once for all its processes.  [default: on a CPU]",
+        help="Import vLLM once for all its processes; by default on machines without a GPU.",
     ),
 ]
 
@@ -49,26 +56,31 @@ def serve(  # noqa: PLR0913 - one for each option
     engine: EngineOption = "llamacpp",
     engine_python: EnginePythonOption = None,
     replicas: Annotated[
-        int, typer.Option("--replicas", min=1, help="Processes behind the port.")
+        int, typer.Option("--replicas", min=1, help="The number of engine processes.")
     ] = 1,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port; 0 finds a free one.")] = 8000,
-    name: Annotated[str | None, typer.Option("--name", help="The model's name in the API.")] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", help="The port to listen on; 0 chooses a free one.")
+    ] = 8000,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The model's name in the API.")
+    ] = None,
     context_length: ContextLengthOption = None,
     parallel: ParallelOption = None,
     threads: ThreadsOption = None,
     fast_start: FastStartOption = None,
     drain: Annotated[
-        float, typer.Option("--drain", min=0, help="Seconds for requests under way at the end.")
+        float,
+        typer.Option(
+            "--drain", min=0, help="The seconds that open requests have to finish after Ctrl-C."
+        ),
     ] = 30.0,
 ) -> None:
-    """Serve a model through an OpenAI-compatible API until Ctrl-C.
+    """Serve a model on this machine through an OpenAI-compatible API.
 
-    Replicas run offline and without a token. One that dies is started again; the others keep
-    answering.
+    It runs until Ctrl-C. Replicas have no token and do not use the Hub. A replica that dies is
+    started again while the others keep answering.
     """
-    from modelshelf.targets import local  # noqa: PLC0415 - slow, and only this verb needs it
-
     with local.serve(
         model,
         shelf=run.shelf,

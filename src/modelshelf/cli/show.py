@@ -6,20 +6,21 @@ from typing import Annotated
 
 import typer
 
-from modelshelf.cli import words
+from modelshelf.cli import formats
 from modelshelf.cli.ls import summary, tags_of
 from modelshelf.cli.verb import Run, verb
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="org/name, org/name@tag or org/name@id")
+    str,
+    typer.Argument(metavar="MODEL", help="A model as org/name, org/name@tag or org/name@id."),
 ]
 
 
 @verb
 def show(run: Run, model: ModelArgument) -> None:
-    """Show a snapshot: where it came from, its files, and the model's other snapshots."""
+    """Show a snapshot's source, its files and the model's other snapshots."""
     shelf = Shelf(run.shelf)
     snapshot = shelf.find(model)
     tags = shelf.tags(snapshot.repo_id)
@@ -35,7 +36,7 @@ def show(run: Run, model: ModelArgument) -> None:
         "model": snapshot.repo_id,
         "snapshot": snapshot.id,
         "source": f"{snapshot.source}, revision {snapshot.revision}",
-        "pulled": f"{words.when(snapshot.created)} by {snapshot.tool}",
+        "pulled": f"{formats.date(snapshot.created)} by {snapshot.tool}",
         "path": snapshot.path or "",
         "tags": ", ".join(tags_of(snapshot, tags)) or "none",
     }
@@ -44,10 +45,12 @@ def show(run: Run, model: ModelArgument) -> None:
     run.output.data("")
     run.output.table(
         ("FILE", "SIZE>", "SHA256"),
-        [(f.path, words.size(f.size), (f.sha256 or "")[:16]) for f in snapshot.files],
+        [(f.path, formats.size(f.size), (f.sha256 or "")[:16]) for f in snapshot.files],
     )
     if ModelRef.parse(model).at is None:
         others = [s for s in shelf.snapshots(snapshot.repo_id) if s.id != snapshot.id]
         for other in others:
             tagged = ", ".join(tags_of(other, tags))
-            run.output.data(f"also here: {other.id} {words.when(other.created)} {tagged}".rstrip())
+            run.output.data(
+                f"also here: {other.id} {formats.date(other.created)} {tagged}".rstrip()
+            )

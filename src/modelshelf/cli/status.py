@@ -1,19 +1,18 @@
-"""`modelshelf status`: what serves, and what the last look at the shelf said."""
+"""`modelshelf status`: the state of servers and models in a cluster."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from modelshelf.cli import kube
+from modelshelf.cli.formats import age, short_id, size
 from modelshelf.cli.output import Output
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.cli.words import age, short, size
-
-if TYPE_CHECKING:
-    from modelshelf.targets.kubernetes.status import ModelStatus, PrimeStatus, ServerStatus, Status
+from modelshelf.targets import kubernetes
+from modelshelf.targets.kubernetes.status import ModelStatus, PrimeStatus, ServerStatus, Status
 
 
 @file_verb
@@ -21,15 +20,15 @@ def status(
     run: FileRun,
     *,
     timeline: Annotated[
-        bool, typer.Option("--timeline", help="Show what each pod's last start was made of.")
+        bool, typer.Option("--timeline", help="Show the phases of each pod's last start.")
     ] = False,
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
-    """Show what serves and where, and what the last look at the shelf said."""
-    from modelshelf.cli.timelines import draw  # noqa: PLC0415 - slow, and only some verbs need it
-    from modelshelf.targets import kubernetes  # noqa: PLC0415
+    """Show the state of each server and model in the cluster.
 
+    The state of a model is what its last pull or check found on the shelf.
+    """
     with kube.opened(run, context, kubeconfig) as it:
         site = it.site(run.output.event)
         found = kubernetes.status(site)
@@ -41,8 +40,11 @@ def status(
         ]
     run.output.document(value)
     _show(run.output, found)
-    for each in starts:
-        draw(run.output, f"{each.server}: pod {each.pod}", each.timeline)
+    if starts:
+        from modelshelf.cli.timelines import draw  # noqa: PLC0415 - rich is slow to import
+
+        for each in starts:
+            draw(run.output, f"{each.server}: pod {each.pod}", each.timeline)
 
 
 def _show(output: Output, found: Status) -> None:
@@ -81,7 +83,7 @@ def _prime(prime: PrimeStatus) -> str:
 
 def _model(model: ModelStatus) -> tuple[str, ...]:
     repo_id, _, snapshot = model.snapshot.partition("@")
-    named = f"{repo_id}@{short(snapshot)}" if snapshot else "-"
+    named = f"{repo_id}@{short_id(snapshot)}" if snapshot else "-"
     looks = {
         "whole": f"whole, {age(model.seconds)} ago",
         "failed": f"failed {age(model.seconds)} ago: {model.detail}",

@@ -1,4 +1,4 @@
-"""`modelshelf up`: bring a cluster to what modelshelf.yaml says."""
+"""`modelshelf up`: change a cluster to what modelshelf.yaml says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli import kube
+from modelshelf.cli.bars import progress
 from modelshelf.cli.verb import FileRun, file_verb
+from modelshelf.targets import kubernetes
 
 
 @file_verb
@@ -17,29 +19,31 @@ def up(  # noqa: PLR0913 - one for each option
     locked: kube.LockedOption = False,
     token_file: kube.TokenFileOption = None,
     force_conflicts: Annotated[
-        bool, typer.Option("--force-conflicts", help="Take over objects that are not ours.")
+        bool, typer.Option("--force-conflicts", help="Take over fields that other tools manage.")
     ] = False,
     refresh_code: Annotated[
         bool,
-        typer.Option("--refresh-code", help="Give servers this version's code: restarts them."),
+        typer.Option(
+            "--refresh-code",
+            help="Give running servers the code of this version, which restarts them.",
+        ),
     ] = False,
-    no_ask: Annotated[bool, typer.Option("--no-ask", help="Ask servers nothing at the end.")] = (
-        False
-    ),
+    no_ask: Annotated[
+        bool, typer.Option("--no-ask", help="Do not send a test question to the servers.")
+    ] = False,
     timeout: kube.TimeoutOption = None,
     context: kube.ContextOption = None,
     kubeconfig: kube.KubeconfigOption = None,
 ) -> None:
-    """Bring a cluster to what modelshelf.yaml says: models on the shelf, servers that answer.
+    """Change the cluster to what modelshelf.yaml says.
 
-    Models that are not in modelshelf.lock yet are resolved and written there. Run twice, it
-    changes nothing; interrupted, it goes on where it stopped.
+    Models that are not on the shelf are pulled, then servers are started and asked one question.
+    Models that modelshelf.lock lacks are added to it. A second run changes nothing. A run after an
+    interruption continues where the last one stopped.
     """
-    from modelshelf.targets import kubernetes  # noqa: PLC0415 - slow, and only some verbs need it
-
     with kube.opened(run, context, kubeconfig) as it:
         token = kube.token_for(it, token_file)
         lock = kube.resolved(run, it, locked=locked, token=token)
         options = kubernetes.Options(token, force_conflicts, refresh_code, ask=not no_ask)
-        with run.output.progress("") as listener:
+        with progress(run.output) as listener:
             kubernetes.up(it.site(listener, timeout), lock, options)

@@ -1,14 +1,15 @@
-"""What every verb has: the common options, and errors that become exit codes."""
+"""What all verbs share: common options, and the way from an error to an exit code."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import os
 import signal
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
@@ -24,14 +25,22 @@ _R = TypeVar("_R", "Run", "FileRun")
 ShelfOption = Annotated[
     str,
     typer.Option(
-        "--shelf", envvar="MODELSHELF_DIR", metavar="DIR", help="The shelf.", show_envvar=True
+        "--shelf",
+        envvar="MODELSHELF_DIR",
+        metavar="DIR",
+        help="The shelf's folder.",
+        show_envvar=True,
     ),
 ]
-FileOption = Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="modelshelf.yaml.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No words but errors.")]
-NoColorOption = Annotated[bool, typer.Option("--no-color", help="No colours; also NO_COLOR.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+FileOption = Annotated[
+    str, typer.Option("--file", "-f", metavar="FILE", help="The modelshelf.yaml to read.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no messages but errors.")]
+NoColorOption = Annotated[
+    bool, typer.Option("--no-color", help="Use no colours; NO_COLOR does the same.")
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "json_": (JsonOption, False),
@@ -43,7 +52,12 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a verb: which shelf it means, and where its words go."""
+    """One run of a verb that works on a shelf.
+
+    Attributes:
+        shelf: The shelf's folder.
+        output: Where results and messages are printed.
+    """
 
     shelf: str
     output: Output
@@ -51,23 +65,28 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileRun:
-    """One run of a verb that works from a modelshelf.yaml, and where its words go."""
+    """One run of a verb that works from a modelshelf.yaml.
+
+    Attributes:
+        file: The path of the modelshelf.yaml.
+        output: Where results and messages are printed.
+    """
 
     file: str
     output: Output
 
 
 def verb(function: Callable[Concatenate[Run, _P], None]) -> Callable[..., None]:
-    """Make a function that takes a `Run` first into a command with the common options.
+    """Make a command of a function that takes a `Run` first: it gets --shelf and common options.
 
-    An `Error` is shown and becomes the exit code; Ctrl-C exits with 130; anything else is
-    unexpected, exits with 1, and shows its traceback with --debug.
+    The command prints an `Error` and exits with the error's own code. Ctrl-C exits with 130. Any
+    other exception is a bug: it exits with 1, and --debug shows its traceback.
     """
     return _command(function, ShelfOption, DEFAULT_SHELF, _shelf_run)
 
 
 def file_verb(function: Callable[Concatenate[FileRun, _P], None]) -> Callable[..., None]:
-    """Make a function that takes a `FileRun` first into a command; as `verb`, with --file."""
+    """Make a command of a function that takes a `FileRun` first: `verb` with --file."""
     return _command(function, FileOption, DEFAULT_FILE, FileRun)
 
 
@@ -82,17 +101,18 @@ def _command(
     make_run: Callable[[str, Output], _R],
 ) -> Callable[..., None]:
     @functools.wraps(function)
-    def command(**options: Any) -> None:  # noqa: ANN401 - whatever typer read
-        where = options.pop("where_")
+    def command(**options: Any) -> None:  # noqa: ANN401 - as typer parsed them
+        path = options.pop("path_")
         common = {name: options.pop(name) for name in _COMMON}
         output = Output(json=common["json_"], quiet=common["quiet_"], color=not common["no_color_"])
-        _explained(lambda: function(make_run(where, output), **options), output, common)  # type: ignore[call-arg]
+        with _errors_reported(output, debug=common["debug_"]):
+            function(make_run(path, output), **options)  # type: ignore[call-arg]
 
     signature = inspect.signature(function, eval_str=True)
     parameters = list(signature.parameters.values())[1:]
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=value)
-        for name, (kind, value) in {"where_": (option, default), **_COMMON}.items()
+        for name, (kind, value) in {"path_": (option, default), **_COMMON}.items()
     ]
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     command.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
@@ -100,11 +120,12 @@ def _command(
     return command
 
 
-def _explained(work: Callable[[], None], output: Output, common: Mapping[str, Any]) -> None:
+@contextlib.contextmanager
+def _errors_reported(output: Output, *, debug: bool) -> Iterator[None]:
     try:
-        work()
+        yield
     except Error as error:
-        _trace(common)
+        _print_traceback(debug=debug)
         output.error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -113,14 +134,17 @@ def _explained(work: Callable[[], None], output: Output, common: Mapping[str, An
         raise typer.Exit(128 + signal.SIGPIPE) from None
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except Exception as error:  # noqa: BLE001 - the last place where it can be explained
-        _trace(common)
+    except Exception as error:  # noqa: BLE001 - nothing above this could explain it
+        _print_traceback(debug=debug)
         output.error(
-            Error(f"unexpected: {type(error).__name__}: {error}", hint="--debug shows where")
+            Error(
+                f"unexpected: {type(error).__name__}: {error}",
+                hint="this is a bug; --debug shows where it happened",
+            )
         )
         raise typer.Exit(1) from None
 
 
-def _trace(common: Mapping[str, Any]) -> None:
-    if common["debug_"]:
+def _print_traceback(*, debug: bool) -> None:
+    if debug:
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""`modelshelf verify`: read everything again, and compare."""
+"""`modelshelf verify`: hash the files on the shelf again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from modelshelf.cli.bars import progress
 from modelshelf.cli.verb import Run, verb
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.shelf import Shelf
@@ -16,13 +17,17 @@ from modelshelf.shelf.verify import verify as verify_snapshots
 def verify(
     run: Run,
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="All snapshots by default.")
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="Models to verify; all by default."),
     ] = None,
 ) -> None:
-    """Hash every byte again and name the files that are not what was published."""
+    """Hash the files on the shelf again and name those that are damaged.
+
+    A file is damaged if its checksum is not the one that was published.
+    """
     shelf = Shelf(run.shelf)
     snapshots = [shelf.find(model) for model in models] if models else shelf.snapshots()
-    with run.output.progress("verifying") as listener:
+    with progress(run.output, "verifying") as listener:
         faults = verify_snapshots(snapshots, listener=listener)
     if faults:
         first = faults[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelshelf.cli import words
+from modelshelf.cli import event_text, formats
 from modelshelf.shelf.events import Event, Hashed, Verified
 from modelshelf.shelf.values import LeftOut
 from modelshelf.start.events import EngineStarting, Prefetched, Primed
@@ -34,12 +34,12 @@ o/n at main: 0123456789ab-89abcdef, 2 files, 3.0 kB
 )
 def test_sizes(count: int, expected: str) -> None:
     """Bytes are told in decimal units, with a digit behind the point where it says something."""
-    assert words.size(count) == expected
+    assert formats.size(count) == expected
 
 
 def test_ids_are_shortened_and_stay_distinct() -> None:
     """A short id keeps the digits of the choice of files."""
-    assert words.short(ID) == "0123456789ab-89abcdef"
+    assert formats.short_id(ID) == "0123456789ab-89abcdef"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_ids_are_shortened_and_stay_distinct() -> None:
 )
 def test_sentences(event: Event, expected: str) -> None:
     """Each event has its words; those that only a bar can show have none."""
-    assert words.sentence(event) == expected
+    assert event_text.sentence(event) == expected
 
 
 def test_every_event_has_words() -> None:
@@ -110,6 +110,6 @@ def test_every_event_has_words() -> None:
         kind
         for kind in event_kinds()
         if kind.__module__ != kubernetes_events.__name__
-        and words.sentence.dispatch(kind) is words.sentence.dispatch(Event)
+        and event_text.sentence.dispatch(kind) is event_text.sentence.dispatch(Event)
     }
     assert wordless == shown_by_bars

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import modelshelf.cli.kube_words  # noqa: F401 - teaches words these events
-from modelshelf.cli import words
+import modelshelf.cli.kubernetes_event_text  # noqa: F401 - registers the events
+from modelshelf.cli import event_text, formats
 from modelshelf.shelf.events import Event
 from modelshelf.targets.kubernetes import events
 from modelshelf.transfer.events import Progressed, Published
@@ -20,7 +20,7 @@ def test_every_event_has_words() -> None:
         for kind in vars(events).values()
         if isinstance(kind, type)
         and issubclass(kind, Event)
-        and words.sentence.dispatch(kind) is words.sentence.dispatch(Event)
+        and event_text.sentence.dispatch(kind) is event_text.sentence.dispatch(Event)
     }
     assert wordless == {Event}
 
@@ -71,13 +71,13 @@ def test_every_event_has_words() -> None:
 )
 def test_sentences(event: Event, expected: str) -> None:
     """Each event is one calm line; what changed nothing has none."""
-    assert words.sentence(event) == expected
+    assert event_text.sentence(event) == expected
 
 
 def test_a_pulls_event_is_told_by_its_model() -> None:
     """Bars are told apart by it; in JSON the event stands with its model."""
     event = events.PullEvent("tiny", Progressed(1, 2, 1, 4))
-    assert words.told_by(event) == ("tiny", event.event)
+    assert event_text.unwrap(event) == ("tiny", event.event)
     assert event.to_json() == {
         "event": "progressed", "done": 1, "total": 2, "fetched": 1, "connections": 4,
         "model": "tiny",
@@ -90,4 +90,4 @@ def test_a_pulls_event_is_told_by_its_model() -> None:
 )
 def test_ages(seconds: float, expected: str) -> None:
     """One unit is enough."""
-    assert words.age(seconds) == expected
+    assert formats.age(seconds) == expected

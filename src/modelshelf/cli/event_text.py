@@ -1,10 +1,10 @@
-"""Events and numbers as people read them. Pure."""
+"""Events as sentences for people. Pure."""
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 
+from modelshelf.cli.formats import count, short_id, size
 from modelshelf.mirror.events import MirrorListening
 from modelshelf.shelf.events import Damaged, Event, GateOpen, GateWaiting, Purged, Verified
 from modelshelf.start.events import (
@@ -28,64 +28,27 @@ from modelshelf.targets.local.events import (
 )
 from modelshelf.transfer.events import FileDone, Planned, Published, Retrying, Waiting
 
-_STEP = 1000
-_UNITS = ("kB", "MB", "GB", "TB")
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-
-
-def size(count: float) -> str:
-    """Bytes in decimal units, as hubs and disks state them: `14.5 GB`."""
-    if count < _STEP:
-        return f"{count:.0f} B"
-    for unit in _UNITS:
-        count /= _STEP
-        if count < _STEP or unit == _UNITS[-1]:
-            break
-    return f"{count:.1f} {unit}" if count < _STEP / 10 else f"{count:.0f} {unit}"
-
-
-def when(seconds: float) -> str:
-    """A time since 1970 as local date and minute."""
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def count(number: int, noun: str) -> str:
-    """`1 file`, `3 files`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def age(seconds: float) -> str:
-    """`12 s`, `5 min`, `3 h`, `2 d`."""
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 2 * _DAY:
-        return f"{seconds / _HOUR:.0f} h"
-    return f"{seconds / _DAY:.0f} d"
-
-
-def short(snapshot_id: str) -> str:
-    """Enough digits of an id to tell it from others, and the digits of its choice of files."""
-    commit, _, files = snapshot_id.partition("-")
-    return f"{commit[:12]}-{files}"
-
 
 @functools.singledispatch
-def told_by(event: Event) -> tuple[str, Event]:
-    """Which of several things at work tells an event, and the event; empty where there is one."""
+def unwrap(event: Event) -> tuple[str, Event]:
+    """Split an event that is passed on for one of several models or servers.
+
+    Returns:
+        The name of the model or server, and the event itself. The name is empty for an event that
+        was not passed on.
+    """
     return "", event
 
 
 @functools.singledispatch
-def sentence(event: Event) -> str:  # noqa: ARG001 - the kinds of events below have words
-    """An event as a line of text; empty for those that only a bar can show."""
+def sentence(event: Event) -> str:  # noqa: ARG001 - each kind of event has a function below
+    """Describe an event in one or more lines; empty for events that only a progress bar shows."""
     return ""
 
 
 @sentence.register
 def _(event: Planned) -> str:
-    name = f"{event.repo_id} at {event.revision}: {short(event.snapshot)}"
+    name = f"{event.repo_id} at {event.revision}: {short_id(event.snapshot)}"
     free = size(max(event.free_after, 0))
     lines = [
         f"{name}, {count(event.files, 'file')}, {size(event.bytes)}",
@@ -100,7 +63,7 @@ def _(event: Planned) -> str:
 
 @sentence.register
 def _(event: Published) -> str:
-    name = f"{event.repo_id}@{short(event.snapshot)}"
+    name = f"{event.repo_id}@{short_id(event.snapshot)}"
     if event.how == "present":
         return f"{name} is on the shelf already\n  {event.path}"
     if event.how == "waited":
@@ -127,14 +90,14 @@ def _(event: Waiting) -> str:
 
 @sentence.register
 def _(event: Damaged) -> str:
-    return f"{event.repo_id}@{short(event.snapshot)}: {event.path}: {event.problem}"
+    return f"{event.repo_id}@{short_id(event.snapshot)}: {event.path}: {event.problem}"
 
 
 @sentence.register
 def _(event: Verified) -> str:
     state = f"{count(event.damaged, 'file')} damaged" if event.damaged else "whole"
     what = f"{count(event.files, 'file')}, {size(event.bytes)}"
-    return f"{event.repo_id}@{short(event.snapshot)}: {what}: {state}"
+    return f"{event.repo_id}@{short_id(event.snapshot)}: {what}: {state}"
 
 
 @sentence.register

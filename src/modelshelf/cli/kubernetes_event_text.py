@@ -1,8 +1,12 @@
-"""What happens in a cluster, as people read it. Pure; importing it teaches `words` these events."""
+"""Events of a cluster as sentences for people. Pure.
+
+An import of this module registers the events with `event_text.sentence` and `event_text.unwrap`.
+"""
 
 from __future__ import annotations
 
-from modelshelf.cli.words import age, count, sentence, short, told_by
+from modelshelf.cli.event_text import sentence, unwrap
+from modelshelf.cli.formats import age, count, short_id
 from modelshelf.shelf.events import Event
 from modelshelf.targets.kubernetes import events
 
@@ -22,15 +26,15 @@ _PHASES = {
 
 def _snapshot(named: str) -> str:
     repo_id, _, snapshot = named.partition("@")
-    return f"{repo_id}@{short(snapshot)}" if snapshot else repo_id
+    return f"{repo_id}@{short_id(snapshot)}" if snapshot else repo_id
 
 
-@told_by.register
+@unwrap.register
 def _(event: events.PullEvent) -> tuple[str, Event]:
     return event.model, event.event
 
 
-@told_by.register
+@unwrap.register
 def _(event: events.PrimeEvent) -> tuple[str, Event]:
     return event.server, event.event
 
