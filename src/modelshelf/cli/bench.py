@@ -24,7 +24,7 @@ from modelshelf.cli.serve import (
 from modelshelf.cli.verb import DEFAULT_FILE, FileOption, FileRun, Run, verb
 from modelshelf.cli.words import count
 from modelshelf.shelf.errors import UsageError
-from modelshelf.shelf.files import explained
+from modelshelf.shelf.files import explain_os_errors
 from modelshelf.shelf.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _require_folders(*paths: str | None) -> None:
 def _write(pages: Iterable[tuple[str | None, str]]) -> None:
     for path, text in pages:
         if path:
-            with explained(path), open(path, "w", encoding="utf-8") as file:
+            with explain_os_errors(path), open(path, "w", encoding="utf-8") as file:
                 file.write(text)
 
 

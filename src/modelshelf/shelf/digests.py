@@ -9,7 +9,7 @@ from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.values import File
 
 # Fits in a core's second-level cache, so that what was read is still there when it is hashed.
-BLOCK = 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 
 
 class Digest:
@@ -48,17 +48,17 @@ class Digest:
         return ""
 
 
-def hash_prefix(fd: int, digest: Digest, length: int, start: int = 0) -> None:
+def hash_range(fd: int, digest: Digest, length: int, start: int = 0) -> None:
     """Feed the bytes from `start` to `length` of an open file to a digest.
 
     Raises:
         IntegrityError: The file is shorter than that.
         OSError: It cannot be read.
     """
-    buffer = memoryview(bytearray(BLOCK))
+    buffer = memoryview(bytearray(BLOCK_BYTES))
     offset = start
     while offset < length:
-        count = os.preadv(fd, [buffer[: min(BLOCK, length - offset)]], offset)
+        count = os.preadv(fd, [buffer[: min(BLOCK_BYTES, length - offset)]], offset)
         if count == 0:
             raise IntegrityError(f"the file ended after {offset:,} of {length:,} bytes")
         digest.update(buffer[:count])

@@ -20,7 +20,7 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
+def explain_os_errors(path: str) -> Iterator[None]:
     """Turn what the operating system says of a shelf's file into an error that says what to do.
 
     Raises:
@@ -31,11 +31,11 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise explain(error, path) from error
+        raise to_shelf_error(error, path) from error
 
 
-def explain(error: OSError, path: str) -> Error:
-    """The error that `explained` raises for one of the operating system's."""
+def to_shelf_error(error: OSError, path: str) -> Error:
+    """The error that `explain_os_errors` raises for one of the operating system's."""
     where = error.filename if isinstance(error.filename, str) else path
     if error.errno in _FULL:
         return NoSpaceError(
@@ -66,7 +66,7 @@ def make_folders(base: str, relative: str) -> str:
     return path
 
 
-def sync(path: str) -> None:
+def sync_to_disk(path: str) -> None:
     """Flush a file or folder to the disk; folders that cannot be synced are left to the system."""
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -80,10 +80,10 @@ def sync(path: str) -> None:
 
 def write_json(path: str, value: object, *, mode: int = 0o644) -> None:
     """Replace a file by the canonical JSON of a value, whole or not at all, and sync it."""
-    write(path, canonical_json(value), mode=mode)
+    write_bytes(path, canonical_json(value), mode=mode)
 
 
-def write(path: str, data: bytes, *, mode: int = 0o644) -> None:
+def write_bytes(path: str, data: bytes, *, mode: int = 0o644) -> None:
     """Replace a file, whole or not at all, and sync it."""
     # Not named after the file, whose name may be as long as names can be.
     temporary = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
@@ -98,7 +98,7 @@ def write(path: str, data: bytes, *, mode: int = 0o644) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync(os.path.dirname(path))
+    sync_to_disk(os.path.dirname(path))
 
 
 def read_json(path: str) -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ def read_json(path: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def names(path: str) -> list[str]:
+def list_names(path: str) -> list[str]:
     """The sorted names in a folder; none if it is not there."""
     try:
         return sorted(os.listdir(path))
@@ -123,7 +123,7 @@ def names(path: str) -> list[str]:
         return []
 
 
-def now_at(folder: str) -> float:
+def filesystem_time(folder: str) -> float:
     """What the clock of a folder's filesystem says, in seconds since 1970: hosts' clocks differ.
 
     Raises:

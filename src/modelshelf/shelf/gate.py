@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from modelshelf.shelf.errors import BusyError
 from modelshelf.shelf.events import GateOpen, GateWaiting, Listener, ignore
-from modelshelf.shelf.files import names
+from modelshelf.shelf.files import list_names
 from modelshelf.shelf.layout import SHELF_FILE, snapshot_folder
 from modelshelf.shelf.shelf import read_snapshot
 from modelshelf.shelf.values import Snapshot
@@ -24,8 +24,8 @@ def missing(shelf: str, snapshot: Snapshot) -> str:
     """
     path = os.path.join(shelf, snapshot_folder(snapshot.repo_id, snapshot.id))
     try:
-        if os.path.basename(path) not in names(os.path.dirname(path)):
-            if SHELF_FILE not in names(shelf):
+        if os.path.basename(path) not in list_names(os.path.dirname(path)):
+            if SHELF_FILE not in list_names(shelf):
                 return f"{shelf} is not a shelf, or not mounted"
             return f"{snapshot.repo_id}@{snapshot.id} is not on the shelf {shelf}"
     except OSError as error:

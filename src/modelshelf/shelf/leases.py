@@ -17,7 +17,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from modelshelf.shelf.files import explained, make_folders, names, now_at, read_json, write_json
+from modelshelf.shelf.files import (
+    explain_os_errors,
+    filesystem_time,
+    list_names,
+    make_folders,
+    read_json,
+    write_json,
+)
 from modelshelf.shelf.layout import lease_file
 from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.values import canonical_json
@@ -143,7 +150,7 @@ class Lease:
         """
         path = os.path.join(shelf, lease_file(key))
         holder = Holder(uuid.uuid4().hex, ProcessIdentity.of_this_process(), purpose, 0)
-        with explained(path):
+        with explain_os_errors(path):
             make_folders(shelf, "leases")
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -198,7 +205,7 @@ def break_stale(shelf: str, key: str) -> None:
     path = os.path.join(shelf, lease_file(key))
     judged = read_holder(path)
     aside = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
-    with explained(path), contextlib.suppress(FileNotFoundError):
+    with explain_os_errors(path), contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)
         if read_holder(aside) == judged:
             os.unlink(aside)
@@ -214,7 +221,7 @@ def live_holders(shelf: str, prefix: str) -> Iterator[Holder]:
     """
     folder = os.path.join(shelf, "leases")
     start = os.path.basename(lease_file(prefix)).removesuffix(".json")
-    for name in names(folder):
+    for name in list_names(folder):
         path = os.path.join(folder, name)
         if not name.startswith(start) or not name.endswith(".json"):
             continue
@@ -226,6 +233,6 @@ def live_holders(shelf: str, prefix: str) -> Iterator[Holder]:
 def _age(path: str) -> float:
     """Seconds since a file changed, by the clock of the filesystem it lies on."""
     try:
-        return now_at(os.path.dirname(path)) - os.stat(path).st_mtime
+        return filesystem_time(os.path.dirname(path)) - os.stat(path).st_mtime
     except OSError:
         return 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.events import Listener, Purged, ignore
-from modelshelf.shelf.files import delete_tree, explained
+from modelshelf.shelf.files import delete_tree, explain_os_errors
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef
 
@@ -35,9 +35,9 @@ def purge(shelf: str, repo_ids: Iterable[str], *, listener: Listener = ignore) -
             layout.compile_cache_folder,
             layout.staging_parent,
         )
-        with explained(opened.path):
+        with explain_os_errors(opened.path):
             for path in (os.path.join(opened.path, at(ref.repo_id)) for at in folders):
                 # Readers see a model go in one step, whatever the deletion takes.
-                delete_tree(opened.discard(path))
+                delete_tree(opened.move_to_trash(path))
         size = sum(snapshot.size for snapshot in snapshots)
         listener(Purged(ref.repo_id, len(snapshots), size))

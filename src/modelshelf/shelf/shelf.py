@@ -20,13 +20,13 @@ from modelshelf.shelf.errors import (
 from modelshelf.shelf.files import (
     FOLDER_MODE,
     delete_tree,
-    explain,
-    explained,
+    explain_os_errors,
+    filesystem_time,
+    list_names,
     make_folders,
-    names,
-    now_at,
     read_json,
-    sync,
+    sync_to_disk,
+    to_shelf_error,
     write_json,
 )
 from modelshelf.shelf.leases import live_holders
@@ -88,7 +88,7 @@ class Shelf:
         if not os.path.exists(marker):
             if os.path.lexists(path) and not os.path.isdir(path):
                 raise _not_a_shelf(path)
-            with explained(path):
+            with explain_os_errors(path):
                 _make_folder(path)
                 taken = [name for name in os.listdir(path) if not _ignored(name)]
                 if any(not shared or name in layout.FOLDERS for name in taken):
@@ -114,7 +114,7 @@ class Shelf:
             found = [
                 snapshot
                 for model in models
-                for name in names(self._at(layout.model_folder(model)))
+                for name in list_names(self._at(layout.model_folder(model)))
                 if (snapshot := self.get(model, name)) is not None
             ]
         return sorted(found, key=lambda s: (s.created, s.id), reverse=True)
@@ -180,7 +180,7 @@ class Shelf:
         folder = self._at(layout.tags_folder(repo_id))
         tags = {}
         with _readable(self.path):
-            for name in names(folder):
+            for name in list_names(folder):
                 record = read_json(os.path.join(folder, name)) if name.endswith(".json") else None
                 if record and isinstance(record.get("snapshot"), str):
                     tags[name.removesuffix(".json")] = record["snapshot"]
@@ -205,7 +205,7 @@ class Shelf:
             return
         if isinstance(old.get("snapshot"), str):
             previous.insert(0, old["snapshot"])
-        with explained(self._at(relative)):
+        with explain_os_errors(self._at(relative)):
             make_folders(self.path, os.path.dirname(relative))
             write_json(self._at(relative), {"snapshot": snapshot.id, "previous": previous})
 
@@ -223,14 +223,14 @@ class Shelf:
         """
         relative = layout.snapshot_folder(snapshot.repo_id, snapshot.id)
         target = self._at(relative)
-        with explained(target):
+        with explain_os_errors(target):
             write_json(os.path.join(staged, layout.SNAPSHOT_FILE), snapshot.to_json(), mode=0o444)
             make_folders(self.path, os.path.dirname(relative))
             self._rename_into_place(staged, target, snapshot)
             # Only now: a folder without write permission cannot be renamed to another parent.
             with contextlib.suppress(PermissionError):
                 os.chmod(target, _READ_ONLY)
-            sync(os.path.dirname(target))
+            sync_to_disk(os.path.dirname(target))
         published = self.get(snapshot.repo_id, snapshot.id)
         if published is None:
             raise ShelfError(f"{target} vanished while it was published")
@@ -242,11 +242,11 @@ class Shelf:
         except OSError as error:
             # Also a rename that an NFS server carried out and answered twice ends here.
             if self.get(snapshot.repo_id, snapshot.id) is not None:
-                self.discard(staged)
+                self.move_to_trash(staged)
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            self.discard(target)
+            self.move_to_trash(target)
             os.rename(staged, target)
 
     def remove(self, snapshot: Snapshot, *, force: bool = False) -> None:
@@ -263,7 +263,7 @@ class Shelf:
         """
         if self.get(snapshot.repo_id, snapshot.id) is None:
             raise NotOnShelfError(f"{snapshot.repo_id}@{snapshot.id} is not on {self.path}")
-        for holder in live_holders(self.path, read_key(snapshot)):
+        for holder in live_holders(self.path, reader_lease_key(snapshot)):
             raise BusyError(
                 f"{snapshot.repo_id}@{snapshot.id} is being served by {holder}",
                 hint="stop that server first",
@@ -274,13 +274,13 @@ class Shelf:
                 f"{snapshot.repo_id}@{snapshot.id} is tagged {', '.join(sorted(tags))}",
                 hint="--force removes it and its tags",
             )
-        with explained(self.path):
+        with explain_os_errors(self.path):
             for tag in tags:
                 os.unlink(self._at(layout.tag_file(snapshot.repo_id, tag)))
-            self.discard(self._at(layout.snapshot_folder(snapshot.repo_id, snapshot.id)))
+            self.move_to_trash(self._at(layout.snapshot_folder(snapshot.repo_id, snapshot.id)))
             caches = self._at(layout.compile_cache_folder(snapshot.repo_id, snapshot.id))
             if os.path.isdir(caches):
-                self.discard(caches)
+                self.move_to_trash(caches)
 
     def discard(self, path: str) -> str:
         """Rename a folder of this shelf into the trash, if it is there.
@@ -303,8 +303,8 @@ class Shelf:
         graves: list[str] = []
         now = 0.0
         with contextlib.suppress(OSError):
-            graves = names(trash)
-            now = now_at(trash) if graves else 0.0
+            graves = list_names(trash)
+            now = filesystem_time(trash) if graves else 0.0
         for grave in (os.path.join(trash, name) for name in graves):
             with contextlib.suppress(OSError):
                 if now - os.stat(grave).st_mtime >= grace:
@@ -316,7 +316,7 @@ class Shelf:
         Raises:
             NotWritableError, NoSpaceError, ShelfError: It may not, and why.
         """
-        with explained(self.path):
+        with explain_os_errors(self.path):
             for folder in folders:
                 probe = os.path.join(make_folders(self.path, folder), f".probe.{uuid.uuid4().hex}")
                 os.mkdir(probe)
@@ -325,14 +325,16 @@ class Shelf:
     def _repo_ids(self) -> list[str]:
         models = self._at("models")
         return [
-            f"{org}/{name}" for org in names(models) for name in names(os.path.join(models, org))
+            f"{org}/{name}"
+            for org in list_names(models)
+            for name in list_names(os.path.join(models, org))
         ]
 
     def _at(self, relative: str) -> str:
         return os.path.join(self.path, relative)
 
 
-def read_key(snapshot: Snapshot) -> str:
+def reader_lease_key(snapshot: Snapshot) -> str:
     """The beginning of the lease keys of those who read a snapshot."""
     return f"read/{snapshot.repo_id}/{snapshot.id}"
 
@@ -371,7 +373,7 @@ def _readable(path: str) -> Iterator[None]:
             hint="ask its owner for read permission, or use another --shelf",
         ) from error
     except OSError as error:
-        raise explain(error, path) from error
+        raise to_shelf_error(error, path) from error
 
 
 def _make_folder(path: str) -> None:

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Sequence
 
-from modelshelf.shelf.digests import Digest, hash_prefix
+from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.events import Damaged, Hashed, Listener, Verified, ignore
 from modelshelf.shelf.values import File, Snapshot
@@ -99,7 +99,7 @@ def _check(snapshot: Snapshot, file: File, tally: _Tally) -> Fault | None:
                 if tally.stopped:
                     return None
                 length = min(_STEP, size - start)
-                hash_prefix(reader.fileno(), digest, start + length, start)
+                hash_range(reader.fileno(), digest, start + length, start)
                 tally.add(length)
     except FileNotFoundError:
         return Fault(snapshot, file, "it is missing")

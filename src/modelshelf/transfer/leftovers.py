@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Sequence
 
 from modelshelf.shelf import layout
-from modelshelf.shelf.digests import Digest, hash_prefix
+from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
-from modelshelf.shelf.files import FOLDER_MODE, explained, names, read_json
+from modelshelf.shelf.files import FOLDER_MODE, explain_os_errors, list_names, read_json
 from modelshelf.shelf.process_identity import ProcessIdentity, boot_id
 from modelshelf.shelf.values import File, Snapshot
 from modelshelf.transfer.events import FileDone
@@ -70,7 +70,7 @@ def leftovers(shelf: str, snapshot: Snapshot) -> list[Leftover]:
     """The folders of other writers for a snapshot."""
     parent = os.path.join(shelf, layout.staging_parent(snapshot.repo_id))
     found = []
-    for name in names(parent):
+    for name in list_names(parent):
         if name.startswith(f"{snapshot.id}."):
             path = os.path.join(parent, name)
             found.append(Leftover(path, _writer(path)))
@@ -106,7 +106,7 @@ def take_over(found: Sequence[Leftover]) -> list[Leftover]:
     taken = []
     for leftover in found:
         path = f"{leftover.path.rpartition('.')[0]}.{uuid.uuid4().hex[:12]}"
-        with explained(leftover.path), contextlib.suppress(FileNotFoundError):
+        with explain_os_errors(leftover.path), contextlib.suppress(FileNotFoundError):
             os.rename(leftover.path, path)
             for folder, _, _ in os.walk(path):
                 os.chmod(folder, FOLDER_MODE)
@@ -156,7 +156,7 @@ def _rehash(path: str, file: File) -> str | None:
     with contextlib.suppress(OSError, IntegrityError):
         fd = os.open(path, os.O_RDONLY)
         try:
-            hash_prefix(fd, digest, file.size)
+            hash_range(fd, digest, file.size)
         finally:
             os.close(fd)
         return None if digest.mismatch() else digest.sha256()

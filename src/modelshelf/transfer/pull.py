@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from modelshelf.shelf import layout
-from modelshelf.shelf.digests import Digest, hash_prefix
+from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.errors import (
     BusyError,
     IntegrityError,
@@ -18,7 +18,7 @@ from modelshelf.shelf.errors import (
     ShelfError,
 )
 from modelshelf.shelf.events import Listener, ignore
-from modelshelf.shelf.files import delete_tree, explained, free_bytes, names
+from modelshelf.shelf.files import delete_tree, explain_os_errors, free_bytes, list_names
 from modelshelf.shelf.headers import check_header
 from modelshelf.shelf.leases import Lease, Patience, Watch, break_stale
 from modelshelf.shelf.shelf import Shelf
@@ -322,7 +322,7 @@ def _from_folder(staging: Staging, file: File, folder: str, meter: Meter, *, lin
         sha256 = _sha256_of(source, file)
         if sha256 is None:
             return
-        with explained(source):
+        with explain_os_errors(source):
             check_header(source, file.path)
         if staging.link(file, source, sha256):
             meter.add(done=file.size)
@@ -351,7 +351,7 @@ def _sha256_of(path: str, file: File) -> str | None:
     """The sha256 of a file that is what it should be; None if it is not."""
     digest = Digest(file)
     with contextlib.suppress(OSError, IntegrityError), open(path, "rb", buffering=0) as reader:
-        hash_prefix(reader.fileno(), digest, file.size)
+        hash_range(reader.fileno(), digest, file.size)
         return None if digest.mismatch() else digest.sha256()
     return None
 
@@ -364,10 +364,10 @@ def _sweep(shelf: Shelf, snapshot: Snapshot) -> None:
     """Throw away what nobody needs any more: leftovers of this snapshot, and forgotten ones."""
     with contextlib.suppress(OSError, ShelfError):
         for leftover in leftovers.leftovers(shelf.path, snapshot):
-            shelf.discard(leftover.path)
+            shelf.move_to_trash(leftover.path)
         parent = os.path.join(shelf.path, layout.staging_parent(snapshot.repo_id))
-        for name in names(parent):
+        for name in list_names(parent):
             path = os.path.join(parent, name)
             if time.time() - os.stat(path).st_mtime > _FORGOTTEN:
-                shelf.discard(path)
+                shelf.move_to_trash(path)
         shelf.empty_trash()

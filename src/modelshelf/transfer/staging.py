@@ -17,10 +17,9 @@ import uuid
 from collections.abc import Callable
 
 from modelshelf.shelf import layout
-from modelshelf.shelf.digests import BLOCK, Digest, hash_prefix
+from modelshelf.shelf.digests import BLOCK_BYTES, Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
-from modelshelf.shelf.files import explained, make_folders, write_json
-from modelshelf.shelf.files import sync as sync_path
+from modelshelf.shelf.files import explain_os_errors, make_folders, sync_to_disk, write_json
 from modelshelf.shelf.headers import check_header
 from modelshelf.shelf.process_identity import ProcessIdentity, boot_id
 from modelshelf.shelf.values import File, Snapshot
@@ -73,9 +72,9 @@ class Part:
         Raises:
             ShelfError: They could not be read.
         """
-        with explained(self._path):
+        with explain_os_errors(self._path):
             os.ftruncate(self._fd(), length)
-            hash_prefix(self._fd(), self._digest, length)
+            hash_range(self._fd(), self._digest, length)
             self.done = length
             if length:
                 self._sync()
@@ -86,7 +85,7 @@ class Part:
         Raises:
             NoSpaceError, NotWritableError, ShelfError: They could not be written.
         """
-        with explained(self._path):
+        with explain_os_errors(self._path):
             if len(block) < _LARGE:
                 self._digest.update(block)
                 self._write(block)
@@ -126,7 +125,7 @@ class Part:
         if problem:
             self._restart(problem)
             return False
-        with explained(self._path):
+        with explain_os_errors(self._path):
             fd = self._fd()
             check_header(self._path + layout.PART, self.file.path)
             os.fchmod(fd, _READ_ONLY)
@@ -138,7 +137,7 @@ class Part:
         return True
 
     def _restart(self, problem: str) -> None:
-        with explained(self._path):
+        with explain_os_errors(self._path):
             os.ftruncate(self._fd(), 0)
             _forget(self._path + layout.SYNCED)
         self.done = self._synced = 0
@@ -171,7 +170,7 @@ class Staging:
         self._sha256: dict[str, str] = {}
         writer = uuid.uuid4().hex[:12]
         relative = layout.staging_folder(snapshot.repo_id, snapshot.id, writer)
-        with explained(shelf):
+        with explain_os_errors(shelf):
             self.path = make_folders(shelf, relative)
             record = os.path.join(self.path, layout.WRITER_FILE)
             write_json(record, ProcessIdentity.of_this_process().to_json())
@@ -184,7 +183,7 @@ class Staging:
         """
         folder = os.path.dirname(file.path)
         if folder:
-            with explained(self.path):
+            with explain_os_errors(self.path):
                 make_folders(self.path, folder.replace("/", os.sep))
         return os.path.join(self.path, *file.path.split("/"))
 
@@ -208,12 +207,12 @@ class Staging:
         """
         part = self.part(file)
         part.resume(0)
-        buffer = memoryview(bytearray(BLOCK))
+        buffer = memoryview(bytearray(BLOCK_BYTES))
         length = file.size if length is None else length
         try:
             with open(source, "rb", buffering=0) as reader:
                 while part.done < length and (
-                    count := reader.readinto(buffer[: min(BLOCK, length - part.done)])
+                    count := reader.readinto(buffer[: min(BLOCK_BYTES, length - part.done)])
                 ):
                     part.append(buffer[:count])
                     meter.add(done=count)
@@ -244,7 +243,7 @@ class Staging:
         try:
             if os.stat(path).st_mode & _ANY_WRITE:
                 os.chmod(path, _READ_ONLY)
-            sync_path(path)
+            sync_to_disk(path)
         except OSError:
             # What its owner may change behind our back must not be published.
             os.unlink(path)
@@ -261,7 +260,7 @@ class Staging:
         Raises:
             ShelfError: A file is missing: somebody took this folder over.
         """
-        with explained(self.path):
+        with explain_os_errors(self.path):
             for file in self.snapshot.files:
                 if os.lstat(self.at(file)).st_size != file.size:
                     raise OSError(errno.EIO, "it has another size than was written", self.at(file))
@@ -272,7 +271,7 @@ class Staging:
                         os.unlink(path)
                 for name in folders:
                     os.chmod(os.path.join(folder, name), _READ_ONLY_FOLDER)
-                sync_path(folder)
+                sync_to_disk(folder)
         files = tuple(
             dataclasses.replace(file, sha256=self._sha256[file.path])
             for file in self.snapshot.files

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshelf.shelf.digests import BLOCK, Digest, hash_prefix
+from modelshelf.shelf.digests import BLOCK_BYTES, Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.values import File
 
@@ -81,14 +81,14 @@ def test_pieces_make_the_whole(pieces: list[bytes]) -> None:
 
 def test_a_file_is_read_from_any_place_to_any_place(tmp_path: Path) -> None:
     """Hashing a file in two steps, over several blocks, gives what its bytes give at once."""
-    content = os.urandom(2 * BLOCK + 17)
+    content = os.urandom(2 * BLOCK_BYTES + 17)
     path = tmp_path / "f"
     path.write_bytes(content + b"more")
     whole, steps = Digest(File("f", 0)), Digest(File("f", 0))
     whole.update(content)
     with path.open("rb") as file:
-        hash_prefix(file.fileno(), steps, BLOCK + 5)
-        hash_prefix(file.fileno(), steps, len(content), start=BLOCK + 5)
+        hash_range(file.fileno(), steps, BLOCK_BYTES + 5)
+        hash_range(file.fileno(), steps, len(content), start=BLOCK_BYTES + 5)
     assert steps.sha256() == whole.sha256()
 
 
@@ -97,4 +97,4 @@ def test_a_file_that_is_too_short_is_an_integrity_error(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"12345")
     with path.open("rb") as file, pytest.raises(IntegrityError, match="after 5 of 1,000 bytes"):
-        hash_prefix(file.fileno(), Digest(File("f", 1000)), 1000)
+        hash_range(file.fileno(), Digest(File("f", 1000)), 1000)

@@ -44,7 +44,7 @@ def test_refusals_become_errors_that_say_what_to_do(
     number: int, kind: type[Error], exit_code: int, words: str
 ) -> None:
     """Each of the operating system's errors gets its family, exit code and the path it names."""
-    with pytest.raises(kind, match=words) as e, files.explained("/shelf"):
+    with pytest.raises(kind, match=words) as e, files.explain_os_errors("/shelf"):
         raise OSError(number, os.strerror(number), "/shelf/x")
     assert type(e.value) is kind
     assert e.value.exit_code == exit_code
@@ -54,13 +54,15 @@ def test_refusals_become_errors_that_say_what_to_do(
 
 def test_an_error_without_a_number_or_a_name_is_told_too() -> None:
     """An error that names no file is told of the path at hand."""
-    assert str(files.explain(OSError("odd"), "/shelf")) == "/shelf: odd"
-    assert "may not write /shelf" in str(files.explain(OSError(errno.EACCES, "no"), "/shelf"))
+    assert str(files.to_shelf_error(OSError("odd"), "/shelf")) == "/shelf: odd"
+    assert "may not write /shelf" in str(
+        files.to_shelf_error(OSError(errno.EACCES, "no"), "/shelf")
+    )
 
 
 def test_what_is_no_os_error_passes() -> None:
     """Other errors are left as they are."""
-    with pytest.raises(ValueError, match="mine"), files.explained("/shelf"):
+    with pytest.raises(ValueError, match="mine"), files.explain_os_errors("/shelf"):
         raise ValueError("mine")
 
 
@@ -130,9 +132,9 @@ def test_what_is_missing_reads_as_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert files.read_json(str(tmp_path / "x.json")) is None
     assert files.read_json(str(tmp_path / "file/x.json")) is None
-    assert files.names(str(tmp_path / "no")) == []
-    assert files.names(str(tmp_path / "file")) == []
-    assert files.names(str(tmp_path)) == ["file"]
+    assert files.list_names(str(tmp_path / "no")) == []
+    assert files.list_names(str(tmp_path / "file")) == []
+    assert files.list_names(str(tmp_path)) == ["file"]
 
 
 @needs_modes
@@ -146,12 +148,12 @@ def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir(0o000)
     with pytest.raises(PermissionError):
-        files.names(str(folder))
+        files.list_names(str(folder))
 
 
 def test_syncing_takes_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are synced; a filesystem that cannot sync a folder is let be, a failure is not."""
-    files.sync(str(tmp_path))
+    files.sync_to_disk(str(tmp_path))
 
     def fail(number: int) -> None:
         def fsync(_fd: int) -> None:
@@ -160,10 +162,10 @@ def test_syncing_takes_files_and_folders(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "fsync", fsync)
 
     fail(errno.EINVAL)
-    files.sync(str(tmp_path))
+    files.sync_to_disk(str(tmp_path))
     fail(errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
-        files.sync(str(tmp_path))
+        files.sync_to_disk(str(tmp_path))
 
 
 def test_a_read_only_tree_is_deleted(tmp_path: Path) -> None:
@@ -182,9 +184,9 @@ def test_a_read_only_tree_is_deleted(tmp_path: Path) -> None:
 def test_the_filesystem_s_clock_is_read_without_a_trace(tmp_path: Path) -> None:
     """The time is that of a file made now, which is gone again."""
     path = tmp_path / "x"
-    before = files.now_at(str(tmp_path))
+    before = files.filesystem_time(str(tmp_path))
     path.touch()
-    assert before <= path.stat().st_mtime <= files.now_at(str(tmp_path))
+    assert before <= path.stat().st_mtime <= files.filesystem_time(str(tmp_path))
     assert os.listdir(tmp_path) == ["x"]
 
 

@@ -23,7 +23,7 @@ def test_all_that_a_model_has_is_deleted_and_nothing_else(shelf: Shelf) -> None:
         shelf.tag(small_models.put(shelf, "org/name", _FILES, commit=commit * 40), commit)
     other = small_models.put(shelf, "org/other", _FILES)
     gone = small_models.put(shelf, "org/third", _FILES)
-    shelf.discard(str(gone.path))
+    shelf.move_to_trash(str(gone.path))
     os.makedirs(os.path.join(shelf.path, "staging/org/name/x.writer"))
     for kept in ("name", "other"):
         os.makedirs(os.path.join(shelf.path, "compile-cache/org", kept, "id/digest"))

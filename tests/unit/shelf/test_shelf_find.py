@@ -155,7 +155,7 @@ def test_what_is_not_there_is_said_not_to_be(shelf: Shelf, ref: str, words: str)
     small_models.put(shelf, "org/name", _FILES, commit=_A)
     gone = small_models.put(shelf, "org/name", _FILES, commit=_B)
     shelf.tag(gone, "gone")
-    shelf.discard(str(gone.path))
+    shelf.move_to_trash(str(gone.path))
     with pytest.raises(NotOnShelfError, match=words) as e:
         shelf.find(ref)
     assert e.value.exit_code == 11
@@ -201,6 +201,6 @@ def test_only_what_is_there_can_be_tagged(shelf: Shelf) -> None:
     snapshot = small_models.put(shelf, "org/name", _FILES)
     with pytest.raises(UsageError, match="cannot be a tag"):
         shelf.tag(snapshot, "../prod")
-    shelf.discard(str(snapshot.path))
+    shelf.move_to_trash(str(snapshot.path))
     with pytest.raises(NotOnShelfError):
         shelf.tag(snapshot, "prod")

@@ -24,7 +24,7 @@ from modelshelf.shelf.errors import (
 )
 from modelshelf.shelf.files import make_folders
 from modelshelf.shelf.leases import Lease, Patience
-from modelshelf.shelf.shelf import TRASH_GRACE, Shelf, read_key
+from modelshelf.shelf.shelf import TRASH_GRACE, Shelf, reader_lease_key
 from modelshelf.shelf.values import Snapshot
 
 _FILES = {"config.json": b"{}", "sub/deep/model.safetensors": b"weights"}
@@ -81,7 +81,7 @@ def test_a_rename_that_was_carried_out_and_answered_twice_succeeds(
 ) -> None:
     """An NFS server that repeats a rename says that the folder is missing: it is there."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
-    shelf.discard(str(snapshot.path))
+    shelf.move_to_trash(str(snapshot.path))
     staged = _staged(shelf, snapshot)
     rename = os.rename
 
@@ -122,7 +122,7 @@ def test_what_is_no_snapshot_does_not_stand_in_the_way(
     snapshot = small_models.put(shelf, "org/name", _FILES)
     staged = _staged(shelf, snapshot)
     path = str(snapshot.path)
-    shelf.discard(path)
+    shelf.move_to_trash(path)
     shelf.empty_trash(0)
     lie_there(path)
     assert shelf.publish(staged, snapshot) == snapshot
@@ -134,8 +134,8 @@ def test_a_folder_that_was_taken_away_is_an_error(shelf: Shelf) -> None:
     """Publishing what another took over fails, and nothing appears."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     staged = _staged(shelf, snapshot)
-    shelf.discard(str(snapshot.path))
-    shelf.discard(staged)
+    shelf.move_to_trash(str(snapshot.path))
+    shelf.move_to_trash(staged)
     with pytest.raises(ShelfError, match="No such file"):
         shelf.publish(staged, snapshot)
     assert shelf.snapshots() == []
@@ -151,7 +151,7 @@ def test_what_the_filesystem_refuses_is_explained(
     """A refused rename leaves the staged folder for the next try, and the shelf without it."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     staged = _staged(shelf, snapshot)
-    shelf.discard(str(snapshot.path))
+    shelf.move_to_trash(str(snapshot.path))
     rename = os.rename
 
     def refuse(source: str, target: str) -> None:
@@ -237,7 +237,7 @@ def test_what_is_being_read_is_not_removed(shelf: Shelf) -> None:
     """A live lease of a reader keeps its snapshot, by force too, and no other one."""
     snapshot = small_models.put(shelf, "org/name", _FILES, commit=_A)
     other = small_models.put(shelf, "org/name", _FILES, commit=_B)
-    key = f"{read_key(snapshot)}/1"
+    key = f"{reader_lease_key(snapshot)}/1"
     lease = Lease.take(shelf.path, key, "read", Patience(beat=3600))
     assert lease is not None
     with lease:

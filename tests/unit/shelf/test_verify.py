@@ -11,7 +11,7 @@ from support import small_models
 from support.file_modes import needs_modes
 
 from modelshelf.shelf import verify as verify_module
-from modelshelf.shelf.digests import Digest, hash_prefix
+from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.events import Damaged, Event, Hashed, Verified
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
@@ -142,7 +142,7 @@ def test_files_are_read_at_the_same_time(shelf: Shelf, monkeypatch: pytest.Monke
 
     def meeting(fd: int, digest: Digest, length: int, start: int) -> None:
         both.wait()
-        hash_prefix(fd, digest, length, start)
+        hash_range(fd, digest, length, start)
 
     monkeypatch.setattr(verify_module, "hash_prefix", meeting)
     assert verify([snapshot], threads=2) == []
