@@ -29,7 +29,7 @@ from support.pull_runs import (
 )
 
 from modelshelf.shelf.errors import NotFoundError
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published, Waiting
 from modelshelf.transfer.pull import PullSpec
@@ -114,7 +114,7 @@ def test_a_silent_holder_is_waited_for_until_it_is_stale(
     assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
     (waiting,) = events.of(Waiting)
     assert waiting.holder == "process 1 on far"
-    assert events.of(Published)[0].seconds >= Patience(0.2, 1.0).stale
+    assert events.of(Published)[0].seconds >= LeaseTiming(0.2, 1.0).stale_seconds
     assert not lease.exists()
 
 

@@ -34,7 +34,7 @@ from support.pull_runs import (
 )
 
 from modelshelf.shelf import layout
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published
 from modelshelf.transfer.fetch import Settings
@@ -333,7 +333,7 @@ def test_a_live_writer_elsewhere_is_taken_over(shelf: Shelf, hub: Hub, tmp_path:
         other.commits[repo.commit] = other.files
         spec = dataclasses.replace(spec, origin=dataclasses.replace(spec.origin, base=base))
         bad.misbehave("slow", ONE, rate=4_000_000)
-        job = Job(shelf.path, spec, patience=Patience(beat=1000), before=unshared())
+        job = Job(shelf.path, spec, patience=LeaseTiming(heartbeat_seconds=1000), before=unshared())
         with child(job, tmp_path) as first:
             wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= 2_000_000)
             assert finished(shelf, repo) == {"early.bin"}

@@ -19,7 +19,7 @@ import encodings.idna
 import traceback
 
 from modelshelf.shelf.errors import Error
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
 from modelshelf.transfer import staging
@@ -63,7 +63,7 @@ def carry_out(job: dict[str, Any]) -> None:
         spec,
         listener=lambda event: say(event.to_json()),
         settings=Settings(**settings),
-        patience=Patience(**job["patience"]),
+        patience=LeaseTiming(**job["patience"]),
     )
 
 

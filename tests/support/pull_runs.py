@@ -21,7 +21,7 @@ from support.pod_packages import command_line
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.events import Event
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File, Snapshot
 from modelshelf.transfer.fetch import Settings
@@ -116,7 +116,7 @@ def quick_pull(
         spec,
         listener=listener or Recorder(),
         settings=dataclasses.replace(FAST, **changes),
-        patience=Patience(beat=0.2, stale=1.0),
+        patience=LeaseTiming(heartbeat_seconds=0.2, stale_seconds=1.0),
     )
 
 
@@ -209,7 +209,7 @@ class Job:
     shelf: str
     spec: PullSpec
     settings: Settings = FAST
-    patience: Patience = dataclasses.field(default_factory=lambda: Patience(0.2, 1.0))
+    patience: LeaseTiming = dataclasses.field(default_factory=lambda: LeaseTiming(0.2, 1.0))
     sync_every: int = 0
     open_files: int = 0
     umask: int | None = None

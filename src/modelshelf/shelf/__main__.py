@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from modelshelf.shelf import pod_command
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import Listener
-from modelshelf.shelf.gate import gate
+from modelshelf.shelf.gate import wait_for_snapshot
 from modelshelf.shelf.pod_command import Spec, Verb, snapshot_in, text_in
 from modelshelf.shelf.purge import purge
 
@@ -30,7 +30,7 @@ def _gate(spec: Spec, tell: Listener, _engine: tuple[str, ...]) -> int:
     timeout = spec.get("timeout", 0)
     if not isinstance(timeout, int | float):
         raise UsageError("the spec's timeout is not a number of seconds")
-    gate(text_in(spec, "shelf"), snapshot_in(spec), timeout=timeout, listener=tell)
+    wait_for_snapshot(text_in(spec, "shelf"), snapshot_in(spec), timeout=timeout, listener=tell)
     return 0
 
 

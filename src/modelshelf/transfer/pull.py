@@ -20,7 +20,7 @@ from modelshelf.shelf.errors import (
 from modelshelf.shelf.events import Listener, ignore
 from modelshelf.shelf.files import delete_tree, explain_os_errors, free_bytes, list_names
 from modelshelf.shelf.headers import check_header
-from modelshelf.shelf.leases import Lease, Patience, Watch, break_stale
+from modelshelf.shelf.leases import Lease, LeaseObserver, LeaseTiming, remove_stale_lease
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File, LeftOut, Snapshot
 from modelshelf.shelf.version import TOOL
@@ -110,7 +110,7 @@ def pull(
     *,
     listener: Listener = ignore,
     settings: Settings | None = None,
-    patience: Patience | None = None,
+    patience: LeaseTiming | None = None,
 ) -> Snapshot:
     """Bring a snapshot to the shelf, whole and verified, or leave the shelf as it was.
 
@@ -137,7 +137,7 @@ def pull(
     snapshot = spec.snapshot
     layout.refuse_unsafe_names(file.path for file in snapshot.files)
     for _ in range(_TAKEN_OVER):
-        how = _wait_for_turn(shelf, snapshot, listener, patience or Patience())
+        how = _wait_for_turn(shelf, snapshot, listener, patience or LeaseTiming())
         if isinstance(how, Lease):
             with how:
                 published, fetched = _pull_once(shelf, spec, listener, settings or Settings())
@@ -171,22 +171,22 @@ def published_event(
 
 
 def _wait_for_turn(
-    shelf: Shelf, snapshot: Snapshot, listener: Listener, patience: Patience
+    shelf: Shelf, snapshot: Snapshot, listener: Listener, patience: LeaseTiming
 ) -> Lease | str:
     """A lease to pull under, or `present` or `waited` if the snapshot is there without us."""
     key = f"pull/{snapshot.repo_id}/{snapshot.id}"
-    watch = Watch(os.path.join(shelf.path, layout.lease_file(key)), patience)
+    watch = LeaseObserver(os.path.join(shelf.path, layout.lease_file(key)), patience)
     told = ""
     while shelf.get(snapshot.repo_id, snapshot.id) is None:
-        holder = watch.live()
+        holder = watch.live_holder()
         if holder is None:
             shelf.require_writable()
             lease = Lease.take(shelf.path, key, "pull", patience)
             if lease is not None:
                 return lease
-            holder = watch.live()
+            holder = watch.live_holder()
             if holder is None:
-                break_stale(shelf.path, key)
+                remove_stale_lease(shelf.path, key)
                 continue
         if told != str(holder):
             told = str(holder)

@@ -15,7 +15,7 @@ from support.file_modes import needs_modes
 from modelshelf.shelf import gate as gate_module
 from modelshelf.shelf.errors import BusyError
 from modelshelf.shelf.events import Event, GateOpen, GateWaiting
-from modelshelf.shelf.gate import gate, missing
+from modelshelf.shelf.gate import find_problem, wait_for_snapshot
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
 
@@ -55,7 +55,7 @@ def _wait(
 ) -> list[Event]:
     told: list[Event] = []
     monkeypatch.setattr(gate_module, "time", time)
-    gate(where, snapshot, timeout=timeout, listener=told.append, sleep=time.sleep)
+    wait_for_snapshot(where, snapshot, timeout=timeout, listener=told.append, sleep=time.sleep)
     return told
 
 
@@ -170,7 +170,7 @@ def test_it_stays_shut_before_a_model_that_is_not_whole(
     reason: str,
 ) -> None:
     """A file that is missing or has another size, or a folder without its record, is told."""
-    assert missing(shelf.path, snapshot) == ""
+    assert find_problem(shelf.path, snapshot) == ""
     damage(snapshot)
     with pytest.raises(BusyError, match=reason):
         _wait(shelf.path, snapshot, _Time(), monkeypatch, timeout=0)

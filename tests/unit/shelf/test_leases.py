@@ -18,16 +18,16 @@ from modelshelf.shelf.files import write_json
 from modelshelf.shelf.leases import (
     Holder,
     Lease,
-    Patience,
-    Watch,
-    break_stale,
+    LeaseObserver,
+    LeaseTiming,
     live_holders,
     read_holder,
+    remove_stale_lease,
 )
 from modelshelf.shelf.process_identity import ProcessIdentity
 
 _KEY = "pull/org/name/c-f"
-_STILL = Patience(beat=3600.0)
+_STILL = LeaseTiming(heartbeat_seconds=3600.0)
 _DEADLINE = 20.0  # seconds; far more than anything here needs
 
 
@@ -63,7 +63,7 @@ def _write(shelf: str, holder: Holder, key: str = _KEY) -> str:
     return path
 
 
-def _take(shelf: str, key: str = _KEY, patience: Patience = _STILL) -> Lease:
+def _take(shelf: str, key: str = _KEY, patience: LeaseTiming = _STILL) -> Lease:
     lease = Lease.take(shelf, key, "pull", patience)
     assert lease is not None
     return lease
@@ -77,9 +77,9 @@ def test_a_lease_names_its_holder_until_it_is_released(shelf: str) -> None:
         assert holder.process == ProcessIdentity.of_this_process()
         assert (holder.purpose, holder.beats) == ("pull", 0)
         assert str(holder) == f"process {os.getpid()} on {ProcessIdentity.of_this_process().host}"
-        assert lease.held()
+        assert lease.is_held()
     assert os.listdir(os.path.join(shelf, "leases")) == []
-    assert not lease.held()
+    assert not lease.is_held()
 
 
 def test_others_can_read_a_lease_whatever_the_umask(shelf: str) -> None:
@@ -120,7 +120,7 @@ def test_a_lease_that_cannot_be_written_is_not_left_behind(
 def test_a_heart_beats(shelf: str) -> None:
     """While it is held, the file changes, so observers see that its holder lives."""
     deadline = time.monotonic() + _DEADLINE
-    with _take(shelf, patience=Patience(beat=0.001)):
+    with _take(shelf, patience=LeaseTiming(heartbeat_seconds=0.001)):
         beats = 0
         while beats < 3:
             assert time.monotonic() < deadline
@@ -132,7 +132,7 @@ def test_a_heart_beats(shelf: str) -> None:
 @pytest.mark.parametrize("gone", [True, False], ids=["removed", "taken"])
 def test_a_heart_stops_when_the_lease_is_another_s(shelf: str, *, gone: bool) -> None:
     """Who lost a lease neither takes it back nor removes it at the end."""
-    lease = _take(shelf, patience=Patience(beat=0.001))
+    lease = _take(shelf, patience=LeaseTiming(heartbeat_seconds=0.001))
     deadline = time.monotonic() + _DEADLINE
     while lease._thread.is_alive():
         # A beat that was under way may bring ours back once.
@@ -150,39 +150,39 @@ def test_a_lease_is_live_while_it_changes(shelf: str) -> None:
     """By the observer's clock it counts for so long after each change, and no longer."""
     clock = _Clock()
     path = _write(shelf, _elsewhere())
-    watch = Watch(path, Patience(stale=30), clock=clock)
-    assert watch.live() == _elsewhere()
+    watch = LeaseObserver(path, LeaseTiming(stale_seconds=30), clock=clock)
+    assert watch.live_holder() == _elsewhere()
     clock.now += 29.9
-    assert watch.live() == _elsewhere()
+    assert watch.live_holder() == _elsewhere()
     _write(shelf, _elsewhere(beats=1))
     clock.now += 29.9
-    assert watch.live() == _elsewhere(beats=1)
+    assert watch.live_holder() == _elsewhere(beats=1)
     clock.now += 29.9
-    assert watch.live() == _elsewhere(beats=1)
+    assert watch.live_holder() == _elsewhere(beats=1)
     clock.now += 0.2
-    assert watch.live() is None
+    assert watch.live_holder() is None
 
 
 def test_a_stale_lease_comes_back_to_life(shelf: str) -> None:
     """A host that was frozen and beats again holds it still, if nobody broke it."""
     clock = _Clock()
-    watch = Watch(_write(shelf, _elsewhere()), Patience(stale=30), clock=clock)
-    watch.live()
+    watch = LeaseObserver(_write(shelf, _elsewhere()), LeaseTiming(stale_seconds=30), clock=clock)
+    watch.live_holder()
     clock.now += 31
-    assert watch.live() is None
+    assert watch.live_holder() is None
     _write(shelf, _elsewhere(beats=1))
-    assert watch.live() == _elsewhere(beats=1)
+    assert watch.live_holder() == _elsewhere(beats=1)
 
 
 def test_a_missing_lease_is_not_live(shelf: str) -> None:
     """Where there is no file, nobody holds it."""
-    assert Watch(_path(shelf)).live() is None
+    assert LeaseObserver(_path(shelf)).live_holder() is None
 
 
 def test_a_holder_that_is_provably_gone_is_not_waited_for(shelf: str) -> None:
     """A process of this host that ended needs no patience."""
     dead = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
-    assert Watch(_write(shelf, Holder("x", dead, "pull", 0))).live() is None
+    assert LeaseObserver(_write(shelf, Holder("x", dead, "pull", 0))).live_holder() is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"owner": 1}'])
@@ -192,20 +192,20 @@ def test_a_lease_that_cannot_be_understood_is_being_written(shelf: str, content:
     path = _write(shelf, _elsewhere())
     with open(path, "w", encoding="utf-8") as file:
         file.write(content)
-    watch = Watch(path, Patience(stale=30), clock=clock)
-    holder = watch.live()
+    watch = LeaseObserver(path, LeaseTiming(stale_seconds=30), clock=clock)
+    holder = watch.live_holder()
     assert holder is not None
     assert str(holder) == "process 0 on an unknown host"
     clock.now += 30
-    assert watch.live() is None
+    assert watch.live_holder() is None
 
 
 def test_a_stale_lease_is_broken(shelf: str) -> None:
     """It is removed, nothing stays beside it, and it can be taken; a missing one is no error."""
     _write(shelf, _elsewhere())
-    break_stale(shelf, _KEY)
+    remove_stale_lease(shelf, _KEY)
     assert os.listdir(os.path.join(shelf, "leases")) == []
-    break_stale(shelf, _KEY)
+    remove_stale_lease(shelf, _KEY)
     with _take(shelf):
         pass
 
@@ -223,7 +223,7 @@ def test_a_fresh_lease_is_given_back(shelf: str, monkeypatch: pytest.MonkeyPatch
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", faster)
-    break_stale(shelf, _KEY)
+    remove_stale_lease(shelf, _KEY)
     assert read_holder(_path(shelf)) == fresh
     assert os.listdir(os.path.join(shelf, "leases")) == [os.path.basename(_path(shelf))]
 
@@ -286,5 +286,5 @@ def test_where_the_clock_cannot_be_read_everybody_lives(
     def refuse(_folder: str) -> float:
         raise PermissionError
 
-    monkeypatch.setattr(lease_module, "now_at", refuse)
+    monkeypatch.setattr(lease_module, "filesystem_time", refuse)
     assert _found(shelf) == ["x"]

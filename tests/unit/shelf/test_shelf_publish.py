@@ -23,8 +23,9 @@ from modelshelf.shelf.errors import (
     ShelfError,
 )
 from modelshelf.shelf.files import make_folders
-from modelshelf.shelf.leases import Lease, Patience
-from modelshelf.shelf.shelf import TRASH_GRACE, Shelf, reader_lease_key
+from modelshelf.shelf.leases import Lease, LeaseTiming
+from modelshelf.shelf.shelf import Shelf, reader_lease_key
+from modelshelf.shelf.trash import TRASH_GRACE_SECONDS
 from modelshelf.shelf.values import Snapshot
 
 _FILES = {"config.json": b"{}", "sub/deep/model.safetensors": b"weights"}
@@ -180,7 +181,7 @@ def test_what_is_removed_waits_in_the_trash(shelf: Shelf) -> None:
     assert kept.read_bytes() == b"weights"
     shelf.empty_trash()
     assert kept.exists()
-    then = os.stat(kept.parents[3]).st_mtime - TRASH_GRACE - 1
+    then = os.stat(kept.parents[3]).st_mtime - TRASH_GRACE_SECONDS - 1
     os.utime(kept.parents[3], (then, then))
     shelf.empty_trash()
     assert _graves(shelf) == []
@@ -238,7 +239,7 @@ def test_what_is_being_read_is_not_removed(shelf: Shelf) -> None:
     snapshot = small_models.put(shelf, "org/name", _FILES, commit=_A)
     other = small_models.put(shelf, "org/name", _FILES, commit=_B)
     key = f"{reader_lease_key(snapshot)}/1"
-    lease = Lease.take(shelf.path, key, "read", Patience(beat=3600))
+    lease = Lease.take(shelf.path, key, "read", LeaseTiming(heartbeat_seconds=3600))
     assert lease is not None
     with lease:
         for force in (False, True):

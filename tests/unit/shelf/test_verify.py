@@ -144,7 +144,7 @@ def test_files_are_read_at_the_same_time(shelf: Shelf, monkeypatch: pytest.Monke
         both.wait()
         hash_range(fd, digest, length, start)
 
-    monkeypatch.setattr(verify_module, "hash_prefix", meeting)
+    monkeypatch.setattr(verify_module, "hash_range", meeting)
     assert verify([snapshot], threads=2) == []
 
 

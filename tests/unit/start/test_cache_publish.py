@@ -93,7 +93,7 @@ def test_what_dead_primes_left_is_swept(
     publish(shelf, made, into)
     assert not gone.exists()
     assert alive.exists()
-    monkeypatch.setattr(cache_publish, "now_at", lambda _: alive.stat().st_mtime + 3601)
+    monkeypatch.setattr(cache_publish, "filesystem_time", lambda _: alive.stat().st_mtime + 3601)
     publish(shelf, made, into)
     assert not alive.exists()
 
