@@ -163,7 +163,7 @@ def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Pat
     wait_for_quiet(hub)
     (writer,) = staged(Shelf(shelf), repo)
     (writer / "adapter").chmod(0o555)
-    (writer / f"{LARGE}{layout.PART}").chmod(0o444)
+    (writer / f"{LARGE}{layout.PART_SUFFIX}").chmod(0o444)
     hub.faults.remove(slow)
     hub.requests.clear()
     with child(job, tmp_path) as running:
@@ -237,8 +237,10 @@ def test_many_files_left_by_a_dead_pull(hub: Hub, tmp_path: Path) -> None:
     writer = parent / f"{spec.snapshot.id}.feedfeedfeed"
     writer.mkdir(parents=True)
     for path, entry in repo.files.items():
-        (writer / f"{path}{layout.PART}").write_bytes(bytes(next(entry.content.blocks(0, 1000))))
-        (writer / f"{path}{layout.SYNCED}").write_text('{"length": 1000}')
+        (writer / f"{path}{layout.PART_SUFFIX}").write_bytes(
+            bytes(next(entry.content.blocks(0, 1000)))
+        )
+        (writer / f"{path}{layout.SYNCED_SUFFIX}").write_text('{"length": 1000}')
     job = Job(shelf.path, spec, open_files=128)
     with child(job, tmp_path) as running:
         assert running.wait() == 0, running.errors or running.last()

@@ -87,7 +87,7 @@ def reboot(shelf: Shelf, repo: Repo) -> None:
     """Make all that dead pulls left look as if it came from before this host's last boot."""
     for writer in staged(shelf, repo):
         rewrite(writer / layout.WRITER_FILE, boot_id="an earlier boot")
-        for record in writer.rglob(f"*{layout.SYNCED}"):
+        for record in writer.rglob(f"*{layout.SYNCED_SUFFIX}"):
             rewrite(record, boot_id="an earlier boot")
     for lease in Path(shelf.path, "leases").iterdir():
         holder = json.loads(lease.read_text())
@@ -146,7 +146,7 @@ def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
 def test_the_host_died(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> None:
     """After another boot only what was synced counts, whatever the file's length says."""
     written = die_after(hub, shelf, repo, tmp_path, 5_000_000)
-    (part,) = staged(shelf, repo)[0].rglob(f"*{layout.PART}")
+    (part,) = staged(shelf, repo)[0].rglob(f"*{layout.PART_SUFFIX}")
     synced = json.loads(Path(f"{part}.synced").read_text())["length"]
     assert 0 <= written - synced <= SYNC + FAST.chunk
     with part.open("r+b") as file:
@@ -178,7 +178,7 @@ def test_a_damaged_prefix(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) ->
     """A byte that rotted in what a dead pull left costs that file and nothing else."""
     repo.update({**{p: e.content for p, e in repo.files.items()}, "b.bin": Pattern(SIZE, 9)}, [ONE])
     written = die_after(hub, shelf, repo, tmp_path, 2_000_000)
-    (part,) = staged(shelf, repo)[0].rglob(f"{ONE}{layout.PART}")
+    (part,) = staged(shelf, repo)[0].rglob(f"{ONE}{layout.PART_SUFFIX}")
     with part.open("r+b") as file:
         file.seek(written // 2)
         byte = file.read(1)
@@ -198,7 +198,7 @@ def test_a_folder_whose_writer_is_unknown(
     """Without a readable record of its writer, a folder's synced bytes count."""
     die_after(hub, shelf, repo, tmp_path, 3_000_000)
     (writer,) = staged(shelf, repo)
-    (part,) = writer.rglob(f"*{layout.PART}")
+    (part,) = writer.rglob(f"*{layout.PART_SUFFIX}")
     synced = json.loads(Path(f"{part}.synced").read_text())["length"]
     if record is None:
         (writer / layout.WRITER_FILE).unlink()
@@ -216,8 +216,8 @@ def test_a_folder_without_anything(shelf: Shelf, hub: Hub, repo: Repo, tmp_path:
     (parent / f"{snapshot.id}.000000000000").mkdir(parents=True)
     odd = parent / f"{snapshot.id}.111111111111"
     (odd / "config.json" / "deeper").mkdir(parents=True)
-    (odd / f"{ONE}{layout.PART}").write_text("not it")
-    (odd / f"{ONE}{layout.SYNCED}").write_text('{"length": "many"}')
+    (odd / f"{ONE}{layout.PART_SUFFIX}").write_text("not it")
+    (odd / f"{ONE}{layout.SYNCED_SUFFIX}").write_text('{"length": "many"}')
     pull_on(hub, shelf, repo, tmp_path)
 
 
@@ -228,7 +228,7 @@ def test_several_folders(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> 
     for name, length in (("aaaaaaaaaaaa", 1_000_000), ("zzzzzzzzzzzz", 2_000_000)):
         other = writer.with_name(f"{snapshot_of(repo).id}.{name}")
         shutil.copytree(writer, other)
-        os.truncate(other / f"{ONE}{layout.PART}", length)
+        os.truncate(other / f"{ONE}{layout.PART_SUFFIX}", length)
         (other / "config.json").unlink(missing_ok=True)
     (writer / "config.json").unlink(missing_ok=True)
     (other / "config.json").write_bytes(b"{}")
@@ -270,7 +270,7 @@ def test_a_folder_of_a_model_that_is_published(
     snapshot = shelf.find(repo.repo_id)
     other = Path(shelf.path, layout.staging_parent(repo.repo_id), f"{snapshot.id}.feedfeedfeed")
     other.mkdir()
-    (other / f"{ONE}{layout.PART}").write_bytes(b"x" * 1000)
+    (other / f"{ONE}{layout.PART_SUFFIX}").write_bytes(b"x" * 1000)
     unrelated = other.with_name(f"{'0' * 40}-{'1' * 8}.feedfeedfeed")
     unrelated.mkdir()
     events = Recorder()

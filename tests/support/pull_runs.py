@@ -151,7 +151,7 @@ def finished(shelf: Shelf, repo: Repo) -> set[str]:
         for writer in staged(shelf, repo)
         for folder, _, names in os.walk(writer)
         for name in names
-        if name != layout.WRITER_FILE and layout.PART not in name
+        if name != layout.WRITER_FILE and layout.PART_SUFFIX not in name
     }
 
 
@@ -162,11 +162,11 @@ def begun(shelf: Shelf, repo: Repo) -> dict[str, int]:
         for folder, _, names in os.walk(writer):
             for name in names:
                 path = os.path.relpath(os.path.join(folder, name), writer)
-                if path.endswith(layout.PART):
+                if path.endswith(layout.PART_SUFFIX):
                     # It may lose its ending while we look.
                     with contextlib.suppress(FileNotFoundError):
                         length = os.stat(os.path.join(folder, name)).st_size
-                        path = path.removesuffix(layout.PART)
+                        path = path.removesuffix(layout.PART_SUFFIX)
                         lengths[path] = max(lengths.get(path, 0), length)
     return lengths
 

@@ -10,7 +10,7 @@ import os
 import sys
 
 if not __package__:
-    # Run as a file: the folder above `modelshelf/` is not on the path yet.
+    # A pod runs this file by its path. Then the folder above `modelshelf/` is not on sys.path yet.
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from modelshelf.shelf import early_signals

@@ -46,14 +46,14 @@ class Leftover:
 
         While the writer's host lives, all that it wrote; after the host's death, what it synced.
         """
-        part = self.at(file) + layout.PART
+        part = self.at(file) + layout.PART_SUFFIX
         try:
             length = min(os.lstat(part).st_size, file.size)
         except OSError:
             return 0
         if self.writer is not None and self.writer.boot_id == boot_id() != "":
             return length
-        record = read_json(self.at(file) + layout.SYNCED) or {}
+        record = read_json(self.at(file) + layout.SYNCED_SUFFIX) or {}
         synced = record.get("length")
         return min(length, synced) if isinstance(synced, int) and synced > 0 else 0
 
@@ -166,7 +166,7 @@ def _rehash(path: str, file: File) -> str | None:
 def _adopt_part(
     staging: Staging, leftover: Leftover, file: File, length: int, meter: Meter
 ) -> Part | None:
-    source = leftover.at(file) + layout.PART
+    source = leftover.at(file) + layout.PART_SUFFIX
     if not leftover.gone():
         # A writer that still has the file open must never reach the one that is published.
         try:
@@ -179,7 +179,7 @@ def _adopt_part(
     try:
         # Its writer may have died when it was read-only and had not got its name yet.
         os.chmod(source, FILE_MODE)
-        os.rename(source, staging.at(file) + layout.PART)
+        os.rename(source, staging.at(file) + layout.PART_SUFFIX)
     except FileNotFoundError:
         return None
     part = staging.part(file)

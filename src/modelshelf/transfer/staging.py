@@ -63,7 +63,7 @@ class Part:
     def _fd(self) -> int:
         if self._descriptor < 0:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self._path + layout.PART, flags, FILE_MODE)
+            self._descriptor = os.open(self._path + layout.PART_SUFFIX, flags, FILE_MODE)
         return self._descriptor
 
     def resume(self, length: int) -> None:
@@ -109,7 +109,7 @@ class Part:
         _flush(self._fd())
         self._synced = self.done
         record = {"boot_id": boot_id(), "length": self.done}
-        write_json(self._path + layout.SYNCED, record)
+        write_json(self._path + layout.SYNCED_SUFFIX, record)
 
     def finish(self) -> bool:
         """Verify what was written; give it its name, or empty it for one more fetch.
@@ -127,19 +127,19 @@ class Part:
             return False
         with explain_os_errors(self._path):
             fd = self._fd()
-            check_header(self._path + layout.PART, self.file.path)
+            check_header(self._path + layout.PART_SUFFIX, self.file.path)
             os.fchmod(fd, _READ_ONLY)
             os.fsync(fd)
             self.close()
-            os.rename(self._path + layout.PART, self._path)
-            _forget(self._path + layout.SYNCED)
+            os.rename(self._path + layout.PART_SUFFIX, self._path)
+            _forget(self._path + layout.SYNCED_SUFFIX)
         self._on_finish(self.file, self._digest.sha256())
         return True
 
     def _restart(self, problem: str) -> None:
         with explain_os_errors(self._path):
             os.ftruncate(self._fd(), 0)
-            _forget(self._path + layout.SYNCED)
+            _forget(self._path + layout.SYNCED_SUFFIX)
         self.done = self._synced = 0
         self._digest = Digest(self.file)
         if self._wrong_before:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelshelf.shelf import gguf
-from modelshelf.shelf.gguf import gguf_problem
+from modelshelf.shelf.gguf import find_gguf_problem
 
 _F32, _F16, _Q4_0, _Q4_K, _UNKNOWN = 0, 1, 2, 12, 77
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
@@ -64,7 +64,7 @@ def _problem(content: bytes, size: int | None = None) -> str:
         if size is not None:
             file.truncate(size)
         file.flush()
-        return gguf_problem(file.fileno(), os.fstat(file.fileno()).st_size)
+        return find_gguf_problem(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
 def _model(version: int = 3, order: str = "<") -> _Writer:
@@ -264,8 +264,8 @@ def test_of_a_header_without_end_a_part_is_read(monkeypatch: pytest.MonkeyPatch)
         return data
 
     monkeypatch.setattr(os, "pread", counting)
-    assert gguf._MOST_READ == 64 << 20
-    monkeypatch.setattr(gguf, "_MOST_READ", 2 << 20)
+    assert gguf._MAX_READ_BYTES == 64 << 20
+    monkeypatch.setattr(gguf, "_MAX_READ_BYTES", 2 << 20)
     empty_strings = _raw(_KEY + struct.pack("<IIQ", 9, 8, 1 << 23), keys=1)
     assert _problem(empty_strings, size=8 << 30) == ""
     assert 1 << 20 <= read <= 3 << 20

@@ -152,7 +152,7 @@ def test_a_large_file_is_told_step_by_step(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Progress comes while a file is read, not only after it."""
-    monkeypatch.setattr(verify_module, "_STEP", 1000)
+    monkeypatch.setattr(verify_module, "_STEP_BYTES", 1000)
     told: list[Event] = []
     assert verify([snapshot], listener=told.append, threads=1) == []
     assert [e.done for e in told if isinstance(e, Hashed)][:17] == [
