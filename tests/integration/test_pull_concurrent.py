@@ -78,7 +78,7 @@ def test_four_at_once_and_the_one_that_fetches_dies(
         hub.faults.clear()
         others = [running for running in pulls if running is not first]
         assert [running.wait() for running in others] == [0] * 3, [p.errors for p in others]
-    assert hub.bytes_sent() <= 1.3 * TOTAL + 2 * FAST.chunk * FAST.limits.most
+    assert hub.bytes_sent() <= 1.3 * TOTAL + 2 * FAST.chunk * FAST.limits.max_connections
     assert_right(shelf.find(repo.repo_id), repo)
     assert staged(shelf, repo) == []
 
@@ -219,7 +219,7 @@ def folder(repo: Repo, tmp_path: Path) -> Path:
 def adopting(hub: Hub, repo: Repo, folder: Path, *, link: bool) -> PullSpec:
     """A pull that may take files from a folder."""
     spec = spec_of(hub, repo)
-    return PullSpec(spec.snapshot, spec.origin, folder=str(folder), link=link)
+    return PullSpec(spec.snapshot, spec.source, folder=str(folder), link=link)
 
 
 @pytest.mark.parametrize("link", [False, True])

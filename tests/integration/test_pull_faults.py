@@ -37,7 +37,10 @@ LARGE = "model.safetensors"
 OTHER = "adapter/weights.safetensors"
 SMALL = "config.json"
 SIZE = 3_000_000
-IN_SOCKETS = FAST.limits.most * SIZE  # sent on connections before they are closed, at the most
+# Sent on connections before they are closed, at most.
+IN_SOCKETS = FAST.limits.max_connections * SIZE
+    FAST.limits.max_connections * SIZE
+)  # sent on connections before they are closed, at the most
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ def test_429_with_retry_after(shelf: Shelf, hub: Hub, repo: Repo) -> None:
     """A Hub that asks for a pause gets it."""
     hub.misbehave("status", LARGE, status=429, retry_after=1, times=1)
     events = Recorder()
-    backoff = Backoff(tries=4, first=0.01, most=30.0)
+    backoff = Backoff(max_tries=4, first_seconds=0.01, max_seconds=30.0)
     assert_right(quick_pull(shelf, spec_of(hub, repo), events, backoff=backoff), repo)
     (retrying,) = events.of(Retrying)
     assert retrying.wait == pytest.approx(1.0, abs=0.1)
@@ -157,7 +160,7 @@ def test_retry_after_is_capped(shelf: Shelf, hub: Hub, repo: Repo, retry_after: 
     """A Retry-After of a day, or of decades, is cut to the most that a pull waits."""
     hub.misbehave("status", LARGE, status=503, retry_after=retry_after, times=1)
     events = Recorder()
-    backoff = Backoff(tries=4, first=0.01, most=0.3)
+    backoff = Backoff(max_tries=4, first_seconds=0.01, max_seconds=0.3)
     assert_right(quick_pull(shelf, spec_of(hub, repo), events, backoff=backoff), repo)
     assert [e.wait for e in events.of(Retrying)] == [0.3]
 
@@ -178,7 +181,7 @@ def test_500_always(shelf: Shelf, hub: Hub, repo: Repo) -> None:
         quick_pull(shelf, spec_of(hub, repo))
     assert failed.value.exit_code == 15
     assert "again" in failed.value.hint
-    assert fault.hits <= FAST.limits.most * FAST.backoff.tries
+    assert fault.hits <= FAST.limits.max_connections * FAST.backoff.max_tries
     assert_nothing_published(shelf)
 
 

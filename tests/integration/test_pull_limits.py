@@ -38,8 +38,8 @@ from modelshelf.shelf.errors import NoSpaceError
 from modelshelf.shelf.events import Event
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.ramp import ConnectionLimits
 
 ROOT = os.geteuid() == 0
 LARGE = "model.safetensors"
@@ -202,7 +202,9 @@ def test_memory(hub: Hub, tmp_path: Path) -> None:
     room = shutil.disk_usage("/dev/shm").free if os.access("/dev/shm", os.W_OK) else 0
     place = "/dev/shm" if room > 2 * size else str(tmp_path)
     repo = hub.add("org/big", {LARGE: safetensors(size)}, lfs=[LARGE])
-    settings = dataclasses.replace(Settings(), limits=Limits(least=32, most=32))
+    settings = dataclasses.replace(
+        FetchSettings(), limits=ConnectionLimits(min_connections=32, max_connections=32)
+    )
     with tempfile.TemporaryDirectory(prefix="modelshelf-", dir=place) as folder:
         job = Job(f"{folder}/shelf", spec_of(hub, repo), settings)
         with child(job, tmp_path) as running:
@@ -224,7 +226,7 @@ def test_a_thousand_files(hub: Hub, tmp_path: Path) -> None:
         assert running.wait(60) == 0, running.errors or running.last()
     assert_right(Shelf(tmp_path / "shelf").find("org/many"), repo)
     assert len(hub.requests) == 1000
-    assert hub.hub.accepted <= FAST.limits.most
+    assert hub.hub.accepted <= FAST.limits.max_connections
 
 
 def test_many_files_left_by_a_dead_pull(hub: Hub, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_signed_url_that_expires(shelf: Shelf, hub: Hub) -> None:
     events = Recorder()
     spec = spec_of(hub, repo, token=TOKEN)
     # Four connections share three uses, so one of them may come too late several times.
-    patient = Backoff(tries=50, first=0.01, most=1.0)
+    patient = Backoff(max_tries=50, first_seconds=0.01, max_seconds=1.0)
     assert_right(quick_pull(shelf, spec, events, backoff=patient), repo)
     assert hub.bytes_sent() == sum(entry.size for entry in repo.files.values())
     refused = [request for request in hub.requests if request.status == 403]
@@ -183,7 +183,7 @@ def test_signed_urls_that_never_work(shelf: Shelf, hub: Hub) -> None:
     error, said = fail(shelf, spec_of(hub, repo))
     assert error.exit_code == 15
     assert "refused with 403" in str(error)
-    assert len(hub.requests) <= 2 * FAST.limits.most * FAST.backoff.tries
+    assert len(hub.requests) <= 2 * FAST.limits.max_connections * FAST.backoff.max_tries
     assert_secrets_kept(shelf, said)
 
 
@@ -208,7 +208,7 @@ def test_a_redirect_that_leads_nowhere(shelf: Shelf, hub: Hub, location: str) ->
     assert error.exit_code == 15
     assert_secrets_kept(shelf, said)
     loops = [request for request in hub.requests if request.file == LARGE]
-    assert len(loops) <= FAST.limits.most * max(FAST.backoff.tries, 10)
+    assert len(loops) <= FAST.limits.max_connections * max(FAST.backoff.max_tries, 10)
 
 
 def test_a_renamed_repository(shelf: Shelf, hub: Hub) -> None:

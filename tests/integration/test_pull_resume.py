@@ -37,12 +37,12 @@ from modelshelf.shelf import layout
 from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published
-from modelshelf.transfer.fetch import Settings
+from modelshelf.transfer.fetch import FetchSettings
 
 SIZE = 12_000_000
 ONE = "model.safetensors"
 SYNC = MIB
-IN_FLIGHT = 2 * FAST.chunk * FAST.limits.most
+IN_FLIGHT = 2 * FAST.chunk * FAST.limits.max_connections
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
         running.process.wait()
     wait_for_quiet(hub)
     written, peak = sum(begun(shelf, repo).values()), hub.hub.peak
-    assert hub.bytes_sent() - written <= 2 * Settings().chunk * peak
+    assert hub.bytes_sent() - written <= 2 * FetchSettings().chunk * peak
     hub.faults.clear()
     hub.requests.clear()
     with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
@@ -257,7 +257,7 @@ def test_killed_when_all_was_there_but_not_published(
     events = Recorder()
     assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
     assert hub.requests == []
-    assert {event.how for event in events.of(FileDone)} == {"adopted"}
+    assert {event.how for event in events.of(FileDone)} == {"recovered"}
     assert events.of(Planned)[0].fetch == events.of(Published)[0].fetched == 0
     assert staged(shelf, repo) == []
 
@@ -328,12 +328,14 @@ def test_a_live_writer_elsewhere_is_taken_over(shelf: Shelf, hub: Hub, tmp_path:
     with Hub() as bad:
         other = bad.add("org/name", {**files, ONE: rubbish}, lfs=list(files))
         spec = dataclasses.replace(spec_of(bad, other), snapshot=snapshot_of(repo))
-        assert spec.origin is not None
-        base = spec.origin.base.replace(other.commit, repo.commit)
+        assert spec.source is not None
+        base = spec.source.base.replace(other.commit, repo.commit)
         other.commits[repo.commit] = other.files
-        spec = dataclasses.replace(spec, origin=dataclasses.replace(spec.origin, base=base))
+        spec = dataclasses.replace(spec, source=dataclasses.replace(spec.source, base=base))
         bad.misbehave("slow", ONE, rate=4_000_000)
-        job = Job(shelf.path, spec, patience=LeaseTiming(heartbeat_seconds=1000), before=unshared())
+        job = Job(
+            shelf.path, spec, lease_timing=LeaseTiming(heartbeat_seconds=1000), before=unshared()
+        )
         with child(job, tmp_path) as first:
             wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= 2_000_000)
             assert finished(shelf, repo) == {"early.bin"}

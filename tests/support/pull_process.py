@@ -22,11 +22,11 @@ from modelshelf.shelf.errors import Error
 from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
-from modelshelf.transfer import staging
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.file_transfer import Origin
+from modelshelf.transfer import partial_file
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.pull import PullSpec, pull
-from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.ramp import ConnectionLimits
 from modelshelf.transfer.retries import Backoff
 
 PRELOADED = (encodings.idna, traceback)
@@ -41,7 +41,7 @@ def say(line: dict[str, Any]) -> None:
 def settle_in(job: dict[str, Any]) -> None:
     """Become the process that the job asks for."""
     if job["sync_every"]:
-        staging.SYNC_EVERY = job["sync_every"]
+        partial_file.SYNC_INTERVAL_BYTES = job["sync_every"]
     if job["open_files"]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (job["open_files"], job["open_files"]))
     if job["umask"] is not None:
@@ -55,15 +55,15 @@ def settle_in(job: dict[str, Any]) -> None:
 def carry_out(job: dict[str, Any]) -> None:
     """Pull."""
     settings = dict(job["settings"])
-    settings["limits"] = Limits(**settings["limits"])
+    settings["limits"] = ConnectionLimits(**settings["limits"])
     settings["backoff"] = Backoff(**settings["backoff"])
-    spec = PullSpec(Snapshot.from_json(job["snapshot"]), Origin(job["base"], job["token"]))
+    spec = PullSpec(Snapshot.from_json(job["snapshot"]), HubSource(job["base"], job["token"]))
     pull(
         Shelf.create(job["shelf"]),
         spec,
         listener=lambda event: say(event.to_json()),
-        settings=Settings(**settings),
-        patience=LeaseTiming(**job["patience"]),
+        settings=FetchSettings(**settings),
+        lease_timing=LeaseTiming(**job["lease_timing"]),
     )
 
 

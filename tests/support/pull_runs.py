@@ -24,22 +24,22 @@ from modelshelf.shelf.events import Event
 from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File, Snapshot
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.file_transfer import hub_origin
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.pull import PullSpec, pull
-from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.ramp import ConnectionLimits
 from modelshelf.transfer.retries import Backoff
 
 KIB, MIB = 1 << 10, 1 << 20
 NOBODY = 65534
 
 # Small and impatient, so that every fault shows soon.
-FAST = Settings(
+FAST = FetchSettings(
     chunk=256 * KIB,
     piece=64 * KIB,
     stall=0.5,
-    limits=Limits(least=4, most=4),
-    backoff=Backoff(tries=4, first=0.01, most=1.0),
+    limits=ConnectionLimits(min_connections=4, max_connections=4),
+    backoff=Backoff(max_tries=4, first_seconds=0.01, max_seconds=1.0),
 )
 
 E = TypeVar("E", bound=Event)
@@ -101,7 +101,7 @@ def spec_of(
 ) -> PullSpec:
     """What to pull, as the command line would say it."""
     snapshot = snapshot_of(repo, paths)
-    return PullSpec(snapshot, hub_origin(hub.url, snapshot, token))
+    return PullSpec(snapshot, HubSource.of_snapshot(hub.url, snapshot, token))
 
 
 def quick_pull(
@@ -116,7 +116,7 @@ def quick_pull(
         spec,
         listener=listener or Recorder(),
         settings=dataclasses.replace(FAST, **changes),
-        patience=LeaseTiming(heartbeat_seconds=0.2, stale_seconds=1.0),
+        lease_timing=LeaseTiming(heartbeat_seconds=0.2, stale_seconds=1.0),
     )
 
 
@@ -197,7 +197,7 @@ class Job:
         shelf: The shelf's folder.
         spec: What to pull.
         settings: How.
-        patience: How long another's lease counts.
+        lease_timing: How long another's lease counts.
         sync_every: Bytes between two syncs of a file; 0 for the real number.
         open_files: The most files that the process may have open; 0 for as many as may be.
         umask: Its umask; None for this process's.
@@ -208,8 +208,8 @@ class Job:
 
     shelf: str
     spec: PullSpec
-    settings: Settings = FAST
-    patience: LeaseTiming = dataclasses.field(default_factory=lambda: LeaseTiming(0.2, 1.0))
+    settings: FetchSettings = FAST
+    lease_timing: LeaseTiming = dataclasses.field(default_factory=lambda: LeaseTiming(0.2, 1.0))
     sync_every: int = 0
     open_files: int = 0
     umask: int | None = None
@@ -219,14 +219,14 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """What `pull_process.py` reads."""
-        assert self.spec.origin is not None
+        assert self.spec.source is not None
         return {
             "shelf": self.shelf,
             "snapshot": self.spec.snapshot.to_json(),
-            "base": self.spec.origin.base,
-            "token": self.spec.origin.token,
+            "base": self.spec.source.base,
+            "token": self.spec.source.token,
             "settings": dataclasses.asdict(self.settings),
-            "patience": dataclasses.asdict(self.patience),
+            "lease_timing": dataclasses.asdict(self.lease_timing),
             "sync_every": self.sync_every,
             "open_files": self.open_files,
             "umask": self.umask,

@@ -1,9 +1,9 @@
 """One file that is being fetched by several connections, and what each of them reads.
 
 The connections receive different ranges at the same time, but a file is hashed and written in
-order. The connection that reads the range that the file needs next writes it in small pieces, while they
-are still in the processor's second-level cache. The other connections fill their buffers and wait
-for their turn.
+order. One connection reads the range that the file needs next. It writes that in small pieces,
+while they are still in the processor's second-level cache. The other connections fill their buffers
+and wait for their turn.
 """
 
 from __future__ import annotations
