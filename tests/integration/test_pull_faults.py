@@ -39,8 +39,6 @@ SMALL = "config.json"
 SIZE = 3_000_000
 # Sent on connections before they are closed, at most.
 IN_SOCKETS = FAST.limits.max_connections * SIZE
-    FAST.limits.max_connections * SIZE
-)  # sent on connections before they are closed, at the most
 
 
 @pytest.fixture
