@@ -83,7 +83,7 @@ class ProcessIdentity:
 def boot_id() -> str:
     """The kernel's random id of this boot; empty where there is none."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return _UNKNOWN

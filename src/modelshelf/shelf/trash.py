@@ -1,4 +1,4 @@
-"""The trash of a shelf: what was removed, until nobody can have it open any more.
+"""The trash of a shelf: removed folders, kept until no engine can have their files open.
 
 Removing a model renames its folder into `trash/`. For readers that is one step: they find the model
 whole or not at all. An engine that is just loading it has its files open and keeps reading them

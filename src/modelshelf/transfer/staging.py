@@ -116,8 +116,8 @@ class Staging:
     def link(self, file: File, source: str, sha256: str) -> bool:
         """Give a verified file of this filesystem a second name here (a hard link).
 
-        The file becomes read-only, since whoever may write to its other name could change what is
-        published.
+        Both names are the same file. So it is made read-only: a write to the other name would
+        change what is published.
 
         Returns:
             False if the filesystem refuses.

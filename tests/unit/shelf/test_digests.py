@@ -60,7 +60,7 @@ def test_a_wrong_checksum_is_named(file: File, problem: str) -> None:
 
 
 def test_where_lfs_states_a_sha256_git_s_id_is_of_the_pointer() -> None:
-    """The blob id of an LFS file is its pointer's, so it is not compared."""
+    """The git blob id of an LFS file is that of its pointer, so it is not compared."""
     digest = Digest(File("f", 6, lfs_sha256=_HELLO_SHA256, git_sha1=_EMPTY_GIT))
     digest.update(b"hello\n")
     assert digest.mismatch() == ""
@@ -68,7 +68,7 @@ def test_where_lfs_states_a_sha256_git_s_id_is_of_the_pointer() -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=6))
 def test_pieces_make_the_whole(pieces: list[bytes]) -> None:
-    """It does not matter how the bytes are cut."""
+    """A digest does not depend on how the bytes are cut into blocks."""
     whole = b"".join(pieces)
     file = File("f", len(whole), git_sha1=_EMPTY_GIT)
     at_once, bit_by_bit = Digest(file), Digest(file)
@@ -80,7 +80,7 @@ def test_pieces_make_the_whole(pieces: list[bytes]) -> None:
 
 
 def test_a_file_is_read_from_any_place_to_any_place(tmp_path: Path) -> None:
-    """Hashing a file in two steps, over several blocks, gives what its bytes give at once."""
+    """Hashing a file in two ranges gives the same digest as hashing all bytes at once."""
     content = os.urandom(2 * BLOCK_BYTES + 17)
     path = tmp_path / "f"
     path.write_bytes(content + b"more")
@@ -93,7 +93,7 @@ def test_a_file_is_read_from_any_place_to_any_place(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_short_is_an_integrity_error(tmp_path: Path) -> None:
-    """When the file ends early, that is said with both numbers."""
+    """A file that ends early is an error with both lengths."""
     path = tmp_path / "f"
     path.write_bytes(b"12345")
     with path.open("rb") as file, pytest.raises(IntegrityError, match="after 5 of 1,000 bytes"):

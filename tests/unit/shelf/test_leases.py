@@ -1,4 +1,4 @@
-"""Leases: who pulls and who reads, judged by an observer's own clock."""
+"""Leases: taking, renewing and releasing one, and judging another holder's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DEADLINE = 20.0  # seconds; far more than anything here needs
 
 
 class _Clock:
-    """A clock that a test moves."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -93,7 +93,7 @@ def test_others_can_read_a_lease_whatever_the_umask(shelf: str) -> None:
 
 
 def test_one_of_two_takers_gets_it(shelf: str) -> None:
-    """Who comes second gets none, and may take it after the first released it."""
+    """The second taker gets no lease, until the first one has released it."""
     with _take(shelf):
         assert Lease.take(shelf, _KEY, "pull", _STILL) is None
         with _take(shelf, "pull/org/other/c-f"):
@@ -105,7 +105,7 @@ def test_one_of_two_takers_gets_it(shelf: str) -> None:
 def test_a_lease_that_cannot_be_written_is_not_left_behind(
     shelf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a full disk an empty file can be made, and would keep everybody waiting."""
+    """On a full disk an empty lease file could be made, and others would wait for it."""
 
     def full(_fd: int, _mode: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -118,7 +118,7 @@ def test_a_lease_that_cannot_be_written_is_not_left_behind(
 
 
 def test_a_heart_beats(shelf: str) -> None:
-    """While it is held, the file changes, so observers see that its holder lives."""
+    """While a lease is held its file changes, so observers see that its holder lives."""
     deadline = time.monotonic() + _DEADLINE
     with _take(shelf, patience=LeaseTiming(heartbeat_seconds=0.001)):
         beats = 0
@@ -164,7 +164,7 @@ def test_a_lease_is_live_while_it_changes(shelf: str) -> None:
 
 
 def test_a_stale_lease_comes_back_to_life(shelf: str) -> None:
-    """A host that was frozen and beats again holds it still, if nobody broke it."""
+    """A holder that was frozen and goes on renews its lease, if nobody has removed that."""
     clock = _Clock()
     watch = LeaseObserver(_write(shelf, _elsewhere()), LeaseTiming(stale_seconds=30), clock=clock)
     watch.live_holder()
@@ -175,7 +175,7 @@ def test_a_stale_lease_comes_back_to_life(shelf: str) -> None:
 
 
 def test_a_missing_lease_is_not_live(shelf: str) -> None:
-    """Where there is no file, nobody holds it."""
+    """A lease without a file has no holder."""
     assert LeaseObserver(_path(shelf)).live_holder() is None
 
 
@@ -187,7 +187,7 @@ def test_a_holder_that_is_provably_gone_is_not_waited_for(shelf: str) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"owner": 1}'])
 def test_a_lease_that_cannot_be_understood_is_being_written(shelf: str, content: str) -> None:
-    """Between its making and its first byte a lease is empty: it counts, until it is stale."""
+    """A lease whose file is still empty counts, until it is stale."""
     clock = _Clock()
     path = _write(shelf, _elsewhere())
     with open(path, "w", encoding="utf-8") as file:
@@ -201,7 +201,7 @@ def test_a_lease_that_cannot_be_understood_is_being_written(shelf: str, content:
 
 
 def test_a_stale_lease_is_broken(shelf: str) -> None:
-    """It is removed, nothing stays beside it, and it can be taken; a missing one is no error."""
+    """A stale lease is removed and can be taken again; a missing one is no error."""
     _write(shelf, _elsewhere())
     remove_stale_lease(shelf, _KEY)
     assert os.listdir(os.path.join(shelf, "leases")) == []
@@ -211,7 +211,7 @@ def test_a_stale_lease_is_broken(shelf: str) -> None:
 
 
 def test_a_fresh_lease_is_given_back(shelf: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When another observer was faster and a third took the lease anew, it gets it back."""
+    """A lease that was taken anew between the look and the removal is put back."""
     fresh = _elsewhere("fresh")
     _write(shelf, _elsewhere("stale"))
     rename = os.rename
@@ -233,7 +233,7 @@ def _found(shelf: str, prefix: str = "read/org/name/c-f") -> list[str]:
 
 
 def test_readers_are_found_by_the_beginning_of_their_keys(shelf: str) -> None:
-    """All who read one snapshot are found, and nobody else."""
+    """All readers of one snapshot are found, and no others."""
     assert _found(shelf) == []
     for owner, key in [
         ("a", "read/org/name/c-f/a"),
@@ -260,7 +260,7 @@ def test_readers_are_found_by_the_beginning_of_their_keys(shelf: str) -> None:
     ids=["new", "quiet", "stale", "from the future", "gone", "ours"],
 )
 def test_one_look_tells_who_lives(shelf: str, change: dict[str, Any], *, live: bool) -> None:
-    """A reader counts unless its file is old, by the filesystem's clock, or it is gone."""
+    """A reader's lease counts unless its file is old or its process is gone."""
     process = change.get("process", _elsewhere().process)
     path = _write(shelf, Holder("x", process, "read", 0), "read/org/name/c-f/x")
     then = os.stat(path).st_mtime - change.get("age", 0)
@@ -269,7 +269,7 @@ def test_one_look_tells_who_lives(shelf: str, change: dict[str, Any], *, live: b
 
 
 def test_a_reader_s_lease_that_is_being_written_counts(shelf: str) -> None:
-    """A model must not be removed while somebody begins to read it."""
+    """A reader's lease counts while its file is still empty."""
     path = _write(shelf, _elsewhere(), "read/org/name/c-f/x")
     with open(path, "w", encoding="utf-8"):
         pass
@@ -279,7 +279,7 @@ def test_a_reader_s_lease_that_is_being_written_counts(shelf: str) -> None:
 def test_where_the_clock_cannot_be_read_everybody_lives(
     shelf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without permission to make a file, no lease can be judged old."""
+    """If the filesystem's clock cannot be read, no lease counts as old."""
     path = _write(shelf, _elsewhere("x"), "read/org/name/c-f/x")
     os.utime(path, (1, 1))
 

@@ -45,7 +45,7 @@ def test_this_process_is_not_gone() -> None:
 
 
 def test_a_live_process_is_not_gone(child: subprocess.Popen[bytes]) -> None:
-    """Another process of this host and namespace can be seen to live."""
+    """A running process of this host and PID namespace is not gone."""
     assert not _identity(child.pid).provably_gone()
 
 
@@ -75,7 +75,7 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
     ids=str,
 )
 def test_nothing_is_proven_of_another_boot_or_namespace(change: dict[str, Any]) -> None:
-    """A pid that does not exist here proves nothing of another boot, host or container."""
+    """A missing pid proves nothing about a process of another boot or container."""
     no_such_pid: dict[str, Any] = {"pid": 2**22 + 1, "started": "1"}
     assert dataclasses.replace(ProcessIdentity.of_this_process(), **no_such_pid).provably_gone()
     assert not dataclasses.replace(
@@ -86,7 +86,7 @@ def test_nothing_is_proven_of_another_boot_or_namespace(change: dict[str, Any]) 
 def test_a_hidden_process_is_not_gone(
     child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where /proc hides other users' processes, signals still tell who lives."""
+    """Where /proc hides other users' processes, kill(2) still tells which exist."""
     identity = _identity(child.pid)
     monkeypatch.setattr(process_identity, "read_proc_stat", lambda _pid: None)
     assert not identity.provably_gone()
@@ -96,7 +96,7 @@ def test_a_hidden_process_is_not_gone(
 
 
 def test_a_process_of_another_user_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that may not be signalled, and is not shown, lives."""
+    """A process that may not be signalled, and that /proc does not show, counts as alive."""
 
     def refuse(_pid: int, _signal: int) -> None:
         raise PermissionError
@@ -108,7 +108,7 @@ def test_a_process_of_another_user_is_not_gone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_proc_of_another_namespace_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where /proc shows another namespace, pids there are not ours, and nobody is proven gone."""
+    """Where /proc shows another PID namespace, no process can be proven gone."""
     dead = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
     monkeypatch.setattr(os, "readlink", lambda _: "999999")
     assert ProcessIdentity.of_this_process().pid_namespace == ""

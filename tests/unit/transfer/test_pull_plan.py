@@ -18,19 +18,19 @@ C = File("c.json", 7, git_sha1="c" * 40)
 
 
 def test_a_fresh_pull_fetches_everything() -> None:
-    """Where nothing is here, all bytes are fetched and need room."""
+    """If nothing is on this host, all bytes are fetched and need space."""
     assert plan_pull([A, B, C], {}, {}, [], link=False) == PullPlan({}, {}, (), 157, 0, 157)
 
 
 def test_the_shelf_comes_first() -> None:
-    """What the shelf has is linked from there, whatever else has it, and needs no room."""
+    """A file on the shelf is taken from there, even if other places have it, and needs no room."""
     shelf_paths = {"a" * 64: "/shelf/a"}
     plan = plan_pull([A, B], shelf_paths, {A.path: 100}, [A.path], link=False)
     assert plan == PullPlan({A.path: "/shelf/a"}, {}, (), 50, 100, 50)
 
 
 def test_what_was_begun_is_fetched_to_its_end() -> None:
-    """Of a file that a dead writer began, only the rest is fetched."""
+    """Of a file that a dead writer began, only the missing bytes are fetched."""
     plan = plan_pull([A, B], {}, {A.path: 60, B.path: 0}, [], link=False)
     assert plan == PullPlan({}, {A.path: 60}, (), 90, 60, 90)
 
@@ -43,7 +43,7 @@ def test_a_folder_may_have_files(link: bool, space_bytes: int) -> None:  # noqa:
 
 
 def test_a_finished_leftover_goes_before_a_folder() -> None:
-    """What a dead writer finished is moved, so a folder that has it too is not read."""
+    """A file that a dead writer finished is moved, and the folder's copy is not read."""
     plan = plan_pull([A], {}, {A.path: 100}, [A.path], link=False)
     assert plan == PullPlan({}, {A.path: 100}, (), 0, 100, 0)
 
@@ -57,12 +57,12 @@ def _leftover(folder: Path, writer: ProcessIdentity | None) -> Leftover:
 
 
 def test_room_for_a_copy_of_what_a_writer_may_still_hold(tmp_path: Path) -> None:
-    """The largest begun file of a writer that may live needs room twice for a while."""
+    """The largest unfinished file of a writer that may live needs its space twice for a while."""
     alive = _leftover(tmp_path / "alive", ProcessIdentity.of_this_process())
     assert copy_space_bytes([alive], [A, B, C]) == 60
 
 
 def test_no_room_for_what_can_be_moved(tmp_path: Path) -> None:
-    """What a writer left that is provably gone is moved, and needs no room."""
+    """The files of a writer that is provably gone are moved, and need no space."""
     gone = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
     assert copy_space_bytes([_leftover(tmp_path / "gone", gone)], [A, B, C]) == 0

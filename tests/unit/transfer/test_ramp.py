@@ -12,7 +12,7 @@ from modelshelf.transfer.ramp import ConnectionLimits, ConnectionRamp
 def _watch(
     ramp: ConnectionRamp, rate: Callable[[int], float], seconds: float, *, start: float = 0.0
 ) -> list[int]:
-    """Let a virtual clock run; returns each number of connections that the ramp came to."""
+    """Let a virtual clock run, and return each number of connections that the ramp came to."""
     seen = [ramp.connections]
     received, tick = 0.0, 0.1
     for step in range(round(seconds / tick)):
@@ -25,7 +25,7 @@ def _watch(
 
 
 def test_connections_double_while_each_brings_its_own() -> None:
-    """Where each connection is limited, they grow to the most that is allowed, within seconds."""
+    """If each connection is limited, their number grows to its maximum within seconds."""
     assert _watch(ConnectionRamp(ConnectionLimits(), 0.0), lambda n: n * 1e6, 5.0) == [4, 8, 16, 32]
 
 
@@ -45,7 +45,7 @@ def test_growth_stops_where_throughput_stops() -> None:
 
 
 def test_a_busy_processor_gets_no_more_connections() -> None:
-    """Where the processor is the limit, more are not even tried until it has time again."""
+    """While the processor is busy, more connections are not tried."""
     ramp = ConnectionRamp(ConnectionLimits(), 0.0)
     for tick in range(1, 31):
         assert ramp.tick(tick * 0.1, tick * 10**8, tick * 0.07) == 4
@@ -60,7 +60,7 @@ def test_more_is_tried_again_after_a_rest() -> None:
 
 
 def test_at_the_most_it_stays() -> None:
-    """Once at the most, it rests there and does not go back without a reason."""
+    """At the maximum the number stays, unless the server asks for fewer requests."""
     assert _watch(
         ConnectionRamp(ConnectionLimits(min_connections=16), 0.0), lambda n: n * 1e6, 120.0
     ) == [16, 32]
@@ -87,7 +87,7 @@ def test_the_bounds_hold(least: int, most: int, expected: list[int]) -> None:
 
 
 def test_a_server_that_asks_for_less_gets_less() -> None:
-    """Each refusal halves the connections, one at the least, and not for one answer twice."""
+    """Each refusal halves the connections, down to one; two at the same time count once."""
     ramp = ConnectionRamp(ConnectionLimits(min_connections=8), 0.0)
     for now, expected in [(0.1, 8), (1.0, 4), (1.1, 4), (1.3, 2), (2.0, 1), (3.0, 1)]:
         ramp.back_off(now)

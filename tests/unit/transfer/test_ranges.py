@@ -9,7 +9,7 @@ from modelshelf.transfer.ranges import Range, RangeQueue
 
 
 class _Fetcher:
-    """Readers of one file's ranges, without a network: what a window gives out and gets back."""
+    """The readers of one file's ranges, without a network."""
 
     def __init__(self, size: int, done: int, chunk: int) -> None:
         self.queue = RangeQueue(size, done, chunk)
@@ -43,7 +43,7 @@ class _Fetcher:
         self.queue.release(Range(middle, claimed.end))
 
     def ignore_range(self, which: int) -> None:
-        """A reader finds out that the server sends the whole file whatever is asked for."""
+        """A reader notices that the server sends the whole file for every range."""
         claimed = self.active.pop(which)
         self.whole = True
         self.early.clear()
@@ -73,7 +73,7 @@ _steps = st.lists(
 def test_every_byte_is_fetched_once(
     size: int, skip: int, chunk: int, steps: list[tuple[str, int, int]]
 ) -> None:
-    """However claims, arrivals and failures fall together, the ranges cover the file, disjoint."""
+    """In any order of claims, arrivals and failures, the ranges cover the file without overlap."""
     fetcher = _Fetcher(size, min(skip, size), chunk)
     for what, which, received in steps:
         if what == "claim":
@@ -100,7 +100,7 @@ def test_ranges_are_given_out_lowest_first() -> None:
 
 
 def test_what_is_given_back_comes_before_what_is_new() -> None:
-    """A range that failed lies lower than those nobody asked for, so it is claimed first."""
+    """A range that was given back lies lower than new ones, so it is claimed first."""
     queue = RangeQueue(100, 0, 10)
     first, second = queue.claim(0), queue.claim(0)
     assert (first, second) == ((0, 10), (10, 20))
@@ -117,7 +117,7 @@ def test_a_resumed_file_begins_where_it_stopped() -> None:
 
 
 def test_a_server_that_ignores_ranges_has_one_reader() -> None:
-    """The whole rest has one reader, after all who still read a range have ended."""
+    """The rest of the file has one reader, after those that still read a range have ended."""
     queue = RangeQueue(100, 0, 10)
     queue.claim(0)
     queue.claim(0)

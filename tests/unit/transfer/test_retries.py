@@ -20,13 +20,13 @@ _NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110's ex
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(status: int) -> None:
-    """Busy, overloaded and broken gateways are worth another try."""
+    """A request to a busy, overloaded or broken gateway is tried again."""
     assert status in RETRYABLE_STATUSES
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 501])
 def test_what_will_not_pass_is_not(status: int) -> None:
-    """Refusals are not."""
+    """A request that was refused is not tried again."""
     assert status not in RETRYABLE_STATUSES
 
 
@@ -98,6 +98,6 @@ def test_retry_after_is_seconds_or_a_date(
 
 @given(st.text(st.characters(max_codepoint=255)) | st.from_regex(r"\w+, \d+ \w+ \d+ .*"))
 def test_no_header_raises(value: str) -> None:
-    """Whatever a server sends there, it is a wait or nothing."""
+    """Any header gives a wait or None, and raises nothing."""
     wait = parse_retry_after(value, _NOW)
     assert wait is None or wait >= 0
