@@ -11,8 +11,8 @@ from modelshelf import select, sources
 from modelshelf.shelf.events import Listener, ignore
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.file_transfer import Origin, hub_origin
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.pull import PullSpec, published_event
 from modelshelf.transfer.pull import pull as pull_snapshot
 
@@ -85,12 +85,12 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
     )
     spec = PullSpec(
         snapshot,
-        origin=_origin(snapshot) if listing.folder is None else None,
+        source=_hub_source(snapshot) if listing.folder is None else None,
         folder=listing.folder or (os.fspath(adopt) if adopt is not None else None),
         link=listing.folder is None,
         left_out=selection.left_out,
     )
-    settings = Settings(ca_file=certifi.where())
+    settings = FetchSettings(ca_file=certifi.where())
     return _tagged(shelf, pull_snapshot(shelf, spec, listener=on_event, settings=settings), tag)
 
 
@@ -118,8 +118,8 @@ def _tagged(shelf: Shelf, snapshot: Snapshot, tag: str | None) -> Snapshot:
     return snapshot
 
 
-def _origin(snapshot: Snapshot) -> Origin:
+def _hub_source(snapshot: Snapshot) -> HubSource:
     from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and not for local sources
 
     endpoint, token = huggingface.hub()
-    return hub_origin(endpoint, snapshot, token)
+    return HubSource.of_snapshot(endpoint, snapshot, token)

@@ -190,9 +190,9 @@ def write(path: str, lock: Lock) -> None:
     """
     try:
         # Through a link, which a rename would replace.
-        files.write(os.path.realpath(path), lock.dump().encode())
+        files.write_bytes(os.path.realpath(path), lock.dump().encode())
     except OSError as error:
-        explained = files.explain(error, path)
+        explained = files.to_shelf_error(error, path)
         explained.hint = f"{path} is kept beside modelshelf.yaml: see who may write in that folder"
         raise explained from error
 

@@ -345,7 +345,7 @@ def test_a_folder_that_was_downloaded_before_is_adopted(
     before = hub.bytes_sent()
     done = unserved.run("up")
     assert done.of("published", fetched=0)
-    assert {event["how"] for event in done.of("file-done")} <= {"adopted", "linked", "copied"}
+    assert {event["how"] for event in done.of("file-done")} <= {"recovered", "linked", "copied"}
     assert hub.bytes_sent() == before
     assert len(shelved(share)) == 1
 

@@ -1,4 +1,4 @@
-"""Several pulls of one model, and bytes that are on this machine already."""
+"""Several pulls of one model at once, and files that are on this machine already."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from hub import Hub, Repo
 from hub.content import read
 from support.pull_runs import (
     FAST,
-    Job,
+    PullJob,
     Recorder,
     add_model,
     assert_nothing_published,
     assert_right,
-    begun,
-    child,
+    partial_lengths,
     quick_pull,
     snapshot_of,
     spec_of,
-    staged,
+    staging_folders,
+    start_pull,
     wait_until,
 )
 
 from modelshelf.shelf.errors import NotFoundError
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published, Waiting
 from modelshelf.transfer.pull import PullSpec
@@ -50,15 +50,15 @@ def test_four_at_once(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> Non
     """Four processes pull one model: all succeed, and one of them fetches."""
     hub.misbehave("slow", LARGE, rate=1_000_000)
     with contextlib.ExitStack() as stack:
-        job = Job(shelf.path, spec_of(hub, repo))
-        pulls = [stack.enter_context(child(job, tmp_path)) for _ in range(4)]
+        job = PullJob(shelf.path, spec_of(hub, repo))
+        pulls = [stack.enter_context(start_pull(job, tmp_path)) for _ in range(4)]
         assert [running.wait() for running in pulls] == [0] * 4, [p.errors for p in pulls]
     assert hub.bytes_sent() <= 1.3 * TOTAL
     ends = [next(e for e in p.events if e["event"] == "published") for p in pulls]
     assert sorted(end["how"] for end in ends) == ["pulled", "waited", "waited", "waited"]
     assert sum(end["fetched"] for end in ends) == sum(e.size for e in repo.files.values())
     assert_right(shelf.find(repo.repo_id), repo)
-    assert staged(shelf, repo) == []
+    assert staging_folders(shelf, repo) == []
     assert list(Path(shelf.path, "leases").iterdir()) == []
 
 
@@ -68,9 +68,9 @@ def test_four_at_once_and_the_one_that_fetches_dies(
     """When the process that fetches is killed, another goes on where it stopped."""
     hub.misbehave("slow", LARGE, rate=500_000)
     with contextlib.ExitStack() as stack:
-        job = Job(shelf.path, spec_of(hub, repo))
-        pulls = [stack.enter_context(child(job, tmp_path)) for _ in range(4)]
-        wait_until(lambda: begun(shelf, repo).get(LARGE, 0) >= 500_000)
+        job = PullJob(shelf.path, spec_of(hub, repo))
+        pulls = [stack.enter_context(start_pull(job, tmp_path)) for _ in range(4)]
+        wait_until(lambda: partial_lengths(shelf, repo).get(LARGE, 0) >= 500_000)
         (lease,) = Path(shelf.path, "leases").glob("*.json")
         pid = json.loads(lease.read_text())["process"]["pid"]
         (first,) = [running for running in pulls if running.process.pid == pid]
@@ -78,16 +78,16 @@ def test_four_at_once_and_the_one_that_fetches_dies(
         hub.faults.clear()
         others = [running for running in pulls if running is not first]
         assert [running.wait() for running in others] == [0] * 3, [p.errors for p in others]
-    assert hub.bytes_sent() <= 1.3 * TOTAL + 2 * FAST.chunk * FAST.limits.most
+    assert hub.bytes_sent() <= 1.3 * TOTAL + 2 * FAST.chunk * FAST.limits.max_connections
     assert_right(shelf.find(repo.repo_id), repo)
-    assert staged(shelf, repo) == []
+    assert staging_folders(shelf, repo) == []
 
 
 def test_one_waits_and_says_for_whom(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> None:
-    """A pull that waits for another one's says so, once, and fetches nothing."""
+    """A pull that waits for another pull reports that once, and fetches nothing."""
     hub.misbehave("slow", LARGE, rate=800_000)
-    with child(Job(shelf.path, spec_of(hub, repo)), tmp_path) as first:
-        wait_until(lambda: begun(shelf, repo).get(LARGE, 0) > 0)
+    with start_pull(PullJob(shelf.path, spec_of(hub, repo)), tmp_path) as first:
+        wait_until(lambda: partial_lengths(shelf, repo).get(LARGE, 0) > 0)
         events = Recorder()
         assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
         assert first.wait() == 0
@@ -101,8 +101,8 @@ def test_one_waits_and_says_for_whom(shelf: Shelf, hub: Hub, repo: Repo, tmp_pat
 def test_a_silent_holder_is_waited_for_until_it_is_stale(
     shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path
 ) -> None:
-    """A lease of another host's process without a heartbeat counts for its time and no longer."""
-    with child(Job(shelf.path, spec_of(hub, repo)), tmp_path) as dead:
+    """A lease of another host without a heartbeat is waited for until it is stale."""
+    with start_pull(PullJob(shelf.path, spec_of(hub, repo)), tmp_path) as dead:
         assert dead.wait() == 0
     shelf.remove(shelf.find(repo.repo_id))
     key = f"pull--org--name--{snapshot_of(repo).id}"
@@ -114,12 +114,12 @@ def test_a_silent_holder_is_waited_for_until_it_is_stale(
     assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
     (waiting,) = events.of(Waiting)
     assert waiting.holder == "process 1 on far"
-    assert events.of(Published)[0].seconds >= Patience(0.2, 1.0).stale
+    assert events.of(Published)[0].seconds >= LeaseTiming(0.2, 1.0).stale_seconds
     assert not lease.exists()
 
 
 def test_an_unreadable_lease_goes_stale(shelf: Shelf, hub: Hub, repo: Repo) -> None:
-    """A lease's file that holds nothing, as after a crash, stops nobody for ever."""
+    """An empty lease file, as a crash may leave it, is waited for until it is stale."""
     folder = Path(shelf.path, "leases")
     folder.mkdir()
     (folder / f"pull--org--name--{snapshot_of(repo).id}.json").write_bytes(b"")
@@ -196,7 +196,7 @@ def test_a_damaged_file_of_the_shelf_is_not_copied(
 
 
 def damage(path: Path) -> None:
-    """Change one byte of a file that nobody may write."""
+    """Change one byte of a read-only file."""
     path.chmod(0o644)
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
@@ -219,7 +219,7 @@ def folder(repo: Repo, tmp_path: Path) -> Path:
 def adopting(hub: Hub, repo: Repo, folder: Path, *, link: bool) -> PullSpec:
     """A pull that may take files from a folder."""
     spec = spec_of(hub, repo)
-    return PullSpec(spec.snapshot, spec.origin, folder=str(folder), link=link)
+    return PullSpec(spec.snapshot, spec.source, folder=str(folder), link=link)
 
 
 @pytest.mark.parametrize("link", [False, True])

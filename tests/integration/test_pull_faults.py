@@ -15,8 +15,8 @@ from support.pull_runs import (
     add_model,
     assert_nothing_published,
     assert_right,
-    begun,
-    finished,
+    finished_paths,
+    partial_lengths,
     quick_pull,
     spec_of,
     wait_for_quiet,
@@ -37,7 +37,8 @@ LARGE = "model.safetensors"
 OTHER = "adapter/weights.safetensors"
 SMALL = "config.json"
 SIZE = 3_000_000
-IN_SOCKETS = FAST.limits.most * SIZE  # sent on connections before they are closed, at the most
+# Sent on connections before they are closed, at most.
+IN_SOCKETS = FAST.limits.max_connections * SIZE
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_byte_flipped_always(shelf: Shelf, hub: Hub, repo: Repo, path: str) ->
     assert failed.value.exit_code == 14
     assert_nothing_published(shelf)
     assert hub.bytes_sent(path) == 2 * repo.files[path].size
-    kept = finished(shelf, repo)
+    kept = finished_paths(shelf, repo)
     assert kept == set(repo.files) - {path}
     hub.faults.clear()
     wait_for_quiet(hub)
@@ -119,7 +120,7 @@ def test_a_body_that_breaks_off(shelf: Shelf, hub: Hub, repo: Repo, kind: str, a
 
 
 def test_every_body_breaks_off(shelf: Shelf, hub: Hub, repo: Repo) -> None:
-    """A connection that never lives for a whole piece still brings the model, bit by bit."""
+    """If each connection breaks early, the model still arrives, in smaller pieces."""
     hub.misbehave("reset", LARGE, after=100_000)
     events = Recorder()
     spec = spec_of(hub, repo)
@@ -136,14 +137,14 @@ def test_a_body_that_runs_long(shelf: Shelf, hub: Hub, repo: Repo, kind: str, pa
         quick_pull(shelf, spec_of(hub, repo))
     assert failed.value.exit_code == 14
     assert_nothing_published(shelf)
-    assert sum(begun(shelf, repo).values()) <= sum(e.size for e in repo.files.values())
+    assert sum(partial_lengths(shelf, repo).values()) <= sum(e.size for e in repo.files.values())
 
 
 def test_429_with_retry_after(shelf: Shelf, hub: Hub, repo: Repo) -> None:
     """A Hub that asks for a pause gets it."""
     hub.misbehave("status", LARGE, status=429, retry_after=1, times=1)
     events = Recorder()
-    backoff = Backoff(tries=4, first=0.01, most=30.0)
+    backoff = Backoff(max_tries=4, first_seconds=0.01, max_seconds=30.0)
     assert_right(quick_pull(shelf, spec_of(hub, repo), events, backoff=backoff), repo)
     (retrying,) = events.of(Retrying)
     assert retrying.wait == pytest.approx(1.0, abs=0.1)
@@ -157,14 +158,14 @@ def test_retry_after_is_capped(shelf: Shelf, hub: Hub, repo: Repo, retry_after: 
     """A Retry-After of a day, or of decades, is cut to the most that a pull waits."""
     hub.misbehave("status", LARGE, status=503, retry_after=retry_after, times=1)
     events = Recorder()
-    backoff = Backoff(tries=4, first=0.01, most=0.3)
+    backoff = Backoff(max_tries=4, first_seconds=0.01, max_seconds=0.3)
     assert_right(quick_pull(shelf, spec_of(hub, repo), events, backoff=backoff), repo)
     assert [e.wait for e in events.of(Retrying)] == [0.3]
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_a_status_that_passes(shelf: Shelf, hub: Hub, repo: Repo, status: int) -> None:
-    """A server's trouble that passes costs a few requests and no byte."""
+    """An error of the server that passes costs a few requests, and no byte twice."""
     hub.misbehave("status", "*", status=status, times=5)
     events = pull_right(shelf, hub, repo)
     assert len(events.of(Retrying)) == 5
@@ -178,7 +179,7 @@ def test_500_always(shelf: Shelf, hub: Hub, repo: Repo) -> None:
         quick_pull(shelf, spec_of(hub, repo))
     assert failed.value.exit_code == 15
     assert "again" in failed.value.hint
-    assert fault.hits <= FAST.limits.most * FAST.backoff.tries
+    assert fault.hits <= FAST.limits.max_connections * FAST.backoff.max_tries
     assert_nothing_published(shelf)
 
 
@@ -202,7 +203,7 @@ def test_a_port_where_nobody_listens(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("path", [LARGE, "*"])
 def test_range_ignored(shelf: Shelf, hub: Hub, repo: Repo, path: str) -> None:
-    """A server that always sends whole files is coped with, and sends little more than them."""
+    """A server that ignores ranges is supported, and sends little more than each file once."""
     hub.misbehave("ignore-range", path)
     pull_right(shelf, hub, repo)
     assert hub.bytes_sent(LARGE) <= SIZE + IN_SOCKETS
@@ -233,7 +234,7 @@ def test_range_ignored_when_a_file_is_resumed(shelf: Shelf, hub: Hub, repo: Repo
     hub.misbehave("status", LARGE, status=500, begins=4 * FAST.chunk)
     with pytest.raises(SourceError):
         quick_pull(shelf, spec_of(hub, repo))
-    assert begun(shelf, repo)[LARGE] == 4 * FAST.chunk
+    assert partial_lengths(shelf, repo)[LARGE] == 4 * FAST.chunk
     hub.faults.clear()
     wait_for_quiet(hub)
     hub.requests.clear()
@@ -414,7 +415,7 @@ def test_half_of_what_was_asked(shelf: Shelf, hub: Hub, repo: Repo) -> None:
 
 @pytest.mark.parametrize("kind", ["long-chunked", "long-close"])
 def test_a_body_without_a_length(shelf: Shelf, hub: Hub, repo: Repo, kind: str) -> None:
-    """A body in chunks, or one that ends with its connection, is as good as any."""
+    """A chunked body, or one that ends with its connection, is read like any other."""
     hub.misbehave(kind, "*", extra=0)  # type: ignore[arg-type]
     events = pull_right(shelf, hub, repo)
     assert hub.bytes_sent() == sum(entry.size for entry in repo.files.values())

@@ -18,17 +18,17 @@ from support.pull_runs import (
     FAST,
     MIB,
     NOBODY,
-    Job,
+    PullJob,
     Recorder,
     add_model,
     assert_nothing_published,
     assert_right,
-    begun,
-    child,
-    finished,
+    finished_paths,
+    partial_lengths,
     quick_pull,
     spec_of,
-    staged,
+    staging_folders,
+    start_pull,
     wait_for_quiet,
     wait_until,
 )
@@ -38,8 +38,8 @@ from modelshelf.shelf.errors import NoSpaceError
 from modelshelf.shelf.events import Event
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.ramp import ConnectionLimits
 
 ROOT = os.geteuid() == 0
 LARGE = "model.safetensors"
@@ -68,7 +68,7 @@ def test_a_disk_too_small(hub: Hub, tmp_path: Path) -> None:
         events = Recorder()
         with pytest.raises(NoSpaceError, match="org/big") as failed:
             quick_pull(shelf, spec_of(hub, repo), events)
-        assert staged(shelf, repo) == []
+        assert staging_folders(shelf, repo) == []
         assert list(Path(shelf.path, "leases").iterdir()) == []
     assert failed.value.exit_code == 12
     assert hub.requests == []
@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up(hub: Hub, tmp_path: Path) -> None:
             quick_pull(shelf, spec_of(hub, repo), fill)
         assert failed.value.exit_code == 12
         assert_nothing_published(shelf)
-        kept = finished(shelf, repo)
+        kept = finished_paths(shelf, repo)
         assert kept
         filler.unlink()
         hub.faults.clear()
@@ -118,21 +118,21 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def unprivileged(hub: Hub, repo: Repo, shelf: Path, umask: int | None = None) -> Job:
+def unprivileged(hub: Hub, repo: Repo, shelf: Path, umask: int | None = None) -> PullJob:
     """A pull by a user to whom modes apply."""
     user = NOBODY if ROOT else 0
-    return Job(str(shelf), spec_of(hub, repo), user=user, umask=umask)
+    return PullJob(str(shelf), spec_of(hub, repo), user=user, umask=umask)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_an_unprivileged_user(hub: Hub, open_folder: Path, tmp_path: Path, umask: int) -> None:
-    """Without root, and whatever the umask, a snapshot is read-only and what is above it is not."""
+    """An unprivileged user's snapshot is read-only with any umask; folders above are not."""
     repo = add_model(hub)
     path = open_folder / "shelf"
     path.mkdir(mode=0o755)
     if ROOT:
         os.chown(path, NOBODY, NOBODY)
-    with child(unprivileged(hub, repo, path, umask), tmp_path) as running:
+    with start_pull(unprivileged(hub, repo, path, umask), tmp_path) as running:
         assert running.wait() == 0, running.errors or running.last()
     shelf = Shelf(path)
     snapshot = shelf.find(repo.repo_id)
@@ -145,7 +145,7 @@ def test_an_unprivileged_user(hub: Hub, open_folder: Path, tmp_path: Path, umask
         assert stat.S_IMODE((path / folder).stat().st_mode) == 0o755
     owner = NOBODY if ROOT else os.geteuid()
     assert {file.stat().st_uid for file in path.rglob("*")} == {owner}
-    assert staged(shelf, repo) == []
+    assert staging_folders(shelf, repo) == []
 
 
 def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Path) -> None:
@@ -154,23 +154,23 @@ def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Pat
     shelf = open_folder / "shelf"
     slow = hub.misbehave("slow", LARGE, rate=1_000_000)
     job = unprivileged(hub, repo, shelf)
-    with child(job, tmp_path) as running:
+    with start_pull(job, tmp_path) as running:
         wait_until((shelf / layout.SHELF_FILE).exists)
-        wait_until(lambda: begun(Shelf(shelf), repo).get(LARGE, 0) > 500_000)
-        wait_until(lambda: len(finished(Shelf(shelf), repo)) == 2)
+        wait_until(lambda: partial_lengths(Shelf(shelf), repo).get(LARGE, 0) > 500_000)
+        wait_until(lambda: len(finished_paths(Shelf(shelf), repo)) == 2)
         running.process.kill()
         running.process.wait()
     wait_for_quiet(hub)
-    (writer,) = staged(Shelf(shelf), repo)
+    (writer,) = staging_folders(Shelf(shelf), repo)
     (writer / "adapter").chmod(0o555)
-    (writer / f"{LARGE}{layout.PART}").chmod(0o444)
+    (writer / f"{LARGE}{layout.PART_SUFFIX}").chmod(0o444)
     hub.faults.remove(slow)
     hub.requests.clear()
-    with child(job, tmp_path) as running:
+    with start_pull(job, tmp_path) as running:
         assert running.wait() == 0, running.errors or running.last()
     assert {request.file for request in hub.requests} == {LARGE}
     assert_right(Shelf(shelf).find(repo.repo_id), repo)
-    assert staged(Shelf(shelf), repo) == []
+    assert staging_folders(Shelf(shelf), repo) == []
 
 
 @pytest.mark.parametrize("closed", [".", "models", "staging", "leases"])
@@ -188,7 +188,7 @@ def test_a_shelf_that_may_not_be_written(
     if closed == ".":
         shutil.rmtree(shelf / "staging")
     (shelf / closed).chmod(0o555)
-    with child(unprivileged(hub, repo, shelf), tmp_path) as running:
+    with start_pull(unprivileged(hub, repo, shelf), tmp_path) as running:
         assert running.wait() == 13, running.errors or running.last()
     message = running.last()["message"]
     assert str(NOBODY if ROOT else os.geteuid()) in message
@@ -202,10 +202,12 @@ def test_memory(hub: Hub, tmp_path: Path) -> None:
     room = shutil.disk_usage("/dev/shm").free if os.access("/dev/shm", os.W_OK) else 0
     place = "/dev/shm" if room > 2 * size else str(tmp_path)
     repo = hub.add("org/big", {LARGE: safetensors(size)}, lfs=[LARGE])
-    settings = dataclasses.replace(Settings(), limits=Limits(least=32, most=32))
+    settings = dataclasses.replace(
+        FetchSettings(), limits=ConnectionLimits(min_connections=32, max_connections=32)
+    )
     with tempfile.TemporaryDirectory(prefix="modelshelf-", dir=place) as folder:
-        job = Job(f"{folder}/shelf", spec_of(hub, repo), settings)
-        with child(job, tmp_path) as running:
+        job = PullJob(f"{folder}/shelf", spec_of(hub, repo), settings)
+        with start_pull(job, tmp_path) as running:
             assert running.wait(60) == 0, running.errors or running.last()
         published = Shelf(f"{folder}/shelf").find("org/big").path or ""
         os.chmod(published, 0o755)
@@ -214,17 +216,17 @@ def test_memory(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_thousand_files(hub: Hub, tmp_path: Path) -> None:
-    """A thousand files need no thousand descriptors, nor do their connections."""
+    """A thousand files need neither a thousand descriptors nor a thousand connections."""
     files: dict[str, bytes | Content] = {
         f"{n % 10}/{n}.txt": f"content {n}".encode() for n in range(1000)
     }
     repo = hub.add("org/many", files, lfs=[path for path in files if path < "5"])
-    job = Job(str(tmp_path / "shelf"), spec_of(hub, repo), open_files=256)
-    with child(job, tmp_path) as running:
+    job = PullJob(str(tmp_path / "shelf"), spec_of(hub, repo), open_files=256)
+    with start_pull(job, tmp_path) as running:
         assert running.wait(60) == 0, running.errors or running.last()
     assert_right(Shelf(tmp_path / "shelf").find("org/many"), repo)
     assert len(hub.requests) == 1000
-    assert hub.hub.accepted <= FAST.limits.most
+    assert hub.hub.accepted <= FAST.limits.max_connections
 
 
 def test_many_files_left_by_a_dead_pull(hub: Hub, tmp_path: Path) -> None:
@@ -237,10 +239,12 @@ def test_many_files_left_by_a_dead_pull(hub: Hub, tmp_path: Path) -> None:
     writer = parent / f"{spec.snapshot.id}.feedfeedfeed"
     writer.mkdir(parents=True)
     for path, entry in repo.files.items():
-        (writer / f"{path}{layout.PART}").write_bytes(bytes(next(entry.content.blocks(0, 1000))))
-        (writer / f"{path}{layout.SYNCED}").write_text('{"length": 1000}')
-    job = Job(shelf.path, spec, open_files=128)
-    with child(job, tmp_path) as running:
+        (writer / f"{path}{layout.PART_SUFFIX}").write_bytes(
+            bytes(next(entry.content.blocks(0, 1000)))
+        )
+        (writer / f"{path}{layout.SYNCED_SUFFIX}").write_text('{"length": 1000}')
+    job = PullJob(shelf.path, spec, open_files=128)
+    with start_pull(job, tmp_path) as running:
         assert running.wait() == 0, running.errors or running.last()
     assert_right(shelf.find("org/many"), repo)
     assert hub.bytes_sent() == 400 * 2000

@@ -41,7 +41,7 @@ BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Begin without proxies and bundles, whatever the machine has."""
+    """Begin without the machine's proxies and certificate bundles."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -110,7 +110,7 @@ def test_each_file_is_resolved_once(shelf: Shelf, hub: Hub) -> None:
 
 
 def test_the_token_stays_with_the_hub(shelf: Shelf, hub: Hub) -> None:
-    """The Hub gets the token and the file host never does, nor does anybody who looks."""
+    """Only the Hub gets the token: not the file host, no event, and no file on the shelf."""
     repo = add_model(hub, token=TOKEN)
     events = Recorder()
     assert_right(quick_pull(shelf, spec_of(hub, repo, token=TOKEN), events), repo)
@@ -148,7 +148,7 @@ def test_a_signed_url_that_expires(shelf: Shelf, hub: Hub) -> None:
     events = Recorder()
     spec = spec_of(hub, repo, token=TOKEN)
     # Four connections share three uses, so one of them may come too late several times.
-    patient = Backoff(tries=50, first=0.01, most=1.0)
+    patient = Backoff(max_tries=50, first_seconds=0.01, max_seconds=1.0)
     assert_right(quick_pull(shelf, spec, events, backoff=patient), repo)
     assert hub.bytes_sent() == sum(entry.size for entry in repo.files.values())
     refused = [request for request in hub.requests if request.status == 403]
@@ -183,7 +183,7 @@ def test_signed_urls_that_never_work(shelf: Shelf, hub: Hub) -> None:
     error, said = fail(shelf, spec_of(hub, repo))
     assert error.exit_code == 15
     assert "refused with 403" in str(error)
-    assert len(hub.requests) <= 2 * FAST.limits.most * FAST.backoff.tries
+    assert len(hub.requests) <= 2 * FAST.limits.max_connections * FAST.backoff.max_tries
     assert_secrets_kept(shelf, said)
 
 
@@ -201,14 +201,14 @@ def test_signed_urls_that_never_work(shelf: Shelf, hub: Hub) -> None:
     ],
 )
 def test_a_redirect_that_leads_nowhere(shelf: Shelf, hub: Hub, location: str) -> None:
-    """A Location where nobody answers, that is no URL of HTTP, or a loop, is a failing source."""
+    """A redirect to a closed port, to no URL of HTTP, or in a loop, ends as a SourceError."""
     repo = add_model(hub)
     hub.misbehave("redirect", LARGE, location=location)
     error, said = fail(shelf, spec_of(hub, repo))
     assert error.exit_code == 15
     assert_secrets_kept(shelf, said)
     loops = [request for request in hub.requests if request.file == LARGE]
-    assert len(loops) <= FAST.limits.most * max(FAST.backoff.tries, 10)
+    assert len(loops) <= FAST.limits.max_connections * max(FAST.backoff.max_tries, 10)
 
 
 def test_a_renamed_repository(shelf: Shelf, hub: Hub) -> None:
@@ -331,7 +331,7 @@ def test_a_certificate_that_nobody_vouches_for(shelf: Shelf, secure: Hub) -> Non
 
 
 def test_a_file_host_that_nobody_vouches_for(shelf: Shelf, hub: Hub, secure: Hub) -> None:
-    """The same behind a redirect, without the URL that it led to."""
+    """An untrusted certificate behind a redirect is an error that does not show the URL."""
     repo = add_model(hub)
     hub.misbehave("redirect", LARGE, location=f"{secure.host.url}/signed/x?sig=0")
     error, said = fail(shelf, spec_of(hub, repo))
@@ -409,7 +409,7 @@ class OldServer(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_server_of_http_1_0(shelf: Shelf, hub: Hub) -> None:
-    """A server without lengths and without connections that last is as good as any."""
+    """A server of HTTP/1.0, which states no lengths and closes each connection, is supported."""
     repo = hub.add("org/old", {"data.bin": Pattern(1_500_000)})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OldServer) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))

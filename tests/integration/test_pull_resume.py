@@ -1,4 +1,4 @@
-"""Pulls that die, and what the next one makes of what they left."""
+"""Pulls that die, and how the next pull uses what they left."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from hub import Content, Hub, Pattern, Repo, safetensors
 from support.pull_runs import (
     FAST,
     MIB,
-    Job,
+    PullJob,
     Recorder,
     add_model,
     assert_right,
-    begun,
-    child,
-    finished,
-    pod_child,
+    finished_paths,
+    partial_lengths,
     quick_pull,
     snapshot_of,
     spec_of,
-    staged,
+    staging_folders,
+    start_pod_pull,
+    start_pull,
     wait_for_quiet,
     wait_until,
 )
 
 from modelshelf.shelf import layout
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Published
-from modelshelf.transfer.fetch import Settings
+from modelshelf.transfer.fetch import FetchSettings
 
 SIZE = 12_000_000
 ONE = "model.safetensors"
 SYNC = MIB
-IN_FLIGHT = 2 * FAST.chunk * FAST.limits.most
+IN_FLIGHT = 2 * FAST.chunk * FAST.limits.max_connections
 
 
 @pytest.fixture
@@ -55,21 +55,21 @@ def repo(hub: Hub) -> Repo:
 def die_after(hub: Hub, shelf: Shelf, repo: Repo, folder: Path, count: int) -> int:
     """Pull in a child, kill it when so many bytes of the large file are written: how many were."""
     throttle = hub.misbehave("slow", "*", rate=6_000_000)
-    with child(Job(shelf.path, spec_of(hub, repo), sync_every=SYNC), folder) as running:
-        wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= count)
+    with start_pull(PullJob(shelf.path, spec_of(hub, repo), sync_every=SYNC), folder) as running:
+        wait_until(lambda: partial_lengths(shelf, repo).get(ONE, 0) >= count)
         running.process.kill()
         running.process.wait()
     wait_for_quiet(hub)
     hub.faults.remove(throttle)
-    return begun(shelf, repo)[ONE]
+    return partial_lengths(shelf, repo)[ONE]
 
 
 def pull_on(hub: Hub, shelf: Shelf, repo: Repo, folder: Path) -> list[dict[str, object]]:
     """Pull in another child; look that all is right, and that nothing is left over."""
-    with child(Job(shelf.path, spec_of(hub, repo), sync_every=SYNC), folder) as running:
+    with start_pull(PullJob(shelf.path, spec_of(hub, repo), sync_every=SYNC), folder) as running:
         assert running.wait() == 0, running.errors or running.last()
     assert_right(shelf.find(repo.repo_id), repo)
-    assert staged(shelf, repo) == []
+    assert staging_folders(shelf, repo) == []
     return running.events
 
 
@@ -85,9 +85,9 @@ def rewrite(path: Path, **changes: object) -> None:
 
 def reboot(shelf: Shelf, repo: Repo) -> None:
     """Make all that dead pulls left look as if it came from before this host's last boot."""
-    for writer in staged(shelf, repo):
+    for writer in staging_folders(shelf, repo):
         rewrite(writer / layout.WRITER_FILE, boot_id="an earlier boot")
-        for record in writer.rglob(f"*{layout.SYNCED}"):
+        for record in writer.rglob(f"*{layout.SYNCED_SUFFIX}"):
             rewrite(record, boot_id="an earlier boot")
     for lease in Path(shelf.path, "leases").iterdir():
         holder = json.loads(lease.read_text())
@@ -112,7 +112,7 @@ def test_killed_while_one_connection_lags(
     """While the file's next range does not come, the others do not run ahead without end."""
     stuck = hub.misbehave("stall", ONE, begins=0, after=1)
     settings = dataclasses.replace(FAST, stall=30.0)
-    with child(Job(shelf.path, spec_of(hub, repo), settings), tmp_path) as running:
+    with start_pull(PullJob(shelf.path, spec_of(hub, repo), settings), tmp_path) as running:
         wait_until(lambda: hub.bytes_sent(ONE) >= IN_FLIGHT - FAST.chunk)
         running.process.kill()
         running.process.wait()
@@ -127,16 +127,16 @@ def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
     """The same through the command line of pods and with its own settings."""
     repo = hub.add("org/big", {"a.bin": Pattern(40 * MIB, 1), "b.bin": Pattern(40 * MIB, 2)})
     hub.misbehave("slow", "*", rate=12_000_000)
-    with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
-        wait_until(lambda: sum(begun(shelf, repo).values()) >= 12 * MIB)
+    with start_pod_pull(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
+        wait_until(lambda: sum(partial_lengths(shelf, repo).values()) >= 12 * MIB)
         running.process.kill()
         running.process.wait()
     wait_for_quiet(hub)
-    written, peak = sum(begun(shelf, repo).values()), hub.hub.peak
-    assert hub.bytes_sent() - written <= 2 * Settings().chunk * peak
+    written, peak = sum(partial_lengths(shelf, repo).values()), hub.hub.peak
+    assert hub.bytes_sent() - written <= 2 * FetchSettings().chunk * peak
     hub.faults.clear()
     hub.requests.clear()
-    with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
+    with start_pod_pull(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
         assert running.wait() == 0, running.errors or running.last()
     assert running.last()["event"] == "published"
     assert hub.bytes_sent() == 80 * MIB - written
@@ -144,9 +144,9 @@ def test_killed_as_pods_run_it(shelf: Shelf, hub: Hub, tmp_path: Path) -> None:
 
 
 def test_the_host_died(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> None:
-    """After another boot only what was synced counts, whatever the file's length says."""
+    """After another boot only what was synced counts, not the file's length."""
     written = die_after(hub, shelf, repo, tmp_path, 5_000_000)
-    (part,) = staged(shelf, repo)[0].rglob(f"*{layout.PART}")
+    (part,) = staging_folders(shelf, repo)[0].rglob(f"*{layout.PART_SUFFIX}")
     synced = json.loads(Path(f"{part}.synced").read_text())["length"]
     assert 0 <= written - synced <= SYNC + FAST.chunk
     with part.open("r+b") as file:
@@ -175,16 +175,16 @@ def test_killed_twice_and_then_the_host_died(
 
 
 def test_a_damaged_prefix(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> None:
-    """A byte that rotted in what a dead pull left costs that file and nothing else."""
+    """A damaged byte in a dead pull's file costs that file and no other."""
     repo.update({**{p: e.content for p, e in repo.files.items()}, "b.bin": Pattern(SIZE, 9)}, [ONE])
     written = die_after(hub, shelf, repo, tmp_path, 2_000_000)
-    (part,) = staged(shelf, repo)[0].rglob(f"{ONE}{layout.PART}")
+    (part,) = staging_folders(shelf, repo)[0].rglob(f"{ONE}{layout.PART_SUFFIX}")
     with part.open("r+b") as file:
         file.seek(written // 2)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
-    others = begun(shelf, repo)
+    others = partial_lengths(shelf, repo)
     hub.requests.clear()
     pull_on(hub, shelf, repo, tmp_path)
     assert hub.bytes_sent(ONE) == 2 * SIZE - written
@@ -197,8 +197,8 @@ def test_a_folder_whose_writer_is_unknown(
 ) -> None:
     """Without a readable record of its writer, a folder's synced bytes count."""
     die_after(hub, shelf, repo, tmp_path, 3_000_000)
-    (writer,) = staged(shelf, repo)
-    (part,) = writer.rglob(f"*{layout.PART}")
+    (writer,) = staging_folders(shelf, repo)
+    (part,) = writer.rglob(f"*{layout.PART_SUFFIX}")
     synced = json.loads(Path(f"{part}.synced").read_text())["length"]
     if record is None:
         (writer / layout.WRITER_FILE).unlink()
@@ -216,19 +216,19 @@ def test_a_folder_without_anything(shelf: Shelf, hub: Hub, repo: Repo, tmp_path:
     (parent / f"{snapshot.id}.000000000000").mkdir(parents=True)
     odd = parent / f"{snapshot.id}.111111111111"
     (odd / "config.json" / "deeper").mkdir(parents=True)
-    (odd / f"{ONE}{layout.PART}").write_text("not it")
-    (odd / f"{ONE}{layout.SYNCED}").write_text('{"length": "many"}')
+    (odd / f"{ONE}{layout.PART_SUFFIX}").write_text("not it")
+    (odd / f"{ONE}{layout.SYNCED_SUFFIX}").write_text('{"length": "many"}')
     pull_on(hub, shelf, repo, tmp_path)
 
 
 def test_several_folders(shelf: Shelf, hub: Hub, repo: Repo, tmp_path: Path) -> None:
     """Of several dead pulls' folders the best of each file is used, and all are swept."""
     written = die_after(hub, shelf, repo, tmp_path, 4_000_000)
-    (writer,) = staged(shelf, repo)
+    (writer,) = staging_folders(shelf, repo)
     for name, length in (("aaaaaaaaaaaa", 1_000_000), ("zzzzzzzzzzzz", 2_000_000)):
         other = writer.with_name(f"{snapshot_of(repo).id}.{name}")
         shutil.copytree(writer, other)
-        os.truncate(other / f"{ONE}{layout.PART}", length)
+        os.truncate(other / f"{ONE}{layout.PART_SUFFIX}", length)
         (other / "config.json").unlink(missing_ok=True)
     (writer / "config.json").unlink(missing_ok=True)
     (other / "config.json").write_bytes(b"{}")
@@ -252,14 +252,14 @@ def test_killed_when_all_was_there_but_not_published(
         patch.setattr(Shelf, "publish", die)
         with pytest.raises(KeyboardInterrupt):
             quick_pull(shelf, spec_of(hub, repo))
-    assert finished(shelf, repo) == set(repo.files)
+    assert finished_paths(shelf, repo) == set(repo.files)
     hub.requests.clear()
     events = Recorder()
     assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
     assert hub.requests == []
-    assert {event.how for event in events.of(FileDone)} == {"adopted"}
+    assert {event.how for event in events.of(FileDone)} == {"recovered"}
     assert events.of(Planned)[0].fetch == events.of(Published)[0].fetched == 0
-    assert staged(shelf, repo) == []
+    assert staging_folders(shelf, repo) == []
 
 
 def test_a_folder_of_a_model_that_is_published(
@@ -270,13 +270,13 @@ def test_a_folder_of_a_model_that_is_published(
     snapshot = shelf.find(repo.repo_id)
     other = Path(shelf.path, layout.staging_parent(repo.repo_id), f"{snapshot.id}.feedfeedfeed")
     other.mkdir()
-    (other / f"{ONE}{layout.PART}").write_bytes(b"x" * 1000)
+    (other / f"{ONE}{layout.PART_SUFFIX}").write_bytes(b"x" * 1000)
     unrelated = other.with_name(f"{'0' * 40}-{'1' * 8}.feedfeedfeed")
     unrelated.mkdir()
     events = Recorder()
     quick_pull(shelf, spec_of(hub, repo), events)
     assert events.of(Published)[0].how == "present"
-    assert staged(shelf, repo) == [unrelated]
+    assert staging_folders(shelf, repo) == [unrelated]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -286,15 +286,15 @@ def test_interrupted(
 ) -> None:
     """Ctrl-C and SIGTERM stop a pull at once, however slow the Hub, and keep what is written."""
     hub.misbehave(kind, ONE, after=3_000_000, rate=1_500_000)  # type: ignore[arg-type]
-    with pod_child(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
-        wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= MIB)
+    with start_pod_pull(hub, shelf.path, snapshot_of(repo), tmp_path, {}) as running:
+        wait_until(lambda: partial_lengths(shelf, repo).get(ONE, 0) >= MIB)
         began = time.monotonic()
         running.process.send_signal(sent)
         assert running.wait() == 128 + sent
         assert time.monotonic() - began < 2
     assert "Traceback" not in running.errors
     assert list(Path(shelf.path, "leases").iterdir()) == []
-    written = begun(shelf, repo)[ONE]
+    written = partial_lengths(shelf, repo)[ONE]
     assert written >= MIB
     hub.release()
     hub.faults.clear()
@@ -328,15 +328,17 @@ def test_a_live_writer_elsewhere_is_taken_over(shelf: Shelf, hub: Hub, tmp_path:
     with Hub() as bad:
         other = bad.add("org/name", {**files, ONE: rubbish}, lfs=list(files))
         spec = dataclasses.replace(spec_of(bad, other), snapshot=snapshot_of(repo))
-        assert spec.origin is not None
-        base = spec.origin.base.replace(other.commit, repo.commit)
+        assert spec.source is not None
+        base = spec.source.base.replace(other.commit, repo.commit)
         other.commits[repo.commit] = other.files
-        spec = dataclasses.replace(spec, origin=dataclasses.replace(spec.origin, base=base))
+        spec = dataclasses.replace(spec, source=dataclasses.replace(spec.source, base=base))
         bad.misbehave("slow", ONE, rate=4_000_000)
-        job = Job(shelf.path, spec, patience=Patience(beat=1000), before=unshared())
-        with child(job, tmp_path) as first:
-            wait_until(lambda: begun(shelf, repo).get(ONE, 0) >= 2_000_000)
-            assert finished(shelf, repo) == {"early.bin"}
+        job = PullJob(
+            shelf.path, spec, lease_timing=LeaseTiming(heartbeat_seconds=1000), before=unshared()
+        )
+        with start_pull(job, tmp_path) as first:
+            wait_until(lambda: partial_lengths(shelf, repo).get(ONE, 0) >= 2_000_000)
+            assert finished_paths(shelf, repo) == {"early.bin"}
             taker = Recorder()
             published = quick_pull(shelf, spec_of(hub, repo), taker)
             assert first.process.poll() is None

@@ -1,7 +1,8 @@
 """A pull in a process of its own, for tests that kill, limit or demote it.
 
-A job is one JSON object; `pull_runs.Job` describes it. Events go to stdout as JSON lines; the last
-one, `ended`, has `exit_code`, `message` and `rss`: the most memory that was resident, in bytes.
+A job is one JSON object; `pull_runs.PullJob` describes it. Events go to stdout as JSON lines. The
+last one, `ended`, has `exit_code`, `message` and `rss`: the most memory that was resident, in
+bytes.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ import encodings.idna
 import traceback
 
 from modelshelf.shelf.errors import Error
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
-from modelshelf.transfer import staging
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.file_transfer import Origin
+from modelshelf.transfer import partial_file
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.pull import PullSpec, pull
-from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.ramp import ConnectionLimits
 from modelshelf.transfer.retries import Backoff
 
 PRELOADED = (encodings.idna, traceback)
 
 
-def say(line: dict[str, Any]) -> None:
+def write_line(line: dict[str, Any]) -> None:
     """Write one JSON line."""
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-def settle_in(job: dict[str, Any]) -> None:
-    """Become the process that the job asks for."""
+def apply_limits(job: dict[str, Any]) -> None:
+    """Apply the job's limits and user to this process."""
     if job["sync_every"]:
-        staging.SYNC_EVERY = job["sync_every"]
+        partial_file.SYNC_INTERVAL_BYTES = job["sync_every"]
     if job["open_files"]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (job["open_files"], job["open_files"]))
     if job["umask"] is not None:
@@ -52,18 +53,18 @@ def settle_in(job: dict[str, Any]) -> None:
         os.setuid(job["user"])
 
 
-def carry_out(job: dict[str, Any]) -> None:
-    """Pull."""
+def run_job(job: dict[str, Any]) -> None:
+    """Pull as the job says."""
     settings = dict(job["settings"])
-    settings["limits"] = Limits(**settings["limits"])
+    settings["limits"] = ConnectionLimits(**settings["limits"])
     settings["backoff"] = Backoff(**settings["backoff"])
-    spec = PullSpec(Snapshot.from_json(job["snapshot"]), Origin(job["base"], job["token"]))
+    spec = PullSpec(Snapshot.from_json(job["snapshot"]), HubSource(job["base"], job["token"]))
     pull(
         Shelf.create(job["shelf"]),
         spec,
-        listener=lambda event: say(event.to_json()),
-        settings=Settings(**settings),
-        patience=Patience(**job["patience"]),
+        listener=lambda event: write_line(event.to_json()),
+        settings=FetchSettings(**settings),
+        lease_timing=LeaseTiming(**job["lease_timing"]),
     )
 
 
@@ -71,18 +72,18 @@ def main(path: str) -> int:
     """Carry out a job; the exit code is the error's."""
     with open(path, encoding="utf-8") as file:
         job = json.load(file)
-    settle_in(job)
+    apply_limits(job)
     end: dict[str, Any] = {"event": "ended", "exit_code": 0, "message": ""}
     try:
-        carry_out(job)
+        run_job(job)
     except Error as error:
         end |= {"exit_code": error.exit_code, "message": f"{error} ({error.hint})"}
-    end["rss"] = peak()
-    say(end)
+    end["rss"] = peak_memory_bytes()
+    write_line(end)
     return int(end["exit_code"])
 
 
-def peak() -> int:
+def peak_memory_bytes() -> int:
     """The most memory that this process had, in bytes.
 
     Not `ru_maxrss`: a child begins with its parent's.

@@ -1,4 +1,4 @@
-"""Pulling from the loopback Hub: in this process, in a child, and looking at what came of it."""
+"""Pulls from the loopback Hub, in this process or in a child, and checks of their results."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from support.pod_packages import command_line
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.events import Event
-from modelshelf.shelf.leases import Patience
+from modelshelf.shelf.leases import LeaseTiming
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File, Snapshot
-from modelshelf.transfer.fetch import Settings
-from modelshelf.transfer.file_transfer import hub_origin
+from modelshelf.transfer.fetch import FetchSettings
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.pull import PullSpec, pull
-from modelshelf.transfer.ranges import Limits
+from modelshelf.transfer.ramp import ConnectionLimits
 from modelshelf.transfer.retries import Backoff
 
 KIB, MIB = 1 << 10, 1 << 20
 NOBODY = 65534
 
 # Small and impatient, so that every fault shows soon.
-FAST = Settings(
+FAST = FetchSettings(
     chunk=256 * KIB,
     piece=64 * KIB,
     stall=0.5,
-    limits=Limits(least=4, most=4),
-    backoff=Backoff(tries=4, first=0.01, most=1.0),
+    limits=ConnectionLimits(min_connections=4, max_connections=4),
+    backoff=Backoff(max_tries=4, first_seconds=0.01, max_seconds=1.0),
 )
 
 E = TypeVar("E", bound=Event)
 
 
 class Recorder:
-    """A listener that keeps what it was told."""
+    """A listener that keeps all events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -60,7 +60,7 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
     def text(self) -> str:
-        """All of them as JSON."""
+        """All events as JSON."""
         return json.dumps([event.to_json() for event in self.events])
 
 
@@ -99,9 +99,9 @@ def snapshot_of(repo: Repo, paths: Collection[str] | None = None) -> Snapshot:
 def spec_of(
     hub: Hub, repo: Repo, *, token: str | None = None, paths: Collection[str] | None = None
 ) -> PullSpec:
-    """What to pull, as the command line would say it."""
+    """The spec of a pull from a Hub, as the command line makes it."""
     snapshot = snapshot_of(repo, paths)
-    return PullSpec(snapshot, hub_origin(hub.url, snapshot, token))
+    return PullSpec(snapshot, HubSource.of_snapshot(hub.url, snapshot, token))
 
 
 def quick_pull(
@@ -116,7 +116,7 @@ def quick_pull(
         spec,
         listener=listener or Recorder(),
         settings=dataclasses.replace(FAST, **changes),
-        patience=Patience(beat=0.2, stale=1.0),
+        lease_timing=LeaseTiming(heartbeat_seconds=0.2, stale_seconds=1.0),
     )
 
 
@@ -138,35 +138,35 @@ def assert_right(snapshot: Snapshot, repo: Repo) -> None:
         assert content == sha256(repo.files[file.path].content) == file.sha256
 
 
-def staged(shelf: Shelf, repo: Repo) -> list[Path]:
+def staging_folders(shelf: Shelf, repo: Repo) -> list[Path]:
     """The writers' folders of a model that are there."""
     parent = Path(shelf.path, layout.staging_parent(repo.repo_id))
     return sorted(parent.iterdir()) if parent.is_dir() else []
 
 
-def finished(shelf: Shelf, repo: Repo) -> set[str]:
+def finished_paths(shelf: Shelf, repo: Repo) -> set[str]:
     """The files that writers' folders hold whole and verified."""
     return {
         os.path.relpath(os.path.join(folder, name), writer)
-        for writer in staged(shelf, repo)
+        for writer in staging_folders(shelf, repo)
         for folder, _, names in os.walk(writer)
         for name in names
-        if name != layout.WRITER_FILE and layout.PART not in name
+        if name != layout.WRITER_FILE and layout.PART_SUFFIX not in name
     }
 
 
-def begun(shelf: Shelf, repo: Repo) -> dict[str, int]:
+def partial_lengths(shelf: Shelf, repo: Repo) -> dict[str, int]:
     """The files that are being written, and the length that the largest has of each."""
     lengths: dict[str, int] = {}
-    for writer in staged(shelf, repo):
+    for writer in staging_folders(shelf, repo):
         for folder, _, names in os.walk(writer):
             for name in names:
                 path = os.path.relpath(os.path.join(folder, name), writer)
-                if path.endswith(layout.PART):
+                if path.endswith(layout.PART_SUFFIX):
                     # It may lose its ending while we look.
                     with contextlib.suppress(FileNotFoundError):
                         length = os.stat(os.path.join(folder, name)).st_size
-                        path = path.removesuffix(layout.PART)
+                        path = path.removesuffix(layout.PART_SUFFIX)
                         lengths[path] = max(lengths.get(path, 0), length)
     return lengths
 
@@ -177,7 +177,7 @@ def assert_nothing_published(shelf: Shelf) -> None:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
-    """Wait for a condition, a look every few milliseconds."""
+    """Wait until a condition is true; it is checked every few milliseconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -190,26 +190,26 @@ def wait_for_quiet(hub: Hub) -> None:
 
 
 @dataclasses.dataclass
-class Job:
-    """A pull for a child process.
+class PullJob:
+    """What a pull in a process of its own does.
 
     Attributes:
         shelf: The shelf's folder.
         spec: What to pull.
         settings: How.
-        patience: How long another's lease counts.
+        lease_timing: How long another's lease counts.
         sync_every: Bytes between two syncs of a file; 0 for the real number.
-        open_files: The most files that the process may have open; 0 for as many as may be.
+        open_files: The most files that the process may have open; 0 for no limit of ours.
         umask: Its umask; None for this process's.
         user: The user that it becomes; 0 for none.
         environment: More variables.
-        before: What to run it under.
+        before: The beginning of the command line, for example `unshare`.
     """
 
     shelf: str
     spec: PullSpec
-    settings: Settings = FAST
-    patience: Patience = dataclasses.field(default_factory=lambda: Patience(0.2, 1.0))
+    settings: FetchSettings = FAST
+    lease_timing: LeaseTiming = dataclasses.field(default_factory=lambda: LeaseTiming(0.2, 1.0))
     sync_every: int = 0
     open_files: int = 0
     umask: int | None = None
@@ -219,14 +219,14 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """What `pull_process.py` reads."""
-        assert self.spec.origin is not None
+        assert self.spec.source is not None
         return {
             "shelf": self.shelf,
             "snapshot": self.spec.snapshot.to_json(),
-            "base": self.spec.origin.base,
-            "token": self.spec.origin.token,
+            "base": self.spec.source.base,
+            "token": self.spec.source.token,
             "settings": dataclasses.asdict(self.settings),
-            "patience": dataclasses.asdict(self.patience),
+            "lease_timing": dataclasses.asdict(self.lease_timing),
             "sync_every": self.sync_every,
             "open_files": self.open_files,
             "umask": self.umask,
@@ -234,7 +234,7 @@ class Job:
         }
 
 
-class Child:
+class PullChild:
     """A pull in a process of its own.
 
     Attributes:
@@ -254,13 +254,13 @@ class Child:
         self.errors = ""
 
     def wait(self, seconds: float = 30.0) -> int:
-        """Wait for its end: its exit code. `events` and `errors` hold what it said."""
+        """Wait until it ends, and return its exit code. `events` and `errors` hold its output."""
         out, self.errors = self.process.communicate(timeout=seconds)
         self.events = [json.loads(line) for line in out.splitlines()]
         return self.process.returncode
 
     def last(self) -> dict[str, Any]:
-        """The last thing that it said."""
+        """The last line of its output."""
         assert self.events, self.errors
         return self.events[-1]
 
@@ -273,8 +273,8 @@ class Child:
 
 
 @contextlib.contextmanager
-def child(job: Job, folder: Path) -> Iterator[Child]:
-    """Run a job; its file is written to a folder."""
+def start_pull(job: PullJob, folder: Path) -> Iterator[PullChild]:
+    """Start a pull in a process of its own; its job's file is written to `folder`."""
     path = folder / f"job-{time.monotonic_ns()}.json"
     path.write_text(json.dumps(job.to_json()))
     command = [
@@ -285,17 +285,17 @@ def child(job: Job, folder: Path) -> Iterator[Child]:
         str(Path(__file__).with_name("pull_process.py")),
         str(path),
     ]
-    with contextlib.closing(Child(command, job.environment)) as running:
+    with contextlib.closing(PullChild(command, job.environment)) as running:
         yield running
 
 
 @contextlib.contextmanager
-def pod_child(
+def start_pod_pull(
     hub: Hub, shelf: str, snapshot: Snapshot, folder: Path, environment: Mapping[str, str]
-) -> Iterator[Child]:
-    """Run `pull SPEC.json` by the command line of pods, with its own settings."""
+) -> Iterator[PullChild]:
+    """Start `pull SPEC.json` by the command line of pods, with its default settings."""
     path = folder / f"spec-{time.monotonic_ns()}.json"
     spec = {"shelf": shelf, "endpoint": hub.url, "snapshot": snapshot.to_json()}
     path.write_text(json.dumps(spec))
-    with contextlib.closing(Child(command_line("pull", path), environment)) as running:
+    with contextlib.closing(PullChild(command_line("pull", path), environment)) as running:
         yield running

@@ -28,7 +28,7 @@ from modelshelf.cli.verb import DEFAULT_FILE, FileOption, FileRun, Run, verb
 from modelshelf.engines import engine_named, timeline_chart
 from modelshelf.engines.timeline import Timeline
 from modelshelf.shelf.errors import UsageError
-from modelshelf.shelf.files import explained
+from modelshelf.shelf.files import explain_os_errors
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.targets import kubernetes, local
 
@@ -192,5 +192,5 @@ def _require_writable(*paths: str | None) -> None:
 
 def _write(path: str | None, text: str) -> None:
     if path is not None:
-        with explained(path), open(path, "w", encoding="utf-8") as file:
+        with explain_os_errors(path), open(path, "w", encoding="utf-8") as file:
             file.write(text)

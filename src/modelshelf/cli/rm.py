@@ -10,7 +10,8 @@ from modelshelf.cli import formats
 from modelshelf.cli.show import ModelArgument
 from modelshelf.cli.verb import Run, verb
 from modelshelf.shelf.errors import UsageError
-from modelshelf.shelf.shelf import TRASH_GRACE, Shelf
+from modelshelf.shelf.shelf import Shelf
+from modelshelf.shelf.trash import TRASH_GRACE_SECONDS
 from modelshelf.shelf.values import ModelRef
 
 
@@ -39,7 +40,7 @@ def rm(
         )
     snapshot = shelf.find(ref)
     shelf.remove(snapshot, force=force)
-    shelf.empty_trash(0 if now else TRASH_GRACE)
+    shelf.empty_trash(0 if now else TRASH_GRACE_SECONDS)
     run.output.document({"id": snapshot.id, "repo_id": snapshot.repo_id, "bytes": snapshot.size})
     when = "were deleted" if now else "are in the trash, deleted in an hour by the next pull or rm"
     run.output.note(

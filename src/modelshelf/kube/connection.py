@@ -24,11 +24,11 @@ from modelshelf.kube.calls import Call
 from modelshelf.kube.kubeconfig import KubeContext
 from modelshelf.kube.refusals import UnreachableError, passing, refusal
 from modelshelf.shelf.errors import UsageError
-from modelshelf.transfer.retries import Backoff, retry_after
+from modelshelf.transfer.retries import Backoff, parse_retry_after
 
 _CONNECT = 5.0  # seconds
 _ANSWER = 60.0  # seconds; the API server itself gives up after as many
-_TRIES = Backoff(tries=4, first=0.4, most=10.0)
+_TRIES = Backoff(max_tries=4, first_seconds=0.4, max_seconds=10.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class Connection:
         return Reply(response.status_code, response.content)
 
     def _answer(self, call: Call, *, read: float | None, stream: bool) -> httpx2.Response:
-        for failures in range(1, _TRIES.tries + 1):
-            last = failures == _TRIES.tries
+        for failures in range(1, _TRIES.max_tries + 1):
+            last = failures == _TRIES.max_tries
             wait: float | None = None
             try:
                 response = self._send(call, read=read, stream=stream)
@@ -127,7 +127,7 @@ class Connection:
                 silent = stream and isinstance(error, httpx2.ReadTimeout)
                 if last or silent or not _worth_repeating(call, error):
                     raise self._unreachable(error) from error
-            self._sleep(_TRIES.wait(failures, random.random(), wait))  # noqa: S311
+            self._sleep(_TRIES.wait_seconds(failures, random.random(), wait))  # noqa: S311
         raise AssertionError("the last try returns or raises")
 
     def _refused(self, call: Call, response: httpx2.Response, *, last: bool) -> float | None:
@@ -138,7 +138,7 @@ class Connection:
             raise failed
         if last:
             raise UnreachableError(str(failed), hint=self._look())
-        return retry_after(response.headers.get("retry-after"))
+        return parse_retry_after(response.headers.get("retry-after"))
 
     def _send(self, call: Call, *, read: float | None, stream: bool) -> httpx2.Response:
         with self._lock:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from modelshelf.mirror.models import Model
 from modelshelf.shelf import layout
 from modelshelf.shelf.errors import UsageError
-from modelshelf.shelf.files import names
+from modelshelf.shelf.files import list_names
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef, Snapshot
 
@@ -53,7 +53,9 @@ class Index:
         """The names of all models, sorted; of some no whole snapshot may be left."""
         models = os.path.join(self._shelf.path, "models")
         return [
-            f"{org}/{name}" for org in names(models) for name in names(os.path.join(models, org))
+            f"{org}/{name}"
+            for org in list_names(models)
+            for name in list_names(os.path.join(models, org))
         ]
 
     def _look(self, repo_id: str) -> Model | None:
@@ -77,7 +79,7 @@ class Index:
         known = self._read.get(repo_id, {})
         found: dict[str, tuple[_Stamp, Snapshot]] = {}
         folder = os.path.join(self._shelf.path, layout.model_folder(repo_id))
-        for name in names(folder):
+        for name in list_names(folder):
             stamp = _stamp(os.path.join(folder, name, layout.SNAPSHOT_FILE))
             if stamp is None:
                 continue

@@ -10,7 +10,7 @@ import os
 import sys
 
 if not __package__:
-    # Run as a file: the folder above `modelshelf/` is not on the path yet.
+    # A pod runs this file by its path. Then the folder above `modelshelf/` is not on sys.path yet.
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from modelshelf.shelf import early_signals
@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from modelshelf.shelf import pod_command
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import Listener
-from modelshelf.shelf.gate import gate
+from modelshelf.shelf.gate import wait_for_snapshot
 from modelshelf.shelf.pod_command import Spec, Verb, snapshot_in, text_in
 from modelshelf.shelf.purge import purge
 
@@ -30,7 +30,7 @@ def _gate(spec: Spec, tell: Listener, _engine: tuple[str, ...]) -> int:
     timeout = spec.get("timeout", 0)
     if not isinstance(timeout, int | float):
         raise UsageError("the spec's timeout is not a number of seconds")
-    gate(text_in(spec, "shelf"), snapshot_in(spec), timeout=timeout, listener=tell)
+    wait_for_snapshot(text_in(spec, "shelf"), snapshot_in(spec), timeout=timeout, listener=tell)
     return 0
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.values import File
 
-# Fits in a core's second-level cache, so that what was read is still there when it is hashed.
-BLOCK = 1024 * 1024
+# It fits in a core's second-level cache, so a block that was just read is still there to hash.
+BLOCK_BYTES = 1024 * 1024
 
 
 class Digest:
-    r"""sha256 of a file's bytes, and its git blob id where the source states only that.
+    r"""Sha256 of a file's bytes, and its git blob id where the source states only that.
 
     The git blob id is the sha1 of `blob SIZE\\0` and the content (git-hash-object).
+
+    Args:
+        file: The file, with the checksums that its source states.
     """
 
     def __init__(self, file: File) -> None:
@@ -26,19 +30,19 @@ class Digest:
             self._git = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
 
     def update(self, block: memoryview | bytes) -> None:
-        """Take the next bytes, in order."""
+        """Hash the next bytes of the file."""
         self._sha256.update(block)
         if self._git is not None:
             self._git.update(block)
 
     def sha256(self) -> str:
-        """The sha256 so far, in hex."""
+        """The sha256 of the bytes so far, in hex."""
         return self._sha256.hexdigest()
 
     def mismatch(self) -> str:
         """What differs from the source's checksums, as `kind: expected X, got Y`; empty if equal.
 
-        A sha256 recorded earlier counts as the source's too.
+        A sha256 that an earlier pull recorded counts as the source's, too.
         """
         if self._git is not None and self._git.hexdigest() != self._file.git_sha1:
             return f"git sha1: expected {self._file.git_sha1}, got {self._git.hexdigest()}"
@@ -48,18 +52,35 @@ class Digest:
         return ""
 
 
-def hash_prefix(fd: int, digest: Digest, length: int, start: int = 0) -> None:
-    """Feed the bytes from `start` to `length` of an open file to a digest.
+def hash_range(fd: int, digest: Digest, end: int, start: int = 0) -> None:
+    """Feed the bytes from `start` up to `end` of an open file to a digest.
 
     Raises:
-        IntegrityError: The file is shorter than that.
+        IntegrityError: The file is shorter than `end`.
         OSError: It cannot be read.
     """
-    buffer = memoryview(bytearray(BLOCK))
+    buffer = memoryview(bytearray(BLOCK_BYTES))
     offset = start
-    while offset < length:
-        count = os.preadv(fd, [buffer[: min(BLOCK, length - offset)]], offset)
+    while offset < end:
+        count = os.preadv(fd, [buffer[: min(BLOCK_BYTES, end - offset)]], offset)
         if count == 0:
-            raise IntegrityError(f"the file ended after {offset:,} of {length:,} bytes")
+            raise IntegrityError(f"the file ended after {offset:,} of {end:,} bytes")
         digest.update(buffer[:count])
         offset += count
+
+
+def verified_sha256(path: str, file: File) -> str | None:
+    """Read a whole file and compare it with what its source states.
+
+    Args:
+        path: Where the bytes lie.
+        file: What they should be.
+
+    Returns:
+        Their sha256 in hex; None if they differ or cannot be read.
+    """
+    digest = Digest(file)
+    with contextlib.suppress(OSError, IntegrityError), open(path, "rb", buffering=0) as reader:
+        hash_range(reader.fileno(), digest, file.size)
+        return None if digest.mismatch() else digest.sha256()
+    return None

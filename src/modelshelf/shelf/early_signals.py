@@ -1,4 +1,4 @@
-"""SIGTERM in the first moments of a program, before it can handle one.
+"""SIGTERM in the first moments of a program, before it can handle the signal.
 
 A container's main process is the first of its PID namespace, and the kernel drops a signal for that
 process unless it has a handler (pid_namespaces(7)). Python needs some tens of milliseconds for its

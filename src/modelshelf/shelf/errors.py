@@ -1,15 +1,15 @@
-"""Every error modelshelf raises: one root, four families, an exit code each.
+"""All errors that modelshelf raises: one root, five families, an exit code each.
 
-An error's message is one sentence that names the thing and what was wrong; its hint says what to
-do next. Neither ever holds a token or a signed URL.
+The message of an error is one sentence that names the thing and what is wrong with it. Its hint
+says what to do next. Neither holds a token or a signed URL.
 """
 
 
 class Error(Exception):
-    """Root of all errors raised on purpose.
+    """Root of all errors that modelshelf raises on purpose.
 
     Attributes:
-        exit_code: What a command line exits with.
+        exit_code: The exit code of a command that ends with this error.
         hint: What to do next; may be empty.
     """
 
@@ -21,19 +21,19 @@ class Error(Exception):
 
 
 class UsageError(Error):
-    """The request itself makes no sense: a bad name, option or spec."""
+    """The request cannot be understood: a bad name, option or spec."""
 
     exit_code = 2
 
 
 class SourceError(Error):
-    """A source cannot be reached or keeps failing (it was retried first)."""
+    """A source cannot be reached, or it failed again after retries."""
 
     exit_code = 15
 
 
 class NotAuthorisedError(SourceError):
-    """The source wants a token, another token, or an accepted licence."""
+    """The source wants a token, another token, or that the user accepts a licence."""
 
     exit_code = 10
 
@@ -83,13 +83,13 @@ class NotWritableError(ShelfError):
 
 
 class BusyError(ShelfError):
-    """Somebody is reading or writing the thing, or it did not come in time."""
+    """Another process reads or writes the thing, or a wait for it took too long."""
 
     exit_code = 16
 
 
 class TargetError(Error):
-    """Where the model should be served refused, or did not get ready."""
+    """The machine or the cluster that should serve a model refused, or did not get ready."""
 
     exit_code = 20
 

@@ -17,8 +17,8 @@ class Event:
     """Something that happened.
 
     Attributes:
-        IS_PROGRESS: Whether events of this kind only show how far something is. They may be
-            dropped, since a later one says more.
+        IS_PROGRESS: Whether events of this kind only show how far something is. A listener may
+            drop them, since the next one says more.
     """
 
     IS_PROGRESS: ClassVar[bool] = False
@@ -42,7 +42,7 @@ def ignore(event: Event) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hashed(Event):
-    """`verify` has read this many bytes of `total`."""
+    """`verify` has read `done` of `total` bytes."""
 
     done: int
     total: int
@@ -50,7 +50,7 @@ class Hashed(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Damaged(Event):
-    """`verify` found a file that is not what was published: `problem` says how."""
+    """`verify` found a file that is not what was published; `problem` says how it differs."""
 
     repo_id: str
     snapshot: str
@@ -60,7 +60,7 @@ class Damaged(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verified(Event):
-    """`verify` has read a snapshot whole; `damaged` counts its bad files."""
+    """`verify` has read all of a snapshot; `damaged` is the number of its damaged files."""
 
     repo_id: str
     snapshot: str
@@ -71,7 +71,7 @@ class Verified(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Purged(Event):
-    """A model was deleted from a shelf for good: its snapshots, and their bytes."""
+    """A model was deleted from a shelf: the number of its snapshots, and their bytes."""
 
     repo_id: str
     snapshots: int
@@ -80,7 +80,7 @@ class Purged(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GateWaiting(Event):
-    """A gate waits, and why."""
+    """A gate waits until a snapshot is whole on its host; `reason` says what is missing."""
 
     snapshot: str
     reason: str
@@ -88,7 +88,7 @@ class GateWaiting(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GateOpen(Event):
-    """The model is whole here; an engine may start."""
+    """A gate opened: the snapshot is whole on its host, and an engine may start."""
 
     snapshot: str
     path: str

@@ -1,4 +1,19 @@
-"""Small durable writes: what a rename needs around it to survive a crash and strange modes."""
+"""Small durable writes, and deletions, on filesystems that several hosts share.
+
+A file is replaced in four steps: write another file in the same folder, fsync it, rename it over
+the old one, and fsync the folder. Each step guards against something:
+
+- Writing into the old file would show a reader half of the new content, and a crash would leave
+  it like that. rename(2) is atomic: a reader opens the old file or the new one, also on NFS, where
+  the server does the renaming.
+- The kernel may write a rename to the disk before the content. After a crash the name would lead
+  to an empty file. So the content is synced first.
+- The name itself is content of the folder. Until the folder is synced, a crash may bring the old
+  file back, and a caller that was told "done" would have been told wrong.
+
+O_TMPFILE with linkat(2) would leave nothing behind after a crash, but it cannot replace a file, and
+NFS does not have it.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +32,29 @@ from modelshelf.shelf.values import canonical_json
 FOLDER_MODE = 0o755
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
-    """Turn what the operating system says of a shelf's file into an error that says what to do.
+def explain_os_errors(path: str) -> Iterator[None]:
+    """Turn an OSError about a shelf's file into an error that says what to do.
+
+    Args:
+        path: What the error is about, if the OSError names no file itself.
 
     Raises:
         NoSpaceError: The disk or a quota is full.
         NotWritableError: This user may not write there.
-        ShelfError: Anything else the system refused.
+        ShelfError: The system refused for another reason.
     """
     try:
         yield
     except OSError as error:
-        raise explain(error, path) from error
+        raise to_shelf_error(error, path) from error
 
 
-def explain(error: OSError, path: str) -> Error:
-    """The error that `explained` raises for one of the operating system's."""
+def to_shelf_error(error: OSError, path: str) -> Error:
+    """The error that `explain_os_errors` raises for an OSError."""
     where = error.filename if isinstance(error.filename, str) else path
     if error.errno in _FULL:
         return NoSpaceError(
@@ -51,8 +70,36 @@ def explain(error: OSError, path: str) -> Error:
     return ShelfError(f"{where}: {os.strerror(error.errno) if error.errno else error}")
 
 
+@contextlib.contextmanager
+def explain_read_errors(path: str) -> Iterator[None]:
+    """Turn an OSError while a shelf is read into an error that says what to do.
+
+    Args:
+        path: The shelf's folder.
+
+    Raises:
+        NotWritableError: This user may not read it.
+        ShelfError: The system refused for another reason.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise NotWritableError(
+            f"user {os.geteuid()} may not read the shelf {path}: {error.filename}",
+            hint="ask its owner for read permission, or use another --shelf",
+        ) from error
+    except OSError as error:
+        raise to_shelf_error(error, path) from error
+
+
 def make_folders(base: str, relative: str) -> str:
-    """Make a folder below `base` and those above it, mode 0755 whatever the umask.
+    """Make a folder below `base` and the folders between, with mode 0755 whatever the umask.
+
+    Folders that exist already keep their modes.
+
+    Args:
+        base: A folder that exists.
+        relative: The path below it.
 
     Returns:
         The whole path.
@@ -66,26 +113,42 @@ def make_folders(base: str, relative: str) -> str:
     return path
 
 
-def sync(path: str) -> None:
-    """Flush a file or folder to the disk; folders that cannot be synced are left to the system."""
+def sync_to_disk(path: str) -> None:
+    """Flush a file or a folder to the disk (fsync).
+
+    Some filesystems cannot sync a folder and say so. They write it by themselves, so that is no
+    error.
+
+    Raises:
+        OSError: It could not be written.
+    """
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in _CANNOT_SYNC:
             raise
     finally:
         os.close(fd)
 
 
 def write_json(path: str, value: object, *, mode: int = 0o644) -> None:
-    """Replace a file by the canonical JSON of a value, whole or not at all, and sync it."""
-    write(path, canonical_json(value), mode=mode)
+    """Replace a file by the canonical JSON of a value, durably; see `write_bytes`."""
+    write_bytes(path, canonical_json(value), mode=mode)
 
 
-def write(path: str, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file, whole or not at all, and sync it."""
-    # Not named after the file, whose name may be as long as names can be.
+def write_bytes(path: str, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file durably: after a crash it holds the old content or the new, never half.
+
+    Args:
+        path: The file.
+        data: Its new content.
+        mode: Its permissions, whatever the umask.
+
+    Raises:
+        OSError: It could not be written; the old file is as it was.
+    """
+    # The temporary name does not contain the file's, which may be as long as names can be.
     temporary = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
@@ -98,11 +161,11 @@ def write(path: str, data: bytes, *, mode: int = 0o644) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync(os.path.dirname(path))
+    sync_to_disk(os.path.dirname(path))
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """The object in a JSON file; None if the file is missing or holds none.
+    """The object in a JSON file; None if the file is missing or holds no object.
 
     Raises:
         OSError: The file is there and cannot be read.
@@ -115,19 +178,26 @@ def read_json(path: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def names(path: str) -> list[str]:
-    """The sorted names in a folder; none if it is not there."""
+def list_names(path: str) -> list[str]:
+    """List the names in a folder, sorted; a folder that is not there has none.
+
+    Raises:
+        OSError: The folder is there and cannot be read.
+    """
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def now_at(folder: str) -> float:
-    """What the clock of a folder's filesystem says, in seconds since 1970: hosts' clocks differ.
+def filesystem_time(folder: str) -> float:
+    """The present time by the clock that stamps files in a folder, in seconds since 1970.
+
+    The clocks of hosts differ, and files on NFS carry the server's time. Only this clock can be
+    compared with a file's mtime. It is read from a file that is made for it and deleted.
 
     Raises:
-        OSError: Nothing may be written there.
+        OSError: No file can be made there.
     """
     probe = os.path.join(folder, f".now.{uuid.uuid4().hex}")
     with open(probe, "wb") as file:
@@ -144,10 +214,11 @@ def free_bytes(path: str) -> int:
 
 
 def delete_tree(path: str) -> None:
-    """Delete a folder whose folders may be read-only; what vanishes meanwhile is fine.
+    """Delete a folder and all that is in it, read-only folders too.
 
-    NFS keeps a file that this host has open as `.nfs…`, which blocks its folder: it is left for
-    the next time.
+    Other hosts may delete in it at the same time, so a missing file is no error. When a file that
+    this host has open is deleted, an NFS client renames it to `.nfs…` until it is closed. Such a
+    file cannot be deleted now, and its folder stays until somebody deletes it again.
     """
     for folder, folders, _ in os.walk(path):
         for name in folders:

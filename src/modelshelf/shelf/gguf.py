@@ -1,10 +1,10 @@
 """Whether a GGUF file is whole, as far as its header tells.
 
-Format, versions 2 and 3: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A header is
-`GGUF`, version, number of tensors, number of keys, the keys with typed values, and for each
-tensor its name, shape, type and offset behind the header; then come the tensors, aligned.
-Strings and arrays begin with their length. Sizes of tensor types: `ggml_type` in ggml.h and the
-blocks in ggml-common.h.
+The format of versions 2 and 3: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A header
+is `GGUF`, the version, the number of tensors, the number of keys, the keys with typed values, and
+for each tensor its name, shape, type and offset. The offsets count from the end of the header,
+where the tensors begin, aligned. Strings and arrays begin with their length. The sizes of tensor
+types come from `ggml_type` in ggml.h and from the blocks in ggml-common.h.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import struct
 from typing import NamedTuple
 
 _MAGIC = b"GGUF"
-_FIXED = 24  # bytes of magic, version and the two counts
-_NEWEST = 64  # a version above is no version but damage
-_PARSED = (2, 3)
+_PREAMBLE_BYTES = 24  # of magic, version and the two counts
+_MAX_VERSION = 63  # a larger number is no version, but damage
+_PARSED_VERSIONS = (2, 3)
 _ALIGNMENT_KEY = b"general.alignment"
-_ALIGNMENT = 32
-_MOST_READ = 64 << 20  # bytes; the vocabularies of real models take up to 20 MB
-_PIECE = 1 << 20
-_DEEPEST = 8  # arrays in arrays
-_DIMENSIONS = 8  # ggml itself allows 4
+_DEFAULT_ALIGNMENT = 32
+_MAX_READ_BYTES = 64 << 20  # the vocabularies of real models take up to 20 MB
+_PIECE_BYTES = 1 << 20
+_MAX_NESTING = 8  # of arrays in arrays
+_MAX_DIMENSIONS = 8  # ggml itself allows 4
 
-_U32, _STRING, _ARRAY = 4, 8, 9
+_U32_TYPE, _STRING_TYPE, _ARRAY_TYPE = 4, 8, 9
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
 
 class _Block(NamedTuple):
-    """So many elements of a tensor type take so many bytes."""
+    """How a tensor type is stored: a number of elements in a block, and the bytes of a block."""
 
     elements: int
     bytes: int
@@ -70,41 +70,45 @@ _BLOCKS = {
 }
 
 
-class _WrongError(Exception):
-    """The header is not of the format; the message says how."""
+class _MalformedError(Exception):
+    """The header does not follow the format; the message says how."""
 
 
-class _TooLongError(Exception):
-    """The header goes on beyond what is read of it."""
+class _HeaderTooLongError(Exception):
+    """The header is longer than what is read of it."""
 
 
-def gguf_problem(fd: int, size: int) -> str:
-    """What shows that an open file is no whole GGUF file; empty if nothing does.
+def find_gguf_problem(fd: int, size: int) -> str:
+    """Say what shows that an open file is no whole GGUF file; empty if nothing does.
 
-    Of other versions than 2 and 3, and of headers above 64 MiB, only the start is judged.
+    Of versions other than 2 and 3, and of headers above 64 MiB, only the start is checked.
 
     Args:
         fd: The file.
-        size: Its bytes.
+        size: Its size in bytes.
 
     Raises:
         OSError: It cannot be read.
     """
     try:
-        start = _start(fd, size)
-        if start.version not in _PARSED:
+        preamble = _read_preamble(fd, size)
+        if preamble.version not in _PARSED_VERSIONS:
             return ""
-        cursor = _Cursor(fd, size, start.order)
-        alignment = _alignment(cursor, start.keys)
-        return _tensors_problem(cursor, start.tensors, alignment)
-    except _WrongError as wrong:
-        return str(wrong)
-    except _TooLongError:
+        cursor = _Cursor(fd, size, preamble.order)
+        alignment = _read_alignment(cursor, preamble.keys)
+        return _find_tensors_problem(cursor, preamble.tensors, alignment)
+    except _MalformedError as malformed:
+        return str(malformed)
+    except _HeaderTooLongError:
         return ""
 
 
-class _Start(NamedTuple):
-    """What every version begins with; `order` is struct's sign for the byte order."""
+class _Preamble(NamedTuple):
+    """What every version begins with.
+
+    `order` is the sign of the module struct for the file's byte order, and `tensors` and `keys` are
+    numbers of entries.
+    """
 
     order: str
     version: int
@@ -112,24 +116,25 @@ class _Start(NamedTuple):
     keys: int
 
 
-def _start(fd: int, size: int) -> _Start:
-    start = os.pread(fd, _FIXED, 0)
+def _read_preamble(fd: int, size: int) -> _Preamble:
+    start = os.pread(fd, _PREAMBLE_BYTES, 0)
     if start[:4] != _MAGIC:
-        raise _WrongError("it does not begin with GGUF")
-    if len(start) < _FIXED:
-        raise _WrongError(f"it has {size} bytes")
-    # The file does not say its byte order, but a small version read the wrong way is a large one.
+        raise _MalformedError("it does not begin with GGUF")
+    if len(start) < _PREAMBLE_BYTES:
+        raise _MalformedError(f"it has {size} bytes")
+    # The file does not state its byte order. But the version is a small number, and a small number
+    # that is read in the wrong order is a large one.
     order = ">" if start[4:6] == b"\0\0" else "<"
-    found = _Start(order, *struct.unpack_from(order + "IQQ", start, 4))
-    if not 1 <= found.version < _NEWEST:
-        raise _WrongError(f"its version reads {found.version}")
-    return found
+    preamble = _Preamble(order, *struct.unpack_from(order + "IQQ", start, 4))
+    if not 1 <= preamble.version <= _MAX_VERSION:
+        raise _MalformedError(f"its version reads {preamble.version}")
+    return preamble
 
 
 class _Cursor:
-    """A place in a header, from which numbers and strings are read on.
+    """A position in a header, from which numbers and strings are read one after the other.
 
-    What is stepped over need not be read; what is read comes in pieces.
+    The file is read in pieces. Values that are skipped need not be read at all.
     """
 
     def __init__(self, fd: int, size: int, order: str) -> None:
@@ -137,17 +142,17 @@ class _Cursor:
         self._fd = fd
         self._u32 = struct.Struct(order + "I")
         self._u64 = struct.Struct(order + "Q")
-        self._at = _FIXED
+        self._position = _PREAMBLE_BYTES
         self._piece = b""
-        self._begin = 0
-        self._read = 0
+        self._piece_start = 0
+        self._read_bytes = 0
 
     @property
-    def at(self) -> int:
-        """Bytes from the beginning of the file."""
-        if self._at > self.size:
-            raise _WrongError(f"its header ends beyond byte {self.size:,}, where the file ends")
-        return self._at
+    def position(self) -> int:
+        """The position, in bytes from the beginning of the file."""
+        if self._position > self.size:
+            raise _MalformedError(f"its header ends beyond byte {self.size:,}, where the file ends")
+        return self._position
 
     def u32(self) -> int:
         start = self._take(4)
@@ -163,45 +168,47 @@ class _Cursor:
         return self._piece[start : start + length]
 
     def skip(self, count: int) -> None:
-        self._at += count
+        self._position += count
 
     def skip_strings(self, count: int) -> None:
         for _ in range(count):
             length = self.u64()
-            self._at += length
+            self._position += length
 
     def _take(self, count: int) -> int:
-        """Step over bytes that are in the piece then; returns where they begin in it."""
-        start = self._at - self._begin
+        """Read some bytes and step over them; return where in the piece they begin."""
+        start = self._position - self._piece_start
         if start + count > len(self._piece):
             self._fill(count)
             start = 0
-        self._at += count
+        self._position += count
         return start
 
     def _fill(self, count: int) -> None:
-        if self.at + count > self.size:
-            raise _WrongError(f"it ends at byte {self.size:,}, inside its header")
-        length = max(count, _PIECE)
-        self._read += length
-        if self._read > _MOST_READ:
-            raise _TooLongError
-        self._begin = self._at
-        self._piece = os.pread(self._fd, length, self._begin)
+        if self.position + count > self.size:
+            raise _MalformedError(f"it ends at byte {self.size:,}, inside its header")
+        length = max(count, _PIECE_BYTES)
+        self._read_bytes += length
+        if self._read_bytes > _MAX_READ_BYTES:
+            raise _HeaderTooLongError
+        self._piece_start = self._position
+        self._piece = os.pread(self._fd, length, self._piece_start)
         if len(self._piece) < count:
-            raise _WrongError(f"it ended at byte {self._begin + len(self._piece):,} while read")
+            raise _MalformedError(
+                f"it ended at byte {self._piece_start + len(self._piece):,} while read"
+            )
 
 
-def _alignment(cursor: _Cursor, keys: int) -> int:
-    """Step over the keys; returns what they say of the tensors' alignment, in bytes."""
-    alignment = _ALIGNMENT
+def _read_alignment(cursor: _Cursor, keys: int) -> int:
+    """Step over the keys, and return the alignment of tensors that they state, in bytes."""
+    alignment = _DEFAULT_ALIGNMENT
     for _ in range(keys):
         key = cursor.string()
         kind = cursor.u32()
         if key == _ALIGNMENT_KEY:
-            alignment = cursor.u32() if kind == _U32 else 0
+            alignment = cursor.u32() if kind == _U32_TYPE else 0
             if alignment == 0 or alignment & (alignment - 1):
-                raise _WrongError("its alignment is not a power of two")
+                raise _MalformedError("its alignment is not a power of two")
         else:
             _skip_value(cursor, kind)
     return alignment
@@ -210,47 +217,51 @@ def _alignment(cursor: _Cursor, keys: int) -> int:
 def _skip_value(cursor: _Cursor, kind: int, depth: int = 0) -> None:
     if kind in _VALUE_BYTES:
         cursor.skip(_VALUE_BYTES[kind])
-    elif kind == _STRING:
+    elif kind == _STRING_TYPE:
         cursor.skip_strings(1)
-    elif kind == _ARRAY and depth < _DEEPEST:
+    elif kind == _ARRAY_TYPE and depth < _MAX_NESTING:
         element, count = cursor.u32(), cursor.u64()
         if element in _VALUE_BYTES:
             cursor.skip(_VALUE_BYTES[element] * count)
-        elif element == _STRING:
+        elif element == _STRING_TYPE:
             cursor.skip_strings(count)
         else:
             for _ in range(count):
                 _skip_value(cursor, element, depth + 1)
     else:
-        raise _WrongError(f"its header has a value of the unknown type {kind}")
+        raise _MalformedError(f"its header has a value of the unknown type {kind}")
 
 
-def _tensors_problem(cursor: _Cursor, tensors: int, alignment: int) -> str:
-    """What is missing of the tensors; empty if nothing is."""
-    ends = 0
+def _find_tensors_problem(cursor: _Cursor, tensors: int, alignment: int) -> str:
+    """Say what is missing of the tensors; empty if nothing is."""
+    tensors_end = 0
     for _ in range(tensors):
         cursor.string()
-        elements = _elements(cursor)
+        elements = _read_element_count(cursor)
         kind, offset = cursor.u32(), cursor.u64()
-        ends = max(ends, offset + _least_bytes(kind, elements))
-    end = -(-cursor.at // alignment) * alignment + ends
-    if ends and end > cursor.size:
+        tensors_end = max(tensors_end, offset + _min_bytes(kind, elements))
+    # The tensors begin behind the header, at the next multiple of the alignment.
+    end = -(-cursor.position // alignment) * alignment + tensors_end
+    if tensors_end and end > cursor.size:
         return f"its tensors end at byte {end:,} of {cursor.size:,}"
     return ""
 
 
-def _elements(cursor: _Cursor) -> int:
+def _read_element_count(cursor: _Cursor) -> int:
     dimensions = cursor.u32()
-    if dimensions > _DIMENSIONS:
-        raise _WrongError(f"its header has a tensor of {dimensions:,} dimensions")
+    if dimensions > _MAX_DIMENSIONS:
+        raise _MalformedError(f"its header has a tensor of {dimensions:,} dimensions")
     elements = 1
     for _ in range(dimensions):
         elements *= cursor.u64()
     return elements
 
 
-def _least_bytes(kind: int, elements: int) -> int:
-    """Bytes that a tensor takes; where its type's are not known, one that it has for certain."""
+def _min_bytes(kind: int, elements: int) -> int:
+    """Bytes that a tensor takes at least.
+
+    Of an unknown type that is one byte, if there is an element at all.
+    """
     block = _BLOCKS.get(kind)
     if block is None:
         return min(elements, 1)

@@ -1,8 +1,8 @@
-"""Whether a weights file begins as its format says: safetensors and GGUF.
+"""Whether a weights file is as long as its own header says: safetensors and GGUF.
 
-A checksum proves that the bytes are the source's; this proves that the source's bytes are a
-whole file, since a truncated upload has a perfect checksum. Format of safetensors:
-https://huggingface.co/docs/safetensors
+A checksum proves that the bytes are the source's. But if an upload to the source was cut off, its
+checksum is that of the cut file. The header of a weights file says where its tensors end, so it
+shows that. The format of safetensors: https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ import struct
 from typing import Any
 
 from modelshelf.shelf.errors import IntegrityError
-from modelshelf.shelf.gguf import gguf_problem
+from modelshelf.shelf.gguf import find_gguf_problem
 
-# What the safetensors library itself allows.
-_MAX_HEADER = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000  # the safetensors library refuses longer ones, too
 
 
 def check_header(path: str, name: str) -> None:
-    """Check the header of a file by its name's ending; other files pass.
+    """Check the header of a `.safetensors` or `.gguf` file; other files pass.
 
     Args:
         path: Where the file lies.
         name: Its name in the snapshot, for the error.
 
     Raises:
-        IntegrityError: The header is not of the format, or the file is shorter or longer than
-            its header says.
+        IntegrityError: The header does not follow the format, or the file is shorter or longer
+            than its header says.
         OSError: The file cannot be read.
     """
     ending = os.path.splitext(name)[1].lower()
-    check = {".safetensors": _safetensors_problem, ".gguf": gguf_problem}.get(ending)
-    if check is None:
+    find_problem = {".safetensors": _find_safetensors_problem, ".gguf": find_gguf_problem}.get(
+        ending
+    )
+    if find_problem is None:
         return
     fd = os.open(path, os.O_RDONLY)
     try:
-        problem = check(fd, os.fstat(fd).st_size)
+        problem = find_problem(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
     if problem:
@@ -47,20 +48,20 @@ def check_header(path: str, name: str) -> None:
         )
 
 
-def _safetensors_problem(fd: int, size: int) -> str:
-    start = os.pread(fd, 8, 0)
-    if len(start) < 8:  # noqa: PLR2004 - the length field itself
+def _find_safetensors_problem(fd: int, size: int) -> str:
+    length_field = os.pread(fd, 8, 0)
+    if len(length_field) < 8:  # noqa: PLR2004 - its size in the format
         return f"it has {size} bytes"
-    (length,) = struct.unpack("<Q", start)
-    if length > min(_MAX_HEADER, size - 8):
+    (length,) = struct.unpack("<Q", length_field)
+    if length > min(_MAX_HEADER_BYTES, size - 8):
         return f"its header states {length:,} bytes of {size:,}"
     try:
         header = json.loads(os.pread(fd, length, 8))
-        ends = sorted(_offsets(header))
+        offsets = sorted(_data_offsets(header))
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return "its header is not a table of tensors"
     expected = 0
-    for begin, end in ends:
+    for begin, end in offsets:
         if begin != expected or end < begin:
             return f"its tensors leave a gap at byte {expected:,}"
         expected = end
@@ -69,6 +70,6 @@ def _safetensors_problem(fd: int, size: int) -> str:
     return ""
 
 
-def _offsets(header: dict[str, Any]) -> list[tuple[int, int]]:
+def _data_offsets(header: dict[str, Any]) -> list[tuple[int, int]]:
     tensors = [entry for name, entry in header.items() if name != "__metadata__"]
     return [(int(t["data_offsets"][0]), int(t["data_offsets"][1])) for t in tensors]

@@ -1,6 +1,10 @@
-"""Layout 1: where things lie on a shelf, and which names may lie there. Pure.
+"""Where things lie on a shelf, and which names files may have there. Pure.
 
-The tree is drawn in docs/reference/layout.md.
+This is layout 1. docs/reference/layout.md draws the tree.
+
+A source decides what its files are called, so a hostile one may try to write outside the folder
+(`../x`), to replace one of our own files, or to give two files names that are one on some
+filesystem. Such a list of files is refused before the first byte is fetched.
 """
 
 from __future__ import annotations
@@ -19,15 +23,15 @@ SNAPSHOT_FILE = ".snapshot.json"
 WRITER_FILE = ".writer.json"
 CACHE_RECORD_FILE = ".compile-cache.json"
 ARCHIVE = "caches.tar"
-PART = ".part"
-SYNCED = ".part.synced"
+PART_SUFFIX = ".part"  # of a file that is being written
+SYNCED_SUFFIX = ".part.synced"  # of the record of how much of it is on the disk for certain
 FOLDERS = ("models", "tags", COMPILE_CACHE, "staging", "leases", "trash")
 
 MAX_FILES = 100_000
-_MAX_NAME = 255
-_MAX_PATH = 2_048
-_RESERVED = {SNAPSHOT_FILE, WRITER_FILE, ".cache"}
-_DEVICES = re.compile(
+_MAX_NAME_BYTES = 255
+_MAX_PATH_BYTES = 2_048
+_RESERVED_NAMES = {SNAPSHOT_FILE, WRITER_FILE, ".cache"}
+_WINDOWS_DEVICES = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
 )
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -82,79 +86,99 @@ def lease_file(key: str) -> str:
 
 
 def refuse_unsafe_names(paths: Iterable[str]) -> None:
-    """Refuse a list of files that could not lie safely in one folder on any system.
+    """Refuse a list of files that cannot lie safely in one folder on every system.
+
+    Args:
+        paths: The files' paths, with forward slashes.
 
     Raises:
-        RefusedError: A name escapes the folder, is absolute, holds control characters or
-            backslashes, is too long or reserved; two names collide by case or Unicode form, or
-            one is a folder of another; there are too many.
+        RefusedError: A path escapes the folder, is absolute, holds control characters or
+            backslashes, is too long or reserved; or two paths differ by case or Unicode form
+            alone; or one path is a folder of another; or there are too many.
     """
-    names: dict[str, tuple[str, str]] = {}
+    owners: dict[str, tuple[str, str]] = {}
     for count, path in enumerate(paths, 1):
         if count > MAX_FILES:
             raise RefusedError(f"the source lists more than {MAX_FILES:,} files")
-        problem = _unsafe(path)
+        problem = _find_problem(path)
         if problem:
             raise RefusedError(
                 f"the source lists a file named {path!r}, which {problem}",
                 hint="nothing of it was written; do not trust this source",
             )
-        _claim(path, names)
+        _claim_names(path, owners)
 
 
-def _claim(path: str, names: dict[str, tuple[str, str]]) -> None:
-    """Enter a file and the folders above it; `names` maps a folded name to its owner."""
+def _claim_names(path: str, owners: dict[str, tuple[str, str]]) -> None:
+    """Enter the names of a file and of the folders above it, or find that one is in use.
+
+    Args:
+        path: The file.
+        owners: Folded name → the path that has it, and whether that is a folder or a file.
+
+    Raises:
+        RefusedError: Another path has the same name.
+    """
     parts = path.split("/")
     for depth in range(1, len(parts)):
         folder = ("/".join(parts[:depth]), "folder")
-        owner = names.setdefault(fold(folder[0]), folder)
+        owner = owners.setdefault(fold(folder[0]), folder)
+        # Many files may be in one folder.
         if owner != folder:
             raise _collision(folder[0], owner[0])
-    mine = (path, "file")
-    owner = names.setdefault(fold(path), mine)
-    if owner is not mine:
+    file = (path, "file")
+    owner = owners.setdefault(fold(path), file)
+    # Identity, not equality: the same path twice is refused, too.
+    if owner is not file:
         raise _collision(path, owner[0])
 
 
-def _collision(one: str, other: str) -> RefusedError:
+def _collision(path: str, other: str) -> RefusedError:
     return RefusedError(
-        f"the source lists {one!r} and {other!r}, which are one name on some filesystems"
+        f"the source lists {path!r} and {other!r}, which are one name on some filesystems"
     )
 
 
 def fold(path: str) -> str:
-    """The form under which two names are one on filesystems that ignore case or Unicode form."""
-    # Canonical caseless matching (Unicode, D145); composed forms miss some pairs.
+    """The form in which two names are equal if a filesystem may take them for one name.
+
+    Some filesystems ignore case (macOS, Windows), or the Unicode form (macOS).
+    """
+    # Canonical caseless matching (Unicode, D145). Comparing composed forms (NFC) misses some pairs.
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
-def _unsafe(path: str) -> str:
-    """What is wrong with a path; empty if nothing is."""
+def _find_problem(path: str) -> str:
+    """Say what is wrong with a path, as the end of a sentence; empty if nothing is."""
     if not path or path.startswith("/"):
         return "is absolute or empty"
     if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in path):
         return "holds control characters"
     if "\\" in path or ":" in path:
         return "holds a backslash or a colon"
-    if len(path.encode()) > _MAX_PATH:
-        return f"is longer than {_MAX_PATH} bytes"
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        return f"is longer than {_MAX_PATH_BYTES} bytes"
     for part in path.split("/"):
-        problem = _unsafe_part(part)
+        problem = _find_part_problem(part)
         if problem:
             return problem
     return ""
 
 
-def _unsafe_part(part: str) -> str:
+def _find_part_problem(part: str) -> str:
     if part in ("", ".", ".."):
         return "escapes its folder"
-    if len((part + SYNCED).encode()) > _MAX_NAME:
-        return f"has a part longer than {_MAX_NAME - len(SYNCED)} bytes"
+    if len((part + SYNCED_SUFFIX).encode()) > _MAX_NAME_BYTES:
+        return f"has a part longer than {_MAX_NAME_BYTES - len(SYNCED_SUFFIX)} bytes"
     if part != part.rstrip(". "):
         return "ends in a dot or a space"
     folded = fold(part)
-    if folded in _RESERVED or folded.startswith(".nfs") or folded.endswith((PART, SYNCED)):
+    if (
+        folded in _RESERVED_NAMES
+        or folded.startswith(".nfs")
+        or folded.endswith((PART_SUFFIX, SYNCED_SUFFIX))
+    ):
         return "is reserved"
-    if _DEVICES.fullmatch(part):
+    if _WINDOWS_DEVICES.fullmatch(part):
         return "is a device on some systems"
     return ""

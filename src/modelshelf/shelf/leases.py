@@ -1,9 +1,21 @@
 """Leases: who is pulling a snapshot, and who is reading one.
 
-A lease saves bandwidth and protects readers from `rm`; no correctness of the shelf's bytes rests
-on it. It is a file made with O_EXCL and rewritten now and then. It is stale when it did not change
-for a while on the observer's own monotonic clock, since clocks of hosts differ and `flock` lies on
-many shared filesystems.
+A lease saves bandwidth (one process pulls, the others wait) and protects readers from `rm`. The
+correctness of a shelf's bytes does not depend on leases: two processes that both believe to hold
+one write to different folders, and publishing is a rename.
+
+A lease is a file that its holder creates and rewrites every few seconds (its heartbeat). It counts
+until no heartbeat came for a while, or until its process is provably gone.
+
+**Why a file and not flock(2).** On some shared filesystems, and on NFS with some mount options, a
+lock is local to each host, or the call succeeds for everybody. It cannot be told from a lock that
+works. Creating a file with O_CREAT and O_EXCL is atomic on the server from NFS version 3 on
+(open(2)): of several hosts exactly one succeeds.
+
+**Why a heartbeat and not an expiry time.** An expiry time compares the holder's clock with the
+observer's, and clocks of hosts differ. An observer needs no common clock to see *that* a file
+changes. So it remembers when it saw the last change by its own monotonic clock, which nobody sets
+back or forward.
 """
 
 from __future__ import annotations
@@ -17,31 +29,46 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from modelshelf.shelf.files import explained, make_folders, names, now_at, read_json, write_json
+from modelshelf.shelf.files import (
+    explain_os_errors,
+    filesystem_time,
+    list_names,
+    make_folders,
+    read_json,
+    write_json,
+)
 from modelshelf.shelf.layout import lease_file
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.values import canonical_json
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Patience:
-    """How hearts beat.
+class LeaseTiming:
+    """How often a lease is renewed, and when it stops to count.
 
     Attributes:
-        beat: Seconds between two heartbeats.
-        stale: Seconds without one after which a lease counts for nothing.
+        heartbeat_seconds: Time between two heartbeats of a holder.
+        stale_seconds: Time without a heartbeat after which a lease counts for nothing. It must be
+            several heartbeats, since a busy host or a slow share may delay them.
     """
 
-    beat: float = 5.0
-    stale: float = 30.0
+    heartbeat_seconds: float = 5.0
+    stale_seconds: float = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Holder:
-    """What a lease's file says: whose it is, for what, and how often its heart has beaten."""
+    """What a lease's file says of the holder.
+
+    Attributes:
+        owner: A random id, since one process may hold several leases.
+        process: The process that holds it.
+        purpose: `pull` or `read`, for people.
+        beats: How many heartbeats there were.
+    """
 
     owner: str
-    process: Process
+    process: ProcessIdentity
     purpose: str
     beats: int
 
@@ -49,83 +76,88 @@ class Holder:
         return f"process {self.process.pid} on {self.process.host}"
 
 
-# A lease's file is empty for a moment after it was made.
-_BEING_WRITTEN = Holder("", Process("an unknown host", "", "", 0, ""), "", 0)
+# For a moment after its creation a lease's file is empty.
+_BEING_WRITTEN = Holder("", ProcessIdentity("an unknown host", "", "", 0, ""), "", 0)
 
 
 def read_holder(path: str) -> Holder | None:
-    """The holder named by a lease's file; None if there is none or it cannot be read."""
+    """Read the holder from a lease's file; None if there is no file or it cannot be understood."""
     data = None
     with contextlib.suppress(OSError):
         data = read_json(path)
     if data is None:
         return None
     try:
-        process = Process.from_json(data["process"])
+        process = ProcessIdentity.from_json(data["process"])
         return Holder(str(data["owner"]), process, str(data["purpose"]), int(data["beats"]))
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _look(path: str) -> Holder | None:
+def _read_present_holder(path: str) -> Holder | None:
+    """Like `read_holder`, but a file that cannot be understood has an unknown holder."""
     holder = read_holder(path)
     if holder is None and os.path.exists(path):
         return _BEING_WRITTEN
     return holder
 
 
-class Watch:
-    """Judges one lease over time by an observer's own clock.
+class LeaseObserver:
+    """Judges one lease over time by the observer's own clock.
 
     Args:
         path: The lease's file.
-        patience: How long it counts without a change.
+        timing: How long the lease counts without a change.
         clock: A monotonic clock, in seconds.
     """
 
     def __init__(
         self,
         path: str,
-        patience: Patience | None = None,
+        timing: LeaseTiming | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
-        self._stale = (patience or Patience()).stale
+        self._stale_seconds = (timing or LeaseTiming()).stale_seconds
         self._clock = clock
-        self._seen: Holder | None = None
-        self._since = clock()
+        self._last_holder: Holder | None = None
+        self._last_change = clock()
 
-    def live(self) -> Holder | None:
-        """The holder, or None when the lease is missing, stale, or its process provably gone."""
-        holder = _look(self._path)
+    def live_holder(self) -> Holder | None:
+        """Look at the lease once more.
+
+        Returns:
+            Its holder; None if the lease is missing or stale, or its process is provably gone.
+        """
+        holder = _read_present_holder(self._path)
         now = self._clock()
-        if holder != self._seen:
-            self._seen, self._since = holder, now
+        if holder != self._last_holder:
+            self._last_holder, self._last_change = holder, now
         if holder is None:
             return None
-        if now - self._since >= self._stale or holder.process.provably_gone():
+        if now - self._last_change >= self._stale_seconds or holder.process.provably_gone():
             return None
         return holder
 
 
 class Lease:
-    """A held lease whose heart beats in a thread until it is released.
+    """A held lease. A thread renews it until it is released.
 
-    Use `Lease.take`. As a context manager it releases itself.
+    Use `Lease.take` to get one. As a context manager it releases itself.
     """
 
-    def __init__(self, path: str, holder: Holder, beat: float) -> None:
+    def __init__(self, path: str, holder: Holder, heartbeat_seconds: float) -> None:
         self._path = path
         self._holder = holder
-        self._beat = beat
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._heartbeat_seconds = heartbeat_seconds
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 
     @classmethod
     def take(
-        cls, shelf: str, key: str, purpose: str, patience: Patience | None = None
+        cls, shelf: str, key: str, purpose: str, timing: LeaseTiming | None = None
     ) -> Lease | None:
         """Take a lease that nobody holds.
 
@@ -133,17 +165,17 @@ class Lease:
             shelf: The shelf's folder.
             key: What the lease is for.
             purpose: `pull` or `read`, for people.
-            patience: How often its heart beats.
+            timing: How often to renew it.
 
         Returns:
-            The lease, or None if its file is there: ask a `Watch` whether it is live.
+            The lease; None if its file exists. A `LeaseObserver` tells whether that one counts.
 
         Raises:
             NotWritableError, NoSpaceError: The file could not be made.
         """
         path = os.path.join(shelf, lease_file(key))
-        holder = Holder(uuid.uuid4().hex, Process.this(), purpose, 0)
-        with explained(path):
+        holder = Holder(uuid.uuid4().hex, ProcessIdentity.of_this_process(), purpose, 0)
+        with explain_os_errors(path):
             make_folders(shelf, "leases")
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -151,6 +183,7 @@ class Lease:
                 return None
             try:
                 with open(fd, "wb") as file:
+                    # Other users must be able to read it, whatever the umask.
                     os.fchmod(fd, 0o644)
                     file.write(canonical_json(dataclasses.asdict(holder)))
             except BaseException:
@@ -158,27 +191,27 @@ class Lease:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise
-        return cls(path, holder, (patience or Patience()).beat)
+        return cls(path, holder, (timing or LeaseTiming()).heartbeat_seconds)
 
-    def _run(self) -> None:
-        while not self._done.wait(self._beat):
-            if not self.held():
+    def _renew(self) -> None:
+        while not self._released.wait(self._heartbeat_seconds):
+            if not self.is_held():
                 return
             self._holder = dataclasses.replace(self._holder, beats=self._holder.beats + 1)
-            # A heartbeat that cannot be written makes the lease stale, which costs bandwidth only.
+            # If a heartbeat cannot be written, the lease goes stale. That costs bandwidth only.
             with contextlib.suppress(OSError):
                 write_json(self._path, dataclasses.asdict(self._holder))
 
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether the lease's file still names this holder."""
         holder = read_holder(self._path)
         return holder is not None and holder.owner == self._holder.owner
 
     def release(self) -> None:
-        """Stop the heart and delete the file if it is still ours."""
-        self._done.set()
+        """Stop renewing the lease, and delete its file if it is still ours."""
+        self._released.set()
         self._thread.join()
-        if self.held():
+        if self.is_held():
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 
@@ -189,18 +222,26 @@ class Lease:
         self.release()
 
 
-def break_stale(shelf: str, key: str) -> None:
-    """Remove a lease that a `Watch` found dead, so that somebody can take it.
+def remove_stale_lease(shelf: str, key: str) -> None:
+    """Remove a lease that a `LeaseObserver` found dead, so that somebody can take it.
 
-    It is renamed away first: when two observers do this at once and the slower one finds that it
-    took away a fresh lease, it puts that back.
+    A plain unlink would be a race: another observer may remove the dead lease and take a fresh one
+    between our look and our unlink. So the file is renamed first, and judged under its new name. If
+    it turns out to be a fresh lease, it is put back.
+
+    Args:
+        shelf: The shelf's folder.
+        key: What the lease is for.
+
+    Raises:
+        NotWritableError, ShelfError: It could not be removed.
     """
     path = os.path.join(shelf, lease_file(key))
-    judged = read_holder(path)
+    stale_holder = read_holder(path)
     aside = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}")
-    with explained(path), contextlib.suppress(FileNotFoundError):
+    with explain_os_errors(path), contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)
-        if read_holder(aside) == judged:
+        if read_holder(aside) == stale_holder:
             os.unlink(aside)
         else:
             os.rename(aside, path)
@@ -209,23 +250,29 @@ def break_stale(shelf: str, key: str) -> None:
 def live_holders(shelf: str, prefix: str) -> Iterator[Holder]:
     """The holders of leases whose key begins with a prefix, as far as one look can tell.
 
-    A lease counts as live here unless its process is provably gone or its file is older than
-    the heartbeat allows by this filesystem's own clock.
+    A lease counts here unless its process is provably gone, or its file is older than a stale
+    lease's. Its age is measured by the filesystem's own clock (`filesystem_time`).
+
+    Args:
+        shelf: The shelf's folder.
+        prefix: The beginning of the keys.
     """
     folder = os.path.join(shelf, "leases")
-    start = os.path.basename(lease_file(prefix)).removesuffix(".json")
-    for name in names(folder):
-        path = os.path.join(folder, name)
-        if not name.startswith(start) or not name.endswith(".json"):
+    name_prefix = os.path.basename(lease_file(prefix)).removesuffix(".json")
+    for name in list_names(folder):
+        if not name.startswith(name_prefix) or not name.endswith(".json"):
             continue
-        holder = _look(path)
-        if holder and not holder.process.provably_gone() and _age(path) < Patience().stale:
+        path = os.path.join(folder, name)
+        holder = _read_present_holder(path)
+        if holder is None or holder.process.provably_gone():
+            continue
+        if _age_seconds(path) < LeaseTiming().stale_seconds:
             yield holder
 
 
-def _age(path: str) -> float:
-    """Seconds since a file changed, by the clock of the filesystem it lies on."""
+def _age_seconds(path: str) -> float:
+    """Time since a file changed; 0 if that cannot be known, so that its lease counts."""
     try:
-        return now_at(os.path.dirname(path)) - os.stat(path).st_mtime
+        return filesystem_time(os.path.dirname(path)) - os.stat(path).st_mtime
     except OSError:
         return 0.0

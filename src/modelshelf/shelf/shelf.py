@@ -1,4 +1,18 @@
-"""The shelf: a folder that many hosts may mount, holding whole and proven models."""
+"""The shelf: a folder that many hosts may mount, holding whole and verified models.
+
+**A model appears in one step.** A pull writes all files into a folder of its own below `staging/`,
+syncs them, and renames the folder to its place below `models/`. rename(2) is atomic on the server,
+so a reader on any host sees the whole snapshot or nothing. Its record, `.snapshot.json`, is written
+last; a folder without it is no snapshot.
+
+**Two hosts may do the same thing at once**, and no lock keeps them apart (see `leases` for why).
+Each operation is a single rename, link or unlink, and the host that comes second finds the work
+done. On NFS that can even be its own work: a server may carry out a rename whose answer gets lost,
+and the client's repeated request then fails with ENOENT. So after a failed rename the shelf looks
+whether the result is there.
+
+**The names are durable, too.** After a rename the folder above is synced (see `files`).
+"""
 
 from __future__ import annotations
 
@@ -6,37 +20,32 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.errors import (
     BusyError,
-    NotAShelfError,
     NotOnShelfError,
-    NotWritableError,
     ShelfError,
     UsageError,
 )
 from modelshelf.shelf.files import (
     FOLDER_MODE,
-    delete_tree,
-    explain,
-    explained,
+    explain_os_errors,
+    explain_read_errors,
+    list_names,
     make_folders,
-    names,
-    now_at,
     read_json,
-    sync,
+    sync_to_disk,
     write_json,
 )
 from modelshelf.shelf.leases import live_holders
+from modelshelf.shelf.marker import marker_path, not_a_shelf_error, read_shelf_id, write_marker
+from modelshelf.shelf.trash import TRASH_GRACE_SECONDS, empty_trash, move_to_trash
 from modelshelf.shelf.values import ModelRef, Snapshot
 
-TRASH_GRACE = 3600.0  # seconds; longer than an engine takes to load a model
-_READ_ONLY = 0o555
-
-# What a fresh filesystem or a storage server puts into an export's root by itself.
-_NOT_OURS = ("lost+found",)
+_READ_ONLY_FOLDER = 0o555
+_FILESYSTEM_NAMES = ("lost+found",)  # made by a filesystem itself in its root
 
 
 class Shelf:
@@ -46,8 +55,8 @@ class Shelf:
         path: The shelf's folder.
 
     Raises:
-        NotAShelfError: The folder is missing or no shelf, or a newer modelshelf made it.
-        NotWritableError: This user may not even read it.
+        NotAShelfError: The folder is missing or is no shelf, or a newer modelshelf made it.
+        NotWritableError: This user may not read it.
         ShelfError: The filesystem refused for another reason.
 
     Example:
@@ -58,45 +67,34 @@ class Shelf:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        with _readable(self.path):
-            marker = read_json(os.path.join(self.path, layout.SHELF_FILE))
-        if marker is None or not isinstance(marker.get("layout"), int):
-            raise _not_a_shelf(self.path)
-        if marker["layout"] > layout.LAYOUT:
-            raise NotAShelfError(
-                f"{self.path} has layout {marker['layout']}, made by a newer modelshelf; "
-                f"this one knows layout {layout.LAYOUT}",
-                hint="upgrade modelshelf",
-            )
-        self.id = str(marker.get("id", ""))
+        self.id = read_shelf_id(self.path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, shared: bool = False) -> Shelf:
-        """Open the shelf at a path, making it first where the folder is missing or empty.
+        """Open the shelf at a path. Where the folder is missing or empty, make it one first.
 
         Args:
             path: The shelf's folder.
-            shared: Whether it may hold other things, too, as a share that others fill does; the
-                names that a shelf needs must be free there.
+            shared: Whether the folder may hold other things, too, for example on a share that
+                other people fill. The names that a shelf needs must be free there.
 
         Raises:
             NotAShelfError: The folder holds something else.
             NotWritableError: It cannot be made.
         """
         path = os.path.abspath(os.path.expanduser(os.fspath(path)))
-        marker = os.path.join(path, layout.SHELF_FILE)
-        if not os.path.exists(marker):
+        if not os.path.exists(marker_path(path)):
             if os.path.lexists(path) and not os.path.isdir(path):
-                raise _not_a_shelf(path)
-            with explained(path):
+                raise not_a_shelf_error(path)
+            with explain_os_errors(path):
                 _make_folder(path)
-                taken = [name for name in os.listdir(path) if not _ignored(name)]
-                if any(not shared or name in layout.FOLDERS for name in taken):
-                    # Another host may have made it since.
+                names = [name for name in os.listdir(path) if not _is_ignored(name)]
+                if any(not shared or name in layout.FOLDERS for name in names):
+                    # It is no empty folder, or another host made it a shelf a moment ago.
                     return cls(path)
-                _write_marker(marker)
+                write_marker(path)
         if shared:
-            # Pods mount it by itself, and a mount that may not write cannot make it.
+            # Pods mount this folder by itself, read-only, and such a mount cannot make it.
             with contextlib.suppress(OSError):
                 make_folders(path, layout.COMPILE_CACHE)
         return cls(path)
@@ -104,24 +102,27 @@ class Shelf:
     def snapshots(self, repo_id: str | None = None) -> list[Snapshot]:
         """The published snapshots of the shelf or of one model, newest first.
 
-        A folder without a readable `.snapshot.json` is not there.
+        A folder without a readable `.snapshot.json` does not count.
+
+        Args:
+            repo_id: `org/name` of one model; None for all.
 
         Raises:
             NotWritableError: This user may not read the folders.
         """
-        with _readable(self.path):
+        with explain_read_errors(self.path):
             models = [repo_id] if repo_id else self._repo_ids()
             found = [
                 snapshot
                 for model in models
-                for name in names(self._at(layout.model_folder(model)))
+                for name in list_names(self._path_of(layout.model_folder(model)))
                 if (snapshot := self.get(model, name)) is not None
             ]
         return sorted(found, key=lambda s: (s.created, s.id), reverse=True)
 
     def get(self, repo_id: str, snapshot_id: str) -> Snapshot | None:
         """One snapshot by its whole id; None if it is not on the shelf."""
-        path = self._at(layout.snapshot_folder(repo_id, snapshot_id))
+        path = self._path_of(layout.snapshot_folder(repo_id, snapshot_id))
         return read_snapshot(path, repo_id, snapshot_id)
 
     def find(
@@ -131,11 +132,11 @@ class Shelf:
 
         Args:
             ref: `org/name` (the newest), `org/name@tag` or `org/name@first-digits-of-an-id`.
-            accept: For `org/name`: the newest that this accepts.
+            accept: For `org/name` alone: the newest snapshot is meant for which this is true.
 
         Raises:
-            UsageError: The reference is malformed, or its digits begin several ids.
-            NotOnShelfError: Nothing on the shelf is meant.
+            UsageError: The reference is malformed, or several ids begin with its digits.
+            NotOnShelfError: The shelf has no such snapshot.
         """
         ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
         snapshots = self.snapshots(ref.repo_id)
@@ -147,13 +148,13 @@ class Shelf:
         if ref.at is None:
             return self._newest(ref, snapshots, accept)
         tagged = self.tags(ref.repo_id).get(ref.at)
-        fits = [s for s in snapshots if s.id == tagged]
-        fits = fits or [s for s in snapshots if s.id.startswith(ref.at)]
-        if len(fits) == 1:
-            return fits[0]
-        if fits:
+        matches = [s for s in snapshots if s.id == tagged]
+        matches = matches or [s for s in snapshots if s.id.startswith(ref.at)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise UsageError(
-                f"{ref} fits several snapshots: {', '.join(s.id for s in fits)}",
+                f"{ref} fits several snapshots: {', '.join(s.id for s in matches)}",
                 hint="give more digits",
             )
         raise NotOnShelfError(
@@ -176,18 +177,22 @@ class Shelf:
         )
 
     def tags(self, repo_id: str) -> dict[str, str]:
-        """Tag → snapshot id, of one model."""
-        folder = self._at(layout.tags_folder(repo_id))
+        """The tags of a model: tag → snapshot id.
+
+        Raises:
+            NotWritableError: This user may not read them.
+        """
+        folder = self._path_of(layout.tags_folder(repo_id))
         tags = {}
-        with _readable(self.path):
-            for name in names(folder):
+        with explain_read_errors(self.path):
+            for name in list_names(folder):
                 record = read_json(os.path.join(folder, name)) if name.endswith(".json") else None
                 if record and isinstance(record.get("snapshot"), str):
                     tags[name.removesuffix(".json")] = record["snapshot"]
         return tags
 
     def tag(self, snapshot: Snapshot, tag: str) -> None:
-        """Point a tag at a snapshot; where it pointed before is kept in its `previous` list.
+        """Point a tag at a snapshot. Its file keeps the older snapshots in `previous`.
 
         Raises:
             UsageError: The name cannot be a tag.
@@ -197,23 +202,28 @@ class Shelf:
         if self.get(snapshot.repo_id, snapshot.id) is None:
             raise NotOnShelfError(f"{snapshot.repo_id}@{snapshot.id} is not on {self.path}")
         relative = layout.tag_file(snapshot.repo_id, tag)
-        with _readable(self.path):
-            old = read_json(self._at(relative)) or {}
-        kept = old.get("previous")
-        previous = [p for p in kept if isinstance(p, str)] if isinstance(kept, list) else []
+        with explain_read_errors(self.path):
+            old = read_json(self._path_of(relative)) or {}
+        recorded = old.get("previous")
+        recorded = recorded if isinstance(recorded, list) else []
+        previous = [id_ for id_ in recorded if isinstance(id_, str)]
         if old.get("snapshot") == snapshot.id:
             return
         if isinstance(old.get("snapshot"), str):
             previous.insert(0, old["snapshot"])
-        with explained(self._at(relative)):
+        with explain_os_errors(self._path_of(relative)):
             make_folders(self.path, os.path.dirname(relative))
-            write_json(self._at(relative), {"snapshot": snapshot.id, "previous": previous})
+            write_json(self._path_of(relative), {"snapshot": snapshot.id, "previous": previous})
 
     def publish(self, staged: str, snapshot: Snapshot) -> Snapshot:
         """Rename a writer's finished folder to its place on the shelf.
 
-        The folder holds the files, synced and 0444 in 0555 folders, and nothing else. When
-        somebody else published the same snapshot first, theirs counts and ours is thrown away.
+        If another writer published the same snapshot first, that one stays, and the folder goes to
+        the trash.
+
+        Args:
+            staged: The folder. It holds the files, synced and 0444 in 0555 folders, and no others.
+            snapshot: What it holds.
 
         Returns:
             The snapshot as it lies on the shelf.
@@ -222,15 +232,16 @@ class Shelf:
             ShelfError: The folder vanished, or the filesystem refused.
         """
         relative = layout.snapshot_folder(snapshot.repo_id, snapshot.id)
-        target = self._at(relative)
-        with explained(target):
+        target = self._path_of(relative)
+        with explain_os_errors(target):
             write_json(os.path.join(staged, layout.SNAPSHOT_FILE), snapshot.to_json(), mode=0o444)
             make_folders(self.path, os.path.dirname(relative))
             self._rename_into_place(staged, target, snapshot)
-            # Only now: a folder without write permission cannot be renamed to another parent.
+            # Not before the rename: a folder without write permission cannot be renamed to another
+            # parent. A folder of another user's cannot be changed, and needs no change.
             with contextlib.suppress(PermissionError):
-                os.chmod(target, _READ_ONLY)
-            sync(os.path.dirname(target))
+                os.chmod(target, _READ_ONLY_FOLDER)
+            sync_to_disk(os.path.dirname(target))
         published = self.get(snapshot.repo_id, snapshot.id)
         if published is None:
             raise ShelfError(f"{target} vanished while it was published")
@@ -240,13 +251,14 @@ class Shelf:
         try:
             os.rename(staged, target)
         except OSError as error:
-            # Also a rename that an NFS server carried out and answered twice ends here.
+            # Another writer was first, or an NFS server answered our own rename twice.
             if self.get(snapshot.repo_id, snapshot.id) is not None:
-                self.discard(staged)
+                self.move_to_trash(staged)
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            self.discard(target)
+            # Something stands there that is no snapshot.
+            self.move_to_trash(target)
             os.rename(staged, target)
 
     def remove(self, snapshot: Snapshot, *, force: bool = False) -> None:
@@ -257,13 +269,13 @@ class Shelf:
             force: Remove it although tags name it; those tags go too.
 
         Raises:
-            BusyError: A lease says that somebody reads it, or tags name it.
-            NotOnShelfError: It is not here.
+            BusyError: A server that reads it holds a lease, or tags name it.
+            NotOnShelfError: It is not on this shelf.
             NotWritableError: This user may not remove it.
         """
         if self.get(snapshot.repo_id, snapshot.id) is None:
             raise NotOnShelfError(f"{snapshot.repo_id}@{snapshot.id} is not on {self.path}")
-        for holder in live_holders(self.path, read_key(snapshot)):
+        for holder in live_holders(self.path, reader_lease_key(snapshot)):
             raise BusyError(
                 f"{snapshot.repo_id}@{snapshot.id} is being served by {holder}",
                 hint="stop that server first",
@@ -274,16 +286,16 @@ class Shelf:
                 f"{snapshot.repo_id}@{snapshot.id} is tagged {', '.join(sorted(tags))}",
                 hint="--force removes it and its tags",
             )
-        with explained(self.path):
+        with explain_os_errors(self.path):
             for tag in tags:
-                os.unlink(self._at(layout.tag_file(snapshot.repo_id, tag)))
-            self.discard(self._at(layout.snapshot_folder(snapshot.repo_id, snapshot.id)))
-            caches = self._at(layout.compile_cache_folder(snapshot.repo_id, snapshot.id))
+                os.unlink(self._path_of(layout.tag_file(snapshot.repo_id, tag)))
+            self.move_to_trash(self._path_of(layout.snapshot_folder(snapshot.repo_id, snapshot.id)))
+            caches = self._path_of(layout.compile_cache_folder(snapshot.repo_id, snapshot.id))
             if os.path.isdir(caches):
-                self.discard(caches)
+                self.move_to_trash(caches)
 
-    def discard(self, path: str) -> str:
-        """Rename a folder of this shelf into the trash, if it is there.
+    def move_to_trash(self, path: str) -> str:
+        """Rename a folder of this shelf into its trash; a folder that is not there is no error.
 
         Returns:
             The folder in the trash that holds it.
@@ -291,54 +303,55 @@ class Shelf:
         Raises:
             OSError: The filesystem refused.
         """
-        grave = make_folders(self.path, os.path.join("trash", uuid.uuid4().hex))
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(path, FOLDER_MODE)
-            os.rename(path, os.path.join(grave, os.path.basename(path)))
-        return grave
+        return move_to_trash(self.path, path)
 
-    def empty_trash(self, grace: float = TRASH_GRACE) -> None:
+    def empty_trash(self, grace: float = TRASH_GRACE_SECONDS) -> None:
         """Delete what has been in the trash for `grace` seconds; what cannot be deleted stays."""
-        trash = self._at("trash")
-        graves: list[str] = []
-        now = 0.0
-        with contextlib.suppress(OSError):
-            graves = names(trash)
-            now = now_at(trash) if graves else 0.0
-        for grave in (os.path.join(trash, name) for name in graves):
-            with contextlib.suppress(OSError):
-                if now - os.stat(grave).st_mtime >= grace:
-                    delete_tree(grave)
+        empty_trash(self.path, grace)
 
     def require_writable(self, folders: Sequence[str] = ("models", "staging")) -> None:
-        """Find out before the first byte whether this user may write here.
+        """Make sure, before the first byte is fetched, that this user may write here.
+
+        The only test that holds on every filesystem is to make something: permissions, ACLs, NFS
+        exports (root_squash, ro) and quotas all have their say.
 
         Raises:
             NotWritableError, NoSpaceError, ShelfError: It may not, and why.
         """
-        with explained(self.path):
+        with explain_os_errors(self.path):
             for folder in folders:
                 probe = os.path.join(make_folders(self.path, folder), f".probe.{uuid.uuid4().hex}")
                 os.mkdir(probe)
                 os.rmdir(probe)
 
     def _repo_ids(self) -> list[str]:
-        models = self._at("models")
+        models = self._path_of("models")
         return [
-            f"{org}/{name}" for org in names(models) for name in names(os.path.join(models, org))
+            f"{org}/{name}"
+            for org in list_names(models)
+            for name in list_names(os.path.join(models, org))
         ]
 
-    def _at(self, relative: str) -> str:
+    def _path_of(self, relative: str) -> str:
         return os.path.join(self.path, relative)
 
 
-def read_key(snapshot: Snapshot) -> str:
-    """The beginning of the lease keys of those who read a snapshot."""
+def reader_lease_key(snapshot: Snapshot) -> str:
+    """What the keys of all leases begin with whose holders read this snapshot."""
     return f"read/{snapshot.repo_id}/{snapshot.id}"
 
 
 def read_snapshot(path: str, repo_id: str, snapshot_id: str) -> Snapshot | None:
-    """The snapshot recorded in a folder; None unless it is the one that the folder's name says."""
+    """Read the record of a snapshot in its folder.
+
+    Args:
+        path: The folder.
+        repo_id: The model whose folder it is.
+        snapshot_id: The snapshot whose folder it is.
+
+    Returns:
+        None if there is no readable record, or if it is another snapshot's.
+    """
     try:
         record = read_json(os.path.join(path, layout.SNAPSHOT_FILE))
         snapshot = Snapshot.from_json(record, path) if record else None
@@ -349,51 +362,13 @@ def read_snapshot(path: str, repo_id: str, snapshot_id: str) -> Snapshot | None:
     return snapshot
 
 
-def _not_a_shelf(path: str) -> NotAShelfError:
-    if not os.path.lexists(path):
-        return NotAShelfError(
-            f"there is no shelf at {path}", hint="modelshelf pull makes one with its first model"
-        )
-    return NotAShelfError(
-        f"{path} is not a shelf: it has no readable {layout.SHELF_FILE}",
-        hint="name the shelf's own folder, or an empty one for a new shelf, with --shelf",
-    )
-
-
-@contextlib.contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Turn what the operating system says while a shelf is read into an error of ours."""
-    try:
-        yield
-    except PermissionError as error:
-        raise NotWritableError(
-            f"user {os.geteuid()} may not read the shelf {path}: {error.filename}",
-            hint="ask its owner for read permission, or use another --shelf",
-        ) from error
-    except OSError as error:
-        raise explain(error, path) from error
-
-
 def _make_folder(path: str) -> None:
-    """Make a shelf's own folder, 0755 whatever the umask; those above it are as the user has it."""
+    """Make a shelf's own folder with mode 0755, and those above it with the user's umask."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
         os.chmod(path, FOLDER_MODE)
 
 
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name in _NOT_OURS
-
-
-def _write_marker(marker: str) -> None:
-    """Make `shelf.json` whole in one step; when two hosts do, the first one's stays."""
-    temporary = os.path.join(os.path.dirname(marker), f".shelf.{uuid.uuid4().hex}")
-    write_json(temporary, {"layout": layout.LAYOUT, "id": str(uuid.uuid4())})
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, marker)
-    except OSError:
-        os.rename(temporary, marker)
-        return
-    os.unlink(temporary)
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name in _FILESYSTEM_NAMES

@@ -1,4 +1,4 @@
-"""The values everything else speaks of: a reference, a file, a snapshot. No I/O."""
+"""The values that all other modules use: a reference, a file, a snapshot. No I/O."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from modelshelf.shelf.errors import UsageError
 
-_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-_REPO_ID = re.compile(rf"{_PART}/{_PART}")
-_LONGEST = 128  # characters of `org/name`, since a lease's file is named for it and more
-_REF = re.compile(rf"(?P<org>{_PART})/(?P<name>{_PART})(?:@(?P<at>{_PART}))?")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REPO_ID = re.compile(rf"{_NAME}/{_NAME}")
+_MAX_REPO_ID = 128  # characters of `org/name`, which is part of the names of lease files
+_REF = re.compile(rf"(?P<org>{_NAME})/(?P<name>{_NAME})(?:@(?P<at>{_NAME}))?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ModelRef:
 
     Attributes:
         org: The part before the slash.
-        name: The part behind it.
+        name: The part after the slash.
         at: A tag or the first digits of a snapshot id; None for the newest.
     """
 
@@ -33,13 +33,13 @@ class ModelRef:
 
     @classmethod
     def parse(cls, text: str) -> ModelRef:
-        """Read a reference as written.
+        """Parse a reference as a user writes it.
 
         Raises:
-            UsageError: The text is not of one of the three forms.
+            UsageError: The text has none of the three forms.
         """
         match = _REF.fullmatch(text)
-        if match is None or ".." in text or len(text.partition("@")[0]) > _LONGEST:
+        if match is None or ".." in text or len(text.partition("@")[0]) > _MAX_REPO_ID:
             raise UsageError(
                 f"{text!r} does not name a model",
                 hint="write org/name, org/name@tag or org/name@first-digits-of-an-id",
@@ -64,7 +64,7 @@ class File:
         size: Bytes.
         lfs_sha256: The source's own sha256 of the content, 64 hex digits (Git LFS).
         git_sha1: The source's own git blob id, 40 hex digits: sha1 of `blob SIZE\\0` + content.
-        sha256: What the bytes on the shelf hashed to; None before they were read.
+        sha256: What a pull measured, 64 hex digits; None before it read the bytes.
     """
 
     path: str
@@ -75,12 +75,12 @@ class File:
 
     @property
     def checksum(self) -> str:
-        """The checksum that identifies the content before it was fetched; empty if none does."""
+        """The checksum that identifies the content before it is fetched; empty if there is none."""
         return self.lfs_sha256 or self.git_sha1 or self.sha256 or ""
 
     @property
     def content_sha256(self) -> str | None:
-        """The sha256 of the content, as far as it is known without reading it."""
+        """The sha256 of the content if it is known without reading the file, else None."""
         return self.sha256 or self.lfs_sha256
 
     def to_json(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _hex(value: object, digits: int) -> str | None:
 
 
 def files_digest(files: Iterable[File]) -> str:
-    """The sha256, in hex, over the sorted (path, checksum) list of some files.
+    """The sha256, in hex, of the list of some files with their checksums.
 
     Each file adds `path NUL checksum LF` in UTF-8; files are sorted by path.
     """
@@ -133,17 +133,18 @@ def files_digest(files: Iterable[File]) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Chosen files of one model at one commit.
+    """Some files of one model at one commit.
 
     Attributes:
         source: Where it came from, as a URI without secrets (`hf://org/name@main`).
         repo_id: `org/name`: its name on the shelf.
-        revision: The name that was asked for (`main`, a tag, a commit).
-        commit: The immutable id the revision resolved to: 40 hex digits.
-        files: The chosen files, sorted by path.
-        created: When it was published, seconds since 1970 (UTC); 0.0 before.
+        revision: The name by which the user asked for it (`main`, a tag, a commit).
+        commit: The immutable id that the revision stood for: 40 hex digits.
+        files: The files, sorted by path.
+        created: When it was published, in seconds since 1970 (UTC); 0.0 before that.
         tool: Name and version of what published it.
-        path: The folder it lies in; None before it was published. Not compared.
+        path: The folder it lies in; None before it is published. Two snapshots in different
+            folders are equal.
     """
 
     source: str
@@ -157,7 +158,7 @@ class Snapshot:
 
     @property
     def id(self) -> str:
-        """`<commit>-<files>`: the commit, and 8 hex digits of the digest of the choice of files."""
+        """`<commit>-<files>`: the commit, and the first 8 hex digits of `files_digest`."""
         return f"{self.commit}-{files_digest(self.files)[:8]}"
 
     @property
@@ -188,7 +189,7 @@ class Snapshot:
         if commit is None:
             raise ValueError("a snapshot needs a commit")
         repo_id = str(data["repo_id"])
-        if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id or len(repo_id) > _LONGEST:
+        if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id or len(repo_id) > _MAX_REPO_ID:
             raise ValueError(f"{repo_id!r} is not org/name")
         return cls(
             source=str(data["source"]),
@@ -204,7 +205,13 @@ class Snapshot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Files of a repository that were not chosen: how many, how many bytes, and why."""
+    """Files of a repository that are not part of a snapshot.
+
+    Attributes:
+        reason: Why they were not chosen.
+        files: How many they are.
+        bytes: Their size together.
+    """
 
     reason: str
     files: int
@@ -212,6 +219,9 @@ class LeftOut:
 
 
 def canonical_json(value: object) -> bytes:
-    """One spelling for one value: sorted keys, no spaces, UTF-8, a newline at the end."""
+    """Write a value as JSON so that equal values give equal bytes.
+
+    Keys are sorted, there are no spaces, the encoding is UTF-8, and a newline ends it.
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Reading snapshots again, whole, and comparing every byte with what was published."""
+"""Reading published snapshots again, and comparing every byte with what was published."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import os
 import threading
 from collections.abc import Sequence
 
-from modelshelf.shelf.digests import Digest, hash_prefix
+from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.events import Damaged, Hashed, Listener, Verified, ignore
 from modelshelf.shelf.values import File, Snapshot
 
-_STEP = 64 << 20  # bytes between two looks at whether to go on
+_STEP_BYTES = 64 << 20  # read between two reports of progress, and two checks whether to stop
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """A file that is not what was published: `problem` says how."""
+    """A file that is not what was published.
+
+    Attributes:
+        snapshot: The snapshot that it belongs to.
+        file: What it should be.
+        problem: How it differs, as a sentence without a full stop.
+    """
 
     snapshot: Snapshot
     file: File
@@ -31,44 +37,48 @@ def verify(
     """Hash every file of some snapshots again, the largest first, in parallel.
 
     Args:
-        snapshots: Published ones, as a `Shelf` lists them.
-        listener: Told what is read and what is damaged, by one thread at a time.
-        threads: How many files at once; one for each core by default.
+        snapshots: Published snapshots, as a `Shelf` lists them.
+        listener: Gets events about what was read and what is damaged, from one thread at a time.
+        threads: How many files to read at once; by default one for each core.
 
     Returns:
-        What is damaged; empty if nothing is.
+        The damaged files; empty if there are none.
     """
-    jobs = sorted(((s, f) for s in snapshots for f in s.files), key=lambda job: -job[1].size)
-    tally = _Tally(sum(file.size for _, file in jobs), listener)
+    pairs = sorted(((s, f) for s in snapshots for f in s.files), key=lambda pair: -pair[1].size)
+    progress = _Progress(sum(file.size for _, file in pairs), listener)
     faults: list[Fault] = []
-    pool = concurrent.futures.ThreadPoolExecutor(threads or _cores())
+    pool = concurrent.futures.ThreadPoolExecutor(threads or _available_cores())
     try:
-        for fault in pool.map(lambda job: _check(job[0], job[1], tally), jobs):
+        for fault in pool.map(lambda pair: _check(pair[0], pair[1], progress), pairs):
             if fault is not None:
                 faults.append(fault)
-                where = fault.snapshot
-                tally.tell(Damaged(where.repo_id, where.id, fault.file.path, fault.problem))
+                damaged = fault.snapshot
+                progress.tell(Damaged(damaged.repo_id, damaged.id, fault.file.path, fault.problem))
     except BaseException:
-        tally.stopped = True
+        progress.stopped = True
         raise
     finally:
         pool.shutdown(cancel_futures=True)
     for snapshot in snapshots:
-        damaged = sum(fault.snapshot is snapshot for fault in faults)
+        count = sum(fault.snapshot is snapshot for fault in faults)
         files = len(snapshot.files)
-        tally.tell(Verified(snapshot.repo_id, snapshot.id, files, snapshot.size, damaged))
+        progress.tell(Verified(snapshot.repo_id, snapshot.id, files, snapshot.size, count))
     return faults
 
 
-def _cores() -> int:
+def _available_cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux tells which of them are ours
+    except AttributeError:  # only Linux tells which cores a process may use
         return os.cpu_count() or 1
 
 
-class _Tally:
-    """Counts for all threads."""
+class _Progress:
+    """Counts bytes for all threads, and passes events on.
+
+    Attributes:
+        stopped: Whether the threads should stop.
+    """
 
     def __init__(self, total: int, listener: Listener) -> None:
         self._lock = threading.Lock()
@@ -87,7 +97,7 @@ class _Tally:
             self._listener(event)
 
 
-def _check(snapshot: Snapshot, file: File, tally: _Tally) -> Fault | None:
+def _check(snapshot: Snapshot, file: File, progress: _Progress) -> Fault | None:
     path = os.path.join(snapshot.path or "", *file.path.split("/"))
     digest = Digest(file)
     try:
@@ -95,12 +105,12 @@ def _check(snapshot: Snapshot, file: File, tally: _Tally) -> Fault | None:
             size = os.fstat(reader.fileno()).st_size
             if size != file.size:
                 return Fault(snapshot, file, f"it has {size:,} bytes instead of {file.size:,}")
-            for start in range(0, size, _STEP):
-                if tally.stopped:
+            for start in range(0, size, _STEP_BYTES):
+                if progress.stopped:
                     return None
-                length = min(_STEP, size - start)
-                hash_prefix(reader.fileno(), digest, start + length, start)
-                tally.add(length)
+                length = min(_STEP_BYTES, size - start)
+                hash_range(reader.fileno(), digest, start + length, start)
+                progress.add(length)
     except FileNotFoundError:
         return Fault(snapshot, file, "it is missing")
     except IntegrityError as error:

@@ -15,12 +15,12 @@ from modelshelf.shelf.errors import SourceError
 from modelshelf.shelf.events import Listener
 from modelshelf.sources.listing import MAX_TEXT
 from modelshelf.sources.refusals import Asked, refusal
-from modelshelf.transfer.connection import Target
+from modelshelf.transfer.connection import HttpTarget
 from modelshelf.transfer.events import Retrying
-from modelshelf.transfer.retries import RETRIED, Backoff, retry_after
+from modelshelf.transfer.retries import RETRYABLE_STATUSES, Backoff, parse_retry_after
 
 TIMEOUT = 30.0  # seconds without a byte
-TRIES = Backoff(tries=4, first=1.0, most=60.0)
+TRIES = Backoff(max_tries=4, first_seconds=1.0, max_seconds=60.0)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GOOD = frozenset({200, 206})
 _HOPS = 8
@@ -107,22 +107,22 @@ class Client:
     def _get(
         self, path: str, headers: tuple[tuple[str, str], ...] = ()
     ) -> tuple[bytes, str | None]:
-        target = Target(self._endpoint + path, self._headers + headers)
-        for failures in range(1, TRIES.tries + 1):
+        target = HttpTarget(self._endpoint + path, self._headers + headers)
+        for failures in range(1, TRIES.max_tries + 1):
             try:
                 return self._try(target)
             except _FailedTryError as error:
                 reason = error.reason
-                wait = TRIES.wait(failures, random.random(), error.wait)  # noqa: S311
-            if failures < TRIES.tries:
+                wait = TRIES.wait_seconds(failures, random.random(), error.wait)  # noqa: S311
+            if failures < TRIES.max_tries:
                 self._on_event(Retrying(path.partition("?")[0], reason, round(wait, 1)))
                 self._sleep(wait)
         raise SourceError(
-            f"{self.host} {reason} (asked {TRIES.tries} times for {self._asked.repo})",
+            f"{self.host} {reason} (asked {TRIES.max_tries} times for {self._asked.repo})",
             hint="try again later, or check the network and HF_ENDPOINT",
         )
 
-    def _try(self, target: Target) -> tuple[bytes, str | None]:
+    def _try(self, target: HttpTarget) -> tuple[bytes, str | None]:
         # The causes of these are cut off: their texts may hold signed URLs or the token.
         try:
             return self._follow(target)
@@ -149,7 +149,7 @@ class Client:
             )
         return _FailedTryError(f"cannot be reached ({text or type(error).__name__})")
 
-    def _follow(self, target: Target) -> tuple[bytes, str | None]:
+    def _follow(self, target: HttpTarget) -> tuple[bytes, str | None]:
         home = target.origin
         for _ in range(_HOPS):
             request = self._session.build_request(
@@ -167,8 +167,8 @@ class Client:
 
     def _read(self, response: httpx2.Response, *, at_home: bool) -> tuple[bytes, str | None]:
         status = response.status_code
-        if status in RETRIED:
-            asked = retry_after(response.headers.get("Retry-After"))
+        if status in RETRYABLE_STATUSES:
+            asked = parse_retry_after(response.headers.get("Retry-After"))
             raise _FailedTryError(f"answers {status}", asked)
         if status not in _GOOD:
             if not at_home:

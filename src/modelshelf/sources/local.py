@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from modelshelf.shelf.digests import BLOCK, Digest
+from modelshelf.shelf.digests import BLOCK_BYTES, Digest
 from modelshelf.shelf.errors import (
     IntegrityError,
     NotAuthorisedError,
@@ -141,7 +141,7 @@ def _ticker(total: int, on_event: Listener) -> Callable[[int], None]:
 
 def _hash(folder: str, file: File, tick: Callable[[int], None]) -> File:
     digest = Digest(file)
-    buffer = memoryview(bytearray(BLOCK))
+    buffer = memoryview(bytearray(BLOCK_BYTES))
     length = 0
     try:
         with open(os.path.join(folder, file.path), "rb", buffering=0) as opened:

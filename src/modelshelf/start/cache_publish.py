@@ -12,15 +12,15 @@ from modelshelf.shelf import layout
 from modelshelf.shelf.errors import IntegrityError, ShelfError
 from modelshelf.shelf.files import (
     delete_tree,
-    explained,
+    explain_os_errors,
+    filesystem_time,
+    list_names,
     make_folders,
-    names,
-    now_at,
     read_json,
-    sync,
+    sync_to_disk,
     write_json,
 )
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File
 from modelshelf.shelf.version import TOOL
@@ -36,7 +36,7 @@ _READ_ONLY = 0o555
 def present(shelf: Shelf, made: CacheKey) -> int | None:
     """Bytes of what is published for exactly this; None if there is none, or it is damaged."""
     folder = os.path.join(shelf.path, layout.COMPILE_CACHE)
-    with explained(folder):
+    with explain_os_errors(folder):
         found = cache_store.find(folder, made)
         if found is None:
             return None
@@ -58,17 +58,17 @@ def publish(shelf: Shelf, made: CacheKey, into: str) -> tuple[int, str]:
     """
     parent = layout.staging_parent(made.snapshot.partition("@")[0])
     mine = os.path.join(parent, f"compile-cache-{os.path.basename(made.key)}")
-    with explained(shelf.path):
+    with explain_os_errors(shelf.path):
         _sweep(shelf, mine)
         staged = make_folders(shelf.path, f"{mine}.{uuid.uuid4().hex[:12]}")
         try:
             writer = os.path.join(staged, layout.WRITER_FILE)
-            write_json(writer, Process.this().to_json())
+            write_json(writer, ProcessIdentity.of_this_process().to_json())
             archive = _write_archive(staged, into)
             record = CacheRecord(made.to_json(), archive, round(time.time(), 3), TOOL)
             write_json(os.path.join(staged, layout.CACHE_RECORD_FILE), record.to_json(), mode=0o444)
             os.unlink(writer)
-            sync(staged)
+            sync_to_disk(staged)
             return archive.size, _place(shelf, made, staged)
         except BaseException:
             delete_tree(staged)
@@ -103,10 +103,10 @@ def _place(shelf: Shelf, made: CacheKey, staged: str) -> str:
                 return how
             if last:
                 raise
-            shelf.discard(target)
+            shelf.move_to_trash(target)
     with contextlib.suppress(PermissionError):
         os.chmod(target, _READ_ONLY)
-    sync(os.path.dirname(target))
+    sync_to_disk(os.path.dirname(target))
     return "made"
 
 
@@ -114,15 +114,15 @@ def _sweep(shelf: Shelf, mine: str) -> None:
     """Throw away what primes of this key that died have left."""
     above, stem = os.path.split(os.path.join(shelf.path, mine))
     with contextlib.suppress(OSError, ShelfError):
-        for name in names(above):
+        for name in list_names(above):
             path = os.path.join(above, name)
             if name.startswith(f"{stem}.") and _gone(path):
-                shelf.discard(path)
+                shelf.move_to_trash(path)
 
 
 def _gone(path: str) -> bool:
     record = read_json(os.path.join(path, layout.WRITER_FILE)) or {}
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        if Process.from_json(record).provably_gone():
+        if ProcessIdentity.from_json(record).provably_gone():
             return True
-    return now_at(os.path.dirname(path)) - os.stat(path).st_mtime > _FORGOTTEN
+    return filesystem_time(os.path.dirname(path)) - os.stat(path).st_mtime > _FORGOTTEN

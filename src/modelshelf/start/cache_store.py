@@ -10,7 +10,7 @@ from typing import Any
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.errors import IntegrityError
-from modelshelf.shelf.files import names, read_json
+from modelshelf.shelf.files import list_names, read_json
 from modelshelf.shelf.values import File
 from modelshelf.start.cache_key import CacheKey
 
@@ -99,7 +99,7 @@ def missing(folder: str, made: CacheKey) -> str:
     parent = os.path.join(folder, os.path.dirname(made.key))
     records = [
         read_json(os.path.join(parent, name, layout.CACHE_RECORD_FILE)) or {}
-        for name in names(parent)
+        for name in list_names(parent)
     ]
     others = [made.differs(record.get("cache_key")) for record in records]
     nearest = min((other for other in others if other), key=len, default=None)

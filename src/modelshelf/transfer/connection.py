@@ -1,7 +1,8 @@
-"""HTTP connections of one thread: kept alive, through proxies, with redirects followed by hand.
+"""HTTP connections of one thread: they are kept alive, use proxies, and follow redirects.
 
-`http.client` knows neither proxies from the environment nor redirects; `urllib` follows redirects
-but hands Authorization to other hosts.
+`http.client` knows neither redirects nor the proxies that the environment names. `urllib` knows
+both, but it makes a new connection for each request, and when it follows a redirect it sends the
+Authorization header to the other host, too.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from collections.abc import Mapping
 
 from modelshelf.shelf.errors import SourceError
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_HOPS = 8
-_SECURE = "https"
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 8
+_MAX_DRAIN_BYTES = 64 * 1024  # of a body, read only to use its connection again
+_HTTPS = "https"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Target:
+class HttpTarget:
     """A URL and the headers that may be sent there.
 
     Attributes:
-        url: Absolute; may be signed, so it is never shown.
-        headers: Without Authorization where the URL has left the source's own origin.
+        url: An absolute URL. It may be signed, so it is never shown.
+        headers: Without Authorization if the URL is not on the source's own origin any more.
     """
 
     url: str = dataclasses.field(repr=False)
@@ -44,42 +46,50 @@ class Target:
         parts = urllib.parse.urlsplit(self.url)
         return parts.scheme, parts.netloc
 
-    def redirected(self, location: str) -> Target:
-        """Where a reply's Location leads; another origin gets no Authorization and no cookie.
+    def redirected(self, location: str) -> HttpTarget:
+        """Where a reply's Location header leads.
+
+        Another origin gets no Authorization and no cookie.
+
 
         Raises:
-            SourceError: It does not lead anywhere over HTTP.
+            SourceError: It is no URL of HTTP.
         """
         try:
-            there = Target(urllib.parse.urljoin(self.url, location), self.headers)
-            usable = there.origin[0] in ("http", _SECURE)
+            target = HttpTarget(urllib.parse.urljoin(self.url, location), self.headers)
+            usable = target.origin[0] in ("http", _HTTPS)
         except ValueError:
             usable = False
         if not usable:
             raise SourceError(f"{self.origin[1]} redirects to something that is no URL of HTTP")
-        if there.origin == self.origin:
-            return there
-        kept = tuple(h for h in self.headers if h[0].lower() not in ("authorization", "cookie"))
-        return dataclasses.replace(there, headers=kept)
+        if target.origin == self.origin:
+            return target
+        public = tuple(h for h in self.headers if h[0].lower() not in ("authorization", "cookie"))
+        return dataclasses.replace(target, headers=public)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
-    """An answered request whose body is still to be read, and the target that answered."""
+class HttpReply:
+    """A response whose body is still to be read.
+
+    Attributes:
+        response: Status, headers and body.
+        target: The URL that answered, behind all redirects.
+    """
 
     response: http.client.HTTPResponse
-    target: Target
+    target: HttpTarget
 
 
 class Connections:
-    """One thread's connections, one for each origin.
+    """The connections of one thread, one for each origin.
 
     Args:
-        timeout: Seconds without a byte after which a request fails.
+        timeout: Seconds without a byte, after which a request fails.
         ca_file: Certificates to trust besides the system's; None for none.
 
     Attributes:
-        connecting: Whether a connection is being made at the moment.
+        connecting: Whether a connection is being established at the moment.
     """
 
     def __init__(self, timeout: float, ca_file: str | None = None) -> None:
@@ -88,49 +98,55 @@ class Connections:
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
         self._response: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
-        self._cut = False
+        self._aborted = False
         self.connecting = False
 
-    def get(self, target: Target, extra: Mapping[str, str]) -> Reply:
-        """Send a GET and follow where it leads.
+    def get(self, target: HttpTarget, extra_headers: Mapping[str, str]) -> HttpReply:
+        """Send a GET, and follow redirects.
 
         Args:
             target: Where to send it.
-            extra: More headers, sent at every hop.
+            extra_headers: More headers, also sent to every URL that a redirect leads to.
 
         Raises:
             OSError, http.client.HTTPException: The connection failed; it is closed.
-            SourceError: The redirects lead nowhere.
+            SourceError: A redirect leads nowhere, or there are too many.
         """
-        for _ in range(_HOPS):
-            reply = Reply(self._request(target, extra), target)
+        for _ in range(_MAX_REDIRECTS):
+            reply = HttpReply(self._request(target, extra_headers), target)
             location = reply.response.getheader("Location")
-            if reply.response.status not in _REDIRECTS or not location:
+            if reply.response.status not in _REDIRECT_STATUSES or not location:
                 return reply
             self.finish(reply)
             target = target.redirected(location)
-        raise SourceError(f"{target.origin[1]} redirects more than {_HOPS} times")
+        raise SourceError(f"{target.origin[1]} redirects more than {_MAX_REDIRECTS} times")
 
-    def _request(self, target: Target, extra: Mapping[str, str]) -> http.client.HTTPResponse:
+    def _request(
+        self, target: HttpTarget, extra_headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
         fresh = target.origin not in self._open
         try:
-            return self._send(target, extra)
+            return self._send(target, extra_headers)
         except (http.client.RemoteDisconnected, ConnectionError):
-            # A server may close an idle connection at any time: that says nothing about it.
+            # A server may close an idle connection at any time. So the failure of a connection
+            # that was used before does not mean that the server fails.
             if fresh:
                 raise
-            return self._send(target, extra)
+            return self._send(target, extra_headers)
 
-    def _send(self, target: Target, extra: Mapping[str, str]) -> http.client.HTTPResponse:
+    def _send(
+        self, target: HttpTarget, extra_headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
         connection = self._connection(target.origin)
         try:
             if connection.sock is None:
                 self._connect(connection)
-            # A reply that ends with its connection takes the socket from it.
+            # Kept for `abort`: if a reply ends with its connection, http.client moves the socket
+            # from the connection into the response.
             self._socket = connection.sock
-            if self._cut:
+            if self._aborted:
                 raise ConnectionAbortedError(errno.ECONNABORTED, "stopped")  # noqa: TRY301
-            headers = {**dict(target.headers), **extra}
+            headers = {**dict(target.headers), **extra_headers}
             connection.request("GET", _request_line(target.url), headers=headers)
             self._response = connection.getresponse()
             return self._response
@@ -140,7 +156,7 @@ class Connections:
 
     def _connection(self, origin: tuple[str, str]) -> http.client.HTTPConnection:
         if origin not in self._open:
-            self._open[origin] = connect(origin, self._timeout, self._ca_file)
+            self._open[origin] = make_connection(origin, self._timeout, self._ca_file)
         return self._open[origin]
 
     def _connect(self, connection: http.client.HTTPConnection) -> None:
@@ -150,53 +166,66 @@ class Connections:
         finally:
             self.connecting = False
 
-    def finish(self, reply: Reply) -> None:
-        """Make a connection ready for the next request, by reading on where little is left."""
+    def finish(self, reply: HttpReply) -> None:
+        """Make a connection ready for the next request, or close it.
+
+        The rest of a body must be read before the connection can be used again. That is faster
+        than a new connection if the rest is short.
+        """
         if reply.response.isclosed() and not reply.response.will_close:
             return
-        left = reply.response.length
-        if left is not None and left <= _SMALL and not reply.response.will_close:
+        remaining = reply.response.length
+        if (
+            remaining is not None
+            and remaining <= _MAX_DRAIN_BYTES
+            and not reply.response.will_close
+        ):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 reply.response.read()
                 return
         self.drop(reply.target)
 
-    def drop(self, target: Target) -> None:
+    def drop(self, target: HttpTarget) -> None:
         """Close the connection to a target's origin."""
-        self._leave()
+        self._close_response()
         connection = self._open.pop(target.origin, None)
         if connection is not None:
             connection.close()
 
     def close(self) -> None:
         """Close all connections."""
-        self._leave()
+        self._close_response()
         for connection in self._open.values():
             connection.close()
         self._open.clear()
 
-    def _leave(self) -> None:
+    def _close_response(self) -> None:
         if self._response is not None:
             self._response.close()
             self._response = None
 
-    def cut(self) -> None:
-        """Make a wait for bytes here fail at once, and every later request; for other threads."""
-        self._cut = True
-        waiting = self._socket
-        if waiting is not None:
+    def abort(self) -> None:
+        """Make all requests fail at once, also one that waits for bytes. For other threads.
+
+        Closing a socket does not wake a thread that is blocked in recv(2) on it; shutting it down
+        does.
+        """
+        self._aborted = True
+        current = self._socket
+        if current is not None:
             with contextlib.suppress(OSError):
-                # Not the TLS socket's own method, which pulls its state from under the reader.
-                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
+                # The base class's method: that of ssl.SSLSocket would also drop the TLS state,
+                # which the reading thread is using.
+                socket.socket.shutdown(current, socket.SHUT_RDWR)
 
 
-_SMALL = 64 * 1024
-
-
-def connect(
+def make_connection(
     origin: tuple[str, str], timeout: float, ca_file: str | None
 ) -> http.client.HTTPConnection:
-    """An unopened connection to an origin, through the proxy that the environment names for it.
+    """Make a connection to an origin, through the proxy that the environment names for it.
+
+    It is not open yet.
+
 
     Raises:
         SourceError: The proxy's URL cannot be used.
@@ -204,8 +233,8 @@ def connect(
     scheme, netloc = origin
     host = netloc.rpartition("@")[2]
     proxy = proxy_for(scheme, host)
-    # Reading certificates takes longer than many a request, so only where they are needed.
-    context = tls_context(ca_file) if scheme == _SECURE else None
+    # Loading certificates takes longer than many requests, so it is done only if they are needed.
+    context = tls_context(ca_file) if scheme == _HTTPS else None
     if proxy is None:
         if context is not None:
             return http.client.HTTPSConnection(netloc, timeout=timeout, context=context)
@@ -245,7 +274,7 @@ def _proxy_authorization(parts: urllib.parse.SplitResult) -> dict[str, str]:
 
 
 class _ForwardingConnection(http.client.HTTPConnection):
-    """A connection to a proxy that is asked for absolute URLs (RFC 9112, 3.2.2)."""
+    """A connection to a proxy for plain HTTP, which gets absolute URLs (RFC 9112, 3.2.2)."""
 
     def __init__(
         self, address: str, origin: str, headers: Mapping[str, str], timeout: float
@@ -273,10 +302,13 @@ def _request_line(url: str) -> str:
 
 @functools.cache
 def tls_context(fallback: str | None = None) -> ssl.SSLContext:
-    """The certificates to trust: REQUESTS_CA_BUNDLE or SSL_CERT_FILE, else the system's.
+    """The certificates to trust: those of REQUESTS_CA_BUNDLE or SSL_CERT_FILE, else the system's.
 
     Args:
-        fallback: A bundle to trust besides the system's where neither variable is set.
+        fallback: A bundle to trust besides the system's if neither variable is set.
+
+    Raises:
+        SourceError: The certificates cannot be read.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     try:

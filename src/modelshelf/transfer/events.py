@@ -1,26 +1,36 @@
-"""What happens during a pull, as frozen values."""
+"""The events of a pull."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 from modelshelf.shelf.events import Event
 from modelshelf.shelf.values import LeftOut
 
+FileOrigin: TypeAlias = Literal["fetched", "linked", "copied", "recovered"]
+"""How a file came to the shelf.
+
+`fetched` from the source; `linked` or `copied` from another snapshot or from the user's folder;
+`recovered` from what a dead pull had finished.
+"""
+
+PullOutcome: TypeAlias = Literal["pulled", "waited", "present"]
+"""`pulled` by this pull; `waited` until another pull had published it; `present` before."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Planned(Event):
-    """A pull knows what it will do.
+    """A pull has decided where each file will come from.
 
     Attributes:
         snapshot: The id it will publish.
         files: How many files it has.
-        bytes: Bytes of all of them.
+        bytes: Bytes of all files.
         fetch: Bytes to fetch from the source.
-        here: Bytes that are on this shelf, or in a folder it may adopt from, already.
-        left_out: What the repository has besides, and why it was not chosen.
-        free_after: Bytes that the filesystem will have left.
+        here: Bytes that need not be fetched: the shelf, a dead pull or a given folder has them.
+        left_out: The files of the repository that were not chosen, and why.
+        free_after: Bytes that will be free on the filesystem afterwards.
     """
 
     repo_id: str
@@ -36,10 +46,10 @@ class Planned(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Progressed(Event):
-    """Bytes are on their way; sent a few times a second.
+    """How far a pull is; sent a few times a second.
 
     Attributes:
-        done: Bytes hashed and written, of those that were there before too.
+        done: Bytes hashed and written, and those that were there before.
         total: Bytes of the snapshot.
         fetched: Bytes received from the source by this pull.
         connections: Connections in use.
@@ -64,16 +74,22 @@ class Retrying(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileDone(Event):
-    """A file is whole, verified and on the disk; `how` is fetched, linked, copied or adopted."""
+    """A file is whole, verified and on the disk.
+
+    Attributes:
+        size: Its bytes.
+        how: `fetched` from the source; `linked` or `copied` from another snapshot or from a given
+            folder; `recovered` from what a dead pull had finished.
+    """
 
     path: str
     size: int
-    how: str
+    how: FileOrigin
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Waiting(Event):
-    """Somebody else is pulling the same snapshot, and this pull waits for theirs."""
+    """Another process (`holder`) is pulling the same snapshot, and this pull waits for it."""
 
     snapshot: str
     holder: str
@@ -84,9 +100,9 @@ class Published(Event):
     """A snapshot is on the shelf.
 
     Attributes:
-        fetched: Bytes received from the source for it by this pull (0 if it was there).
+        fetched: Bytes that this pull received from the source (0 if the snapshot was there).
         seconds: How long the pull took.
-        how: `pulled` by this pull, `waited` for another's, or `present` before.
+        how: `pulled` by this pull; `waited` until another pull had published it; `present` before.
     """
 
     repo_id: str
@@ -95,4 +111,4 @@ class Published(Event):
     bytes: int
     fetched: int
     seconds: float
-    how: str
+    how: PullOutcome

@@ -1,4 +1,9 @@
-"""Fetching: many ranges of several files at once, over as many connections as help."""
+"""Fetching several files at once: many ranges of each, over as many connections as help.
+
+Each connection has a thread. A thread claims a range of the file that needs it most, reads it into
+a buffer, and hands it over to the file, which writes its ranges in order. Buffers are limited and
+used again, so the memory that a fetch needs does not depend on the sizes of files.
+"""
 
 from __future__ import annotations
 
@@ -14,35 +19,30 @@ import time
 from collections.abc import Iterator, Sequence
 
 from modelshelf.shelf.errors import SourceError
-from modelshelf.transfer.connection import Connections, Reply
+from modelshelf.transfer.connection import Connections, HttpReply
 from modelshelf.transfer.events import FileDone, Retrying
-from modelshelf.transfer.file_transfer import (
-    Body,
-    FailedTryError,
-    Origin,
-    RangeIgnoredError,
-    Reader,
-    Sink,
-    Transfer,
-)
+from modelshelf.transfer.file_transfer import FileSink, FileTransfer, RangeReader
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.meter import Meter
-from modelshelf.transfer.ranges import Limits, Ramp, Range
-from modelshelf.transfer.retries import LESS_PLEASE, Backoff
+from modelshelf.transfer.ramp import ConnectionLimits, ConnectionRamp
+from modelshelf.transfer.ranges import Range
+from modelshelf.transfer.replies import BodySlice, RangeIgnoredError, RetryableError
+from modelshelf.transfer.retries import THROTTLING_STATUSES, Backoff
 
 MIB = 1 << 20
-_TICK = 0.1  # seconds
+_POLL_SECONDS = 0.1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Settings:
+class FetchSettings:
     """How to fetch.
 
     Attributes:
         chunk: Bytes of one range.
-        buffers: Chunks in memory at the most; more than `limits.most`.
-        piece: Bytes handed on at once; fits in a core's second-level cache.
-        stall: Seconds without a byte after which a request is repeated.
-        limits: How connections grow.
+        buffers: The most chunks in memory; more than `limits.max_connections`.
+        piece: Bytes to hash and write at once; they fit in a core's second-level cache.
+        stall: Seconds without a byte, after which a request is repeated.
+        limits: How the number of connections grows.
         backoff: How tries are spaced.
         ca_file: Certificates to trust besides the system's; None for none.
     """
@@ -51,38 +51,38 @@ class Settings:
     buffers: int = 36
     piece: int = MIB
     stall: float = 30.0
-    limits: Limits = dataclasses.field(default_factory=Limits)
+    limits: ConnectionLimits = dataclasses.field(default_factory=ConnectionLimits)
     backoff: Backoff = dataclasses.field(default_factory=Backoff)
     ca_file: str | None = None
 
 
 class _StoppedError(Exception):
-    """Another thread failed, or the user gave up."""
+    """The fetch is over: another thread failed, or the user interrupted it."""
 
 
 class Fetch:
-    """One run over several files.
+    """One fetch of several files.
 
     Args:
-        sinks: Where the files' bytes go; what they hold already is not fetched.
-        origin: Where the bytes come from.
+        sinks: Take the files' bytes. What they have already is not fetched.
+        source: Serves the files.
         meter: Counts bytes and passes events on.
         settings: How to fetch.
     """
 
     def __init__(
-        self, sinks: Sequence[Sink], origin: Origin, meter: Meter, settings: Settings
+        self, sinks: Sequence[FileSink], source: HubSource, meter: Meter, settings: FetchSettings
     ) -> None:
         self._settings = settings
         self._meter = meter
         self._transfers = [
-            Transfer(sink, origin.target(sink.file.path), settings.chunk)
+            FileTransfer(sink, source.target(sink.file.path), settings.chunk)
             for sink in sorted(sinks, key=lambda s: -s.file.size)
         ]
         self._changed = threading.Condition()
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        self._made = 0
-        self._ramp = Ramp(settings.limits, time.monotonic())
+        self._buffer_count = 0
+        self._ramp = ConnectionRamp(settings.limits, time.monotonic())
         self._threads: list[tuple[threading.Thread, Connections]] = []
         self._working = 0
         self._stop = threading.Event()
@@ -97,34 +97,35 @@ class Fetch:
         try:
             for transfer in self._transfers:
                 self._finish(transfer)
-            while not self._over():
-                self._grow()
+            while not self._is_over():
+                self._start_threads()
                 with self._changed:
-                    self._changed.wait(_TICK)
+                    self._changed.wait(_POLL_SECONDS)
         finally:
-            self._end()
+            self._stop_threads()
         if self._error is not None:
             raise self._error
-        self._meter.tell()
+        self._meter.tell_progress()
 
-    def _end(self) -> None:
-        """Stop all threads, without waiting for bytes that may take long to come."""
+    def _stop_threads(self) -> None:
+        """Stop all threads at once, also those that wait for bytes."""
         self._stop.set()
         for _, connections in self._threads:
-            connections.cut()
+            connections.abort()
         for thread, connections in self._threads:
-            # One that waits for a connection to be made will find it cut, and write nothing more.
+            # Establishing a connection cannot be interrupted. Such a thread is not waited for: it
+            # will find its connection aborted, and write nothing.
             while thread.is_alive() and not connections.connecting:
-                thread.join(_TICK)
+                thread.join(_POLL_SECONDS)
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return self._stop.is_set() or all(t.finished for t in self._transfers)
 
-    def _grow(self) -> None:
-        worked = time.process_time() / (os.cpu_count() or 1)
-        wanted = self._ramp.tick(time.monotonic(), self._meter.received, worked)
+    def _start_threads(self) -> None:
+        cpu_seconds = time.process_time() / (os.cpu_count() or 1)
+        wanted = self._ramp.tick(time.monotonic(), self._meter.received, cpu_seconds)
         with self._changed:
-            for _ in range(min(wanted, self._useful()) - self._working):
+            for _ in range(min(wanted, self._usable_connections()) - self._working):
                 connections = Connections(self._settings.stall, self._settings.ca_file)
                 thread = threading.Thread(
                     target=self._work, args=(connections,), name="fetch", daemon=True
@@ -134,19 +135,19 @@ class Fetch:
                 thread.start()
             self._meter.connections = self._working
 
-    def _useful(self) -> int:
-        """Connections that could be busy at once."""
+    def _usable_connections(self) -> int:
+        """How many connections could be busy at once."""
         chunk = self._settings.chunk
         sinks = [t.sink for t in self._transfers if not t.finished]
         return sum(-(-(sink.file.size - sink.done) // chunk) for sink in sinks)
 
     def _work(self, connections: Connections) -> None:
         try:
-            while (reader := self._next()) is not None:
-                self._carry_out(reader, connections)
+            while (reader := self._claim_range()) is not None:
+                self._read_range(reader, connections)
         except _StoppedError:
             pass
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001 - `run` raises it in the caller's thread
             with self._changed:
                 self._error = self._error or error
                 self._stop.set()
@@ -156,83 +157,84 @@ class Fetch:
                 self._working -= 1
                 self._changed.notify_all()
 
-    def _next(self) -> Reader | None:
-        """A claimed range and a buffer for it; None when there is no more work for this thread."""
-        # The buffer first: a range that is claimed and waits for a buffer could wait for ever,
-        # while all buffers wait for that range.
+    def _claim_range(self) -> RangeReader | None:
+        """Wait for a range and a buffer for it; None when there is no more work for this thread."""
+        # The buffer comes first. If a thread claimed a range and then waited for a buffer, it could
+        # wait forever: all buffers may hold later ranges, which wait for that range to be written.
         while True:
-            # Never under the lock, since whoever gives a buffer back needs it.
+            # Not under the lock, which the threads that give buffers back need.
             buffer = self._take_buffer()
             with self._changed:
-                reader = self._claim(buffer)
+                reader = self._try_to_claim(buffer)
                 if reader is not None:
                     return reader
                 self._buffers.put(buffer)
-                if self._over() or self._working > self._ramp.connections:
+                if self._is_over() or self._working > self._ramp.connections:
                     return None
-                self._changed.wait(_TICK)
+                self._changed.wait(_POLL_SECONDS)
 
-    def _claim(self, buffer: bytearray) -> Reader | None:
-        if self._over() or self._working > self._ramp.connections:
+    def _try_to_claim(self, buffer: bytearray) -> RangeReader | None:
+        if self._is_over() or self._working > self._ramp.connections:
             return None
-        for transfer in self._ranked():
-            claimed = transfer.window.claim(transfer.sink.done)
+        for transfer in self._ranked_transfers():
+            claimed = transfer.queue.claim(transfer.sink.done)
             if claimed is not None:
-                return Reader(transfer, claimed, buffer, self._settings.piece, self._meter)
+                return RangeReader(transfer, claimed, buffer, self._settings.piece, self._meter)
         return None
 
-    def _ranked(self) -> Iterator[Transfer]:
+    def _ranked_transfers(self) -> Iterator[FileTransfer]:
         """The files that are not finished, in the order in which they get a connection.
 
-        As many are under way at once as there are connections, the largest first; the others
-        only get one that those cannot use.
+        As many files are fetched at once as there are connections, the largest first. Another file
+        only gets a connection that none of these can use.
         """
-        begun = [t for t in self._transfers if t.begun and not t.finished]
-        fresh = [t for t in self._transfers if not t.begun and not t.finished]
-        room = max(self._ramp.connections - len(begun), 0)
-        yield from sorted(begun + fresh[:room], key=Transfer.rank)
-        yield from fresh[room:]
+        started = [t for t in self._transfers if t.has_started and not t.finished]
+        waiting = [t for t in self._transfers if not t.has_started and not t.finished]
+        room = max(self._ramp.connections - len(started), 0)
+        yield from sorted(started + waiting[:room], key=FileTransfer.rank)
+        yield from waiting[room:]
 
     def _take_buffer(self) -> bytearray:
         with contextlib.suppress(queue.Empty):
             return self._buffers.get_nowait()
         with self._changed:
-            # What waits for its turn is lost in a crash: no more than one chunk a connection.
-            if self._made < min(self._settings.buffers, 2 * self._ramp.connections):
-                self._made += 1
+            # A crash loses the buffers that wait for their turn. So there are no more than two for
+            # each connection: the one that it fills, and one that waits.
+            if self._buffer_count < min(self._settings.buffers, 2 * self._ramp.connections):
+                self._buffer_count += 1
                 return bytearray(self._settings.chunk)
         while not self._stop.is_set():
             with contextlib.suppress(queue.Empty):
-                return self._buffers.get(timeout=_TICK)
+                return self._buffers.get(timeout=_POLL_SECONDS)
         raise _StoppedError
 
-    def _carry_out(self, reader: Reader, connections: Connections) -> None:
+    def _read_range(self, reader: RangeReader, connections: Connections) -> None:
         transfer = reader.transfer
         try:
             self._try_until_done(reader, connections)
         except RangeIgnoredError:
             with self._changed:
-                transfer.window.take_whole()
-                transfer.window.release(reader.left())
+                transfer.queue.read_whole()
+                transfer.queue.release(reader.remaining())
                 for buffer in [reader.buffer, *transfer.drop_early()]:
                     self._buffers.put(buffer)
             return
         with self._changed:
-            reader.window.finish()
+            reader.queue.finish()
         reader.hand_over(self._buffers.put)
         self._finish(transfer)
 
-    def _finish(self, transfer: Transfer) -> None:
-        if not transfer.ends_now():
+    def _finish(self, transfer: FileTransfer) -> None:
+        if not transfer.claim_completion():
             return
-        right = transfer.sink.finish()
+        is_right = transfer.sink.finish()
         with self._changed:
             for buffer in transfer.drop_early():
                 self._buffers.put(buffer)
-            if right:
+            if is_right:
                 transfer.finished = True
-                done = transfer.sink.file
-                self._meter.tell(FileDone(done.path, done.size, "fetched"))
+                file = transfer.sink.file
+                self._meter.tell(FileDone(file.path, file.size, "fetched"))
             else:
                 self._meter.add(done=-transfer.sink.file.size)
                 self._meter.tell(
@@ -241,35 +243,35 @@ class Fetch:
                 transfer.restart()
             self._changed.notify_all()
 
-    def _try_until_done(self, reader: Reader, connections: Connections) -> None:
+    def _try_until_done(self, reader: RangeReader, connections: Connections) -> None:
         failures = 0
-        while (asked := reader.left()).start < asked.end:
+        while (requested := reader.remaining()).start < requested.end:
             before = reader.received
             try:
-                self._try(reader, asked, connections)
-            except FailedTryError as failed:
-                reader.read_less()
+                self._try(reader, requested, connections)
+            except RetryableError as failure:
+                reader.shrink_pieces()
                 failures = 1 if reader.received > before else failures + 1
-                self._pause(reader.transfer.sink.file.path, failed, failures)
+                self._pause(reader.transfer.sink.file.path, failure, failures)
 
-    def _pause(self, path: str, failed: FailedTryError, failures: int) -> None:
+    def _pause(self, path: str, failure: RetryableError, failures: int) -> None:
         backoff = self._settings.backoff
-        if failures >= backoff.tries:
+        if failures >= backoff.max_tries:
             raise SourceError(
-                f"{path} could not be fetched: {failed}, {failures} times in a row",
+                f"{path} could not be fetched: {failure}, {failures} times in a row",
                 hint="run the same command again later: it goes on where it stopped",
             )
-        if failed.status in LESS_PLEASE:
+        if failure.status in THROTTLING_STATUSES:
             with self._changed:
                 self._ramp.back_off(time.monotonic())
-        wait = backoff.wait(failures, random.random(), failed.after)  # noqa: S311 - jitter
-        self._meter.tell(Retrying(path, str(failed), round(wait, 1)))
+        wait = backoff.wait_seconds(failures, random.random(), failure.server_seconds)  # noqa: S311 - jitter
+        self._meter.tell(Retrying(path, str(failure), round(wait, 1)))
         if self._stop.wait(wait):
             raise _StoppedError
 
-    def _try(self, reader: Reader, asked: Range, connections: Connections) -> None:
+    def _try(self, reader: RangeReader, requested: Range, connections: Connections) -> None:
         try:
-            reply, body = self._request(reader.transfer, asked, connections)
+            reply, body = self._request(reader.transfer, requested, connections)
             reader.read(reply.response, body)
         except ssl.SSLCertVerificationError as error:
             raise SourceError(
@@ -279,8 +281,8 @@ class Fetch:
             ) from error
         except (OSError, http.client.HTTPException) as error:
             connections.close()
-            raise FailedTryError(self._describe(error)) from error
-        except (FailedTryError, RangeIgnoredError):
+            raise RetryableError(self._describe(error)) from error
+        except (RetryableError, RangeIgnoredError):
             connections.close()
             raise
         if self._stop.is_set():
@@ -288,23 +290,24 @@ class Fetch:
         connections.finish(reply)
 
     def _request(
-        self, transfer: Transfer, asked: Range, connections: Connections
-    ) -> tuple[Reply, Body]:
-        if transfer.resolved is None:
-            # One connection asks the source where the file is; the others wait for what it hears.
+        self, transfer: FileTransfer, requested: Range, connections: Connections
+    ) -> tuple[HttpReply, BodySlice]:
+        if transfer.resolved_target is None:
+            # One connection asks the source, which may redirect it to a file host. The others wait
+            # until it knows where, so that the source gets one request for each file.
             with transfer.resolving:
-                if transfer.resolved is None:
-                    return self._ask(transfer, asked, connections)
-        return self._ask(transfer, asked, connections)
+                if transfer.resolved_target is None:
+                    return self._send_request(transfer, requested, connections)
+        return self._send_request(transfer, requested, connections)
 
-    def _ask(
-        self, transfer: Transfer, asked: Range, connections: Connections
-    ) -> tuple[Reply, Body]:
+    def _send_request(
+        self, transfer: FileTransfer, requested: Range, connections: Connections
+    ) -> tuple[HttpReply, BodySlice]:
         if self._stop.is_set():
             raise _StoppedError
-        headers = {"Range": f"bytes={asked.start}-{asked.end - 1}"}
-        reply = connections.get(transfer.resolved or transfer.first, headers)
-        return reply, transfer.judge(reply, asked)
+        headers = {"Range": f"bytes={requested.start}-{requested.end - 1}"}
+        reply = connections.get(transfer.resolved_target or transfer.source_target, headers)
+        return reply, transfer.check_reply(reply, requested)
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
@@ -317,13 +320,16 @@ class Fetch:
 
 
 def fetch(
-    sinks: Sequence[Sink], origin: Origin, meter: Meter, settings: Settings | None = None
+    sinks: Sequence[FileSink],
+    source: HubSource,
+    meter: Meter,
+    settings: FetchSettings | None = None,
 ) -> None:
     """Fetch files until all are whole and verified.
 
     Args:
-        sinks: Where the files' bytes go; what they hold already is not fetched.
-        origin: Where the bytes come from.
+        sinks: Take the files' bytes. What they have already is not fetched.
+        source: Serves the files.
         meter: Counts bytes and passes events on.
         settings: How to fetch.
 
@@ -332,4 +338,4 @@ def fetch(
         IntegrityError: The content is not what the commit states.
         ShelfError: The bytes could not be written.
     """
-    Fetch(sinks, origin, meter, settings or Settings()).run()
+    Fetch(sinks, source, meter, settings or FetchSettings()).run()

@@ -1,42 +1,39 @@
-"""One file on its way: reading a range's reply, and writing what arrives in order.
+"""One file that is being fetched by several connections, and what each of them reads.
 
-Whoever reads what the file needs next writes it in small pieces, while they are still in the
-processor's second-level cache; the others fill their buffers and wait for their turn.
+The connections receive different ranges at the same time, but a file is hashed and written in
+order. One connection reads the range that the file needs next. It writes that in small pieces,
+while they are still in the processor's second-level cache. The other connections fill their buffers
+and wait for their turn.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import http.client
-import re
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from modelshelf.shelf.errors import (
-    Error,
-    IntegrityError,
-    NotAuthorisedError,
-    NotFoundError,
-    SourceError,
-    UsageError,
-)
-from modelshelf.shelf.values import File, Snapshot
-from modelshelf.transfer.connection import Reply, Target
+from modelshelf.shelf.values import File
+from modelshelf.transfer.connection import HttpReply, HttpTarget
 from modelshelf.transfer.meter import Meter
-from modelshelf.transfer.ranges import Range, Window
-from modelshelf.transfer.retries import RETRIED, retry_after
+from modelshelf.transfer.ranges import Range, RangeQueue
+from modelshelf.transfer.replies import (
+    BodySlice,
+    RetryableError,
+    refusal_error,
+    slice_partial,
+    slice_whole,
+    too_long_error,
+)
 
-_HUB_SOURCE = re.compile(r"hf://([\w.-]+/[\w.-]+)")
-_SMALL_PIECE = 16 << 10  # bytes
-_LAG = 0.05  # of a file that one more connection is worth
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-# What file hosts answer when a signed URL has expired.
-_EXPIRED = frozenset({400, 401, 403, 404, 410})
+_SMALL_PIECE_BYTES = 16 << 10
+_LAG_PER_CONNECTION = 0.05  # of a file: how far it must lag to get one more connection
+# File hosts answer with one of these when a signed URL has expired.
+_EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
 
 
-class Sink(Protocol):
-    """Where one file's bytes go, in order.
+class FileSink(Protocol):
+    """Takes the bytes of one file, in order.
 
     Attributes:
         file: What the bytes should be.
@@ -54,7 +51,10 @@ class Sink(Protocol):
         """
 
     def finish(self) -> bool:
-        """All bytes are written: whether they are right. If not, the sink is empty again.
+        """Verify the file after its last byte. If it is wrong, empty the sink for one more fetch.
+
+        Returns:
+            Whether the bytes are right.
 
         Raises:
             IntegrityError: They were wrong before, too.
@@ -62,235 +62,125 @@ class Sink(Protocol):
         """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a snapshot's bytes come from.
+class FileTransfer:
+    """The state of one file, which the connections that fetch it share.
+
+    Args:
+        sink: Takes the bytes.
+        source_target: The source's own URL of the file.
+        chunk: Bytes of one range.
 
     Attributes:
-        base: The URL below which the files are: `https://HUB/org/name/resolve/<commit>`.
-        token: Sent to this origin only; None for none.
+        resolved_target: Where the source's redirects lead; None while that is not known.
+        resolving: Held by the connection that asks the source.
+        queue: The ranges that are to be requested.
+        finished: Whether the file is whole and verified.
     """
 
-    base: str
-    token: str | None = dataclasses.field(default=None, repr=False)
-
-    def target(self, path: str) -> Target:
-        """The request for one file."""
-        headers = [("Accept-Encoding", "identity"), ("User-Agent", "modelshelf")]
-        if self.token:
-            headers.append(("Authorization", f"Bearer {self.token}"))
-        for character in "%?#":
-            path = path.replace(character, f"%{ord(character):02X}")
-        return Target(f"{self.base}/{path}", tuple(headers))
-
-
-def hub_origin(endpoint: str, snapshot: Snapshot, token: str | None) -> Origin:
-    """Where a Hub serves the files of a snapshot.
-
-    Args:
-        endpoint: The Hub's base URL.
-        snapshot: Its `source` names the repository, which may be called otherwise on the shelf.
-        token: The Hub's token; None for none.
-
-    Raises:
-        UsageError: The snapshot is not from a Hub.
-    """
-    match = _HUB_SOURCE.match(snapshot.source)
-    if match is None:
-        raise UsageError(f"{snapshot.source} is not on a Hub, so nothing can be fetched from there")
-    return Origin(f"{endpoint.rstrip('/')}/{match[1]}/resolve/{snapshot.commit}", token)
-
-
-class FailedTryError(Exception):
-    """A request failed in a way that may pass.
-
-    Args:
-        reason: For people; without URLs.
-        after: Seconds that the server asked to wait; None if it did not.
-        status: The HTTP status; 0 if there was none.
-    """
-
-    def __init__(self, reason: str, *, after: float | None = None, status: int = 0) -> None:
-        super().__init__(reason)
-        self.after = after
-        self.status = status
-
-
-class RangeIgnoredError(Exception):
-    """The server answers with the whole file instead of a range."""
-
-
-class Transfer:
-    """One file's state, shared by the connections that fetch it.
-
-    Args:
-        sink: Where the bytes go.
-        first: The source's own URL of the file.
-        chunk: Bytes of one range.
-    """
-
-    def __init__(self, sink: Sink, first: Target, chunk: int) -> None:
+    def __init__(self, sink: FileSink, source_target: HttpTarget, chunk: int) -> None:
         self.sink = sink
-        self.first = first
-        self.resolved: Target | None = None
+        self.source_target = source_target
+        self.resolved_target: HttpTarget | None = None
         self.resolving = threading.Lock()
         self.finished = False
         self._chunk = chunk
         self.restart()
 
     def restart(self) -> None:
-        """Begin at what the sink holds."""
-        self.window = Window(self.sink.file.size, self.sink.done, self._chunk)
-        self._early: dict[int, tuple[bytearray, int]] = {}
+        """Begin behind the bytes that the sink has."""
+        self.queue = RangeQueue(self.sink.file.size, self.sink.done, self._chunk)
+        self._early_buffers: dict[int, tuple[bytearray, int]] = {}
         self._lock = threading.Lock()
-        self._ended = False
-        self.resolved = None
+        self._completed = False
+        self.resolved_target = None
 
     @property
-    def begun(self) -> bool:
-        """Whether some of it is there or on its way."""
-        return self.sink.done > 0 or self.window.active > 0
+    def has_started(self) -> bool:
+        """Whether some of the file is there or on its way."""
+        return self.sink.done > 0 or self.queue.active > 0
 
     def rank(self) -> float:
-        """The lower, the sooner it gets another connection.
+        """The order in which files get one more connection: the lowest rank first.
 
-        An idle file comes first, unless another lags: then that gets one more, so that all end
-        together and the processor has something to do until then.
+        A file without a connection comes before the others, unless another file lags far behind.
+        So all files end at about the same time, and the processor has something to hash until then.
         """
-        left = 1 - self.sink.done / self.sink.file.size
-        return self.window.active * _LAG - left
+        missing_share = 1 - self.sink.done / self.sink.file.size
+        return self.queue.active * _LAG_PER_CONNECTION - missing_share
 
     def keep_early(self, position: int, buffer: bytearray, length: int) -> bool:
-        """Keep what arrived before its turn; False if its turn is now."""
+        """Keep a buffer that arrived before its turn; False if its turn is now."""
         with self._lock:
             if self.sink.done == position:
                 return False
-            self._early[position] = (buffer, length)
+            self._early_buffers[position] = (buffer, length)
             return True
 
     def next_early(self) -> tuple[bytearray, int] | None:
-        """What arrived early and whose turn is now."""
+        """Take the early buffer, and its length, whose turn is now; None if there is none."""
         with self._lock:
-            return self._early.pop(self.sink.done, None)
+            return self._early_buffers.pop(self.sink.done, None)
 
     def drop_early(self) -> list[bytearray]:
-        """Forget what arrived early; its buffers."""
+        """Forget what arrived early, and return its buffers."""
         with self._lock:
-            buffers = [buffer for buffer, _ in self._early.values()]
-            self._early.clear()
+            buffers = [buffer for buffer, _ in self._early_buffers.values()]
+            self._early_buffers.clear()
             return buffers
 
-    def ends_now(self) -> bool:
-        """Whether all bytes are written; True for one caller only."""
+    def claim_completion(self) -> bool:
+        """Whether all bytes are written. Of all callers, only one gets True."""
         with self._lock:
-            ends = not self._ended and self.sink.done == self.sink.file.size
-            self._ended = self._ended or ends
-            return ends
+            completed = not self._completed and self.sink.done == self.sink.file.size
+            self._completed = self._completed or completed
+            return completed
 
-    def judge(self, reply: Reply, asked: Range) -> Body:
-        """What to read of a reply, by its status and headers.
+    def check_reply(self, reply: HttpReply, requested: Range) -> BodySlice:
+        """Decide by status and headers what to read of a reply.
 
         Raises:
-            FailedTryError: Another try may do better.
-            RangeIgnoredError: The whole file comes, and was not asked for.
+            RetryableError: Another try may do better.
+            RangeIgnoredError: The whole file comes, and that was not expected.
             Error: Another try will not help.
         """
-        path, status = self.sink.file.path, reply.response.status
+        file, status = self.sink.file, reply.response.status
         if status == http.client.PARTIAL_CONTENT:
-            body = _partial(self.sink.file, reply.response, asked)
+            body = slice_partial(file, reply.response, requested)
         elif status == http.client.OK:
-            body = _complete(self.sink.file, reply.response, asked, whole=self.window.reading_whole)
-        elif status in _EXPIRED and self._was_signed(reply.target):
-            if self.resolved is reply.target:
-                self.resolved = None
-            raise FailedTryError(f"a signed URL was refused with {status}", after=0, status=status)
+            expected = self.queue.reading_whole
+            body = slice_whole(file, reply.response, requested, expected=expected)
+        elif status in _EXPIRED_STATUSES and self._may_have_expired(reply.target):
+            if self.resolved_target is reply.target:
+                self.resolved_target = None
+            raise RetryableError(
+                f"a signed URL was refused with {status}", server_seconds=0, status=status
+            )
         else:
-            raise _refusal(path, reply)
-        self.resolved = reply.target
+            raise refusal_error(file.path, reply)
+        self.resolved_target = reply.target
         return body
 
-    def _was_signed(self, target: Target) -> bool:
-        """Whether a URL may have expired: a file host's, or one that served this file before."""
-        return target is self.resolved or target.origin != self.first.origin
+    def _may_have_expired(self, target: HttpTarget) -> bool:
+        """Whether a URL may be signed: it is another host's, or it served this file before."""
+        return target is self.resolved_target or target.origin != self.source_target.origin
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Body:
-    """What to read of a reply: `skip` bytes for nothing, then `length`."""
-
-    skip: int
-    length: int
-
-
-def _partial(file: File, response: http.client.HTTPResponse, asked: Range) -> Body:
-    match = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range") or "")
-    if match is None:
-        raise FailedTryError("the reply does not say which range it is")
-    start, end = int(match[1]), int(match[2]) + 1
-    if match[3] not in ("*", str(file.size)):
-        raise _other_size(file, int(match[3]))
-    if start != asked.start or not start < end <= asked.end:
-        raise FailedTryError(f"the reply is another range than bytes {asked.start}-{asked.end - 1}")
-    if response.length is not None and response.length > end - start:
-        raise _too_long(file)
-    return Body(0, end - start)
-
-
-def _complete(file: File, response: http.client.HTTPResponse, asked: Range, *, whole: bool) -> Body:
-    if response.length is not None and response.length != file.size:
-        raise _other_size(file, response.length)
-    if not whole and asked != (0, file.size):
-        raise RangeIgnoredError
-    return Body(asked.start, asked.end - asked.start)
-
-
-def _other_size(file: File, size: int) -> IntegrityError:
-    return IntegrityError(
-        f"{file.path} has {size:,} bytes where it is served and {file.size:,} in its commit",
-        hint="the source or a proxy before it is broken: try another endpoint",
-    )
-
-
-def _too_long(file: File) -> IntegrityError:
-    return IntegrityError(
-        f"the body of {file.path} is longer than its commit and its headers state",
-        hint="the source or a proxy before it is broken: try another endpoint",
-    )
-
-
-def _refusal(path: str, reply: Reply) -> Error | FailedTryError:
-    host, status = reply.target.origin[1].rpartition("@")[2], reply.response.status
-    if status in RETRIED:
-        after = retry_after(reply.response.getheader("Retry-After"))
-        return FailedTryError(f"{host} answered {status}", after=after, status=status)
-    if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
-        return NotAuthorisedError(
-            f"{host} refuses {path} with {status}",
-            hint="accept the model's licence on its page and set HF_TOKEN to a token that may read",
-        )
-    if status in (http.client.NOT_FOUND, http.client.GONE):
-        return NotFoundError(f"{host} has no {path} at this commit (it answered {status})")
-    if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return IntegrityError(f"{path} is shorter where {host} serves it than in its commit")
-    return SourceError(f"{host} answered {status} for {path}")
-
-
-class Reader:
+class RangeReader:
     """Reads one claimed range, over as many replies as it takes.
 
     Args:
         transfer: The file.
         claimed: The range.
         buffer: Holds the range until its turn comes.
-        piece: Bytes handed on at once.
-        meter: Counts.
+        piece: Bytes to write at once.
+        meter: Counts the bytes.
     """
 
     def __init__(
-        self, transfer: Transfer, claimed: Range, buffer: bytearray, piece: int, meter: Meter
+        self, transfer: FileTransfer, claimed: Range, buffer: bytearray, piece: int, meter: Meter
     ) -> None:
         self.transfer = transfer
-        self.window = transfer.window
+        self.queue = transfer.queue
         self.buffer = buffer
         self.received = 0
         self._view = memoryview(buffer)
@@ -300,20 +190,20 @@ class Reader:
         self._piece = piece
         self._meter = meter
 
-    def read_less(self) -> None:
-        """What a broken connection brought of a piece is lost, so the next pieces are smaller."""
-        self._piece = max(min(self._piece, _SMALL_PIECE), self._piece // 4)
+    def shrink_pieces(self) -> None:
+        """Read smaller pieces: what a broken connection brought of a piece is lost."""
+        self._piece = max(min(self._piece, _SMALL_PIECE_BYTES), self._piece // 4)
 
-    def left(self) -> Range:
-        """What was not received yet."""
+    def remaining(self) -> Range:
+        """The part of the range that was not received yet."""
         return Range(self._position + self._filled, self._end)
 
-    def read(self, response: http.client.HTTPResponse, body: Body) -> None:
-        """Take a reply's body.
+    def read(self, response: http.client.HTTPResponse, body: BodySlice) -> None:
+        """Read a reply's body.
 
         Raises:
-            FailedTryError: It ended early; what came is kept.
-            IntegrityError: It goes on behind its end; that is thrown away.
+            RetryableError: It ended early; what came is kept.
+            IntegrityError: It goes on behind its end; the rest is not read.
             OSError, http.client.HTTPException: The connection failed; what came is kept.
         """
         self._skip(response, body.skip)
@@ -322,27 +212,28 @@ class Reader:
             room = self._view[self._filled : self._filled + min(self._piece, length)]
             count = response.readinto(room)
             if not count:
-                raise FailedTryError(f"the body ended {length:,} bytes early")
+                raise RetryableError(f"the body ended {length:,} bytes early")
             length -= count
-            self._take(count)
-        # Without a length only one more byte tells whether the body ends here.
+            self._accept(count)
+        # If the reply states no length, only one more read tells whether the body ends here.
         if response.length is None and response.readinto(bytearray(1)):
-            raise _too_long(self.transfer.sink.file)
+            raise too_long_error(self.transfer.sink.file)
 
     def _skip(self, response: http.client.HTTPResponse, length: int) -> None:
         scrap = memoryview(bytearray(min(length, self._piece)))
         while length:
             count = response.readinto(scrap[: min(length, len(scrap))])
             if not count:
-                raise FailedTryError("the body ended before the part that was wanted")
+                raise RetryableError("the body ended before the part that was wanted")
             length -= count
             self._meter.add(received=count)
 
-    def _take(self, count: int) -> None:
+    def _accept(self, count: int) -> None:
+        """Count bytes that came into the buffer, and write the buffer if its turn is now."""
         self._filled += count
         self.received += count
         written = 0
-        # Only one range begins where the file ends, so nobody else appends meanwhile.
+        # Only one range begins where the file ends now, so no other thread appends meanwhile.
         if self.transfer.sink.done == self._position:
             written = self._filled
             self.transfer.sink.append(self._view[:written])
@@ -351,7 +242,7 @@ class Reader:
         self._meter.add(done=written, received=count)
 
     def hand_over(self, give_back: Callable[[bytearray], None]) -> None:
-        """The range is here: write it and what waits behind it, or let it wait for its turn.
+        """Write the whole range and the early ones behind it, or let it wait for its turn.
 
         Args:
             give_back: Takes buffers that are free again.
@@ -359,11 +250,11 @@ class Reader:
         transfer = self.transfer
         if self._filled and transfer.keep_early(self._position, self.buffer, self._filled):
             return
-        turn: tuple[bytearray, int] | None = (self.buffer, self._filled)
-        while turn is not None:
-            buffer, length = turn
+        next_buffer: tuple[bytearray, int] | None = (self.buffer, self._filled)
+        while next_buffer is not None:
+            buffer, length = next_buffer
             if length:
                 transfer.sink.append(memoryview(buffer)[:length])
                 self._meter.add(done=length)
             give_back(buffer)
-            turn = transfer.next_early()
+            next_buffer = transfer.next_early()

@@ -1,4 +1,4 @@
-"""Counting bytes for all threads, and telling a listener a few times a second."""
+"""Counting bytes for all threads, and reporting to a listener a few times a second."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 import time
 
 from modelshelf.shelf.events import Event, Listener
-from modelshelf.transfer.events import Progressed
+from modelshelf.shelf.values import File
+from modelshelf.transfer.events import FileDone, FileOrigin, Progressed
 
-_REPORT = 0.2  # seconds
+_REPORT_SECONDS = 0.2  # between two reports of progress
 
 
 class Meter:
@@ -16,32 +17,47 @@ class Meter:
 
     Args:
         total: Bytes of the snapshot.
-        listener: Told under a lock, so it need not be safe for threads.
+        listener: Gets the events. It is called under a lock, so it need not be safe for threads.
+
+    Attributes:
+        done: Bytes that are hashed and written.
+        received: Bytes that came from the source.
+        connections: Connections in use.
     """
 
     def __init__(self, total: int, listener: Listener) -> None:
         self._lock = threading.Lock()
         self._listener = listener
         self._total = total
-        self._told = 0.0
+        self._last_report = 0.0
         self.done = 0
         self.received = 0
         self.connections = 0
 
     def add(self, *, done: int = 0, received: int = 0) -> None:
-        """Count bytes that were written, or received."""
+        """Count bytes that were written or received, and report the progress if it is time."""
         with self._lock:
             self.done += done
             self.received += received
             now = time.monotonic()
-            if now - self._told >= _REPORT:
-                self._told = now
+            if now - self._last_report >= _REPORT_SECONDS:
+                self._last_report = now
                 self._listener(self._progress())
 
-    def tell(self, event: Event | None = None) -> None:
-        """Pass an event on, or the numbers as they are now."""
+    def tell(self, event: Event) -> None:
+        """Pass an event on to the listener."""
         with self._lock:
-            self._listener(event or self._progress())
+            self._listener(event)
+
+    def tell_progress(self) -> None:
+        """Report the numbers as they are now."""
+        with self._lock:
+            self._listener(self._progress())
+
+    def count_whole_file(self, file: File, how: FileOrigin) -> None:
+        """Count a file that came in one step, without being copied, and report that it is done."""
+        self.add(done=file.size)
+        self.tell(FileDone(file.path, file.size, how))
 
     def _progress(self) -> Progressed:
         return Progressed(self.done, self._total, self.received, self.connections)

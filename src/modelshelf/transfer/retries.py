@@ -7,44 +7,52 @@ import datetime as dt
 import email.utils
 import time
 
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
-LESS_PLEASE = frozenset({429, 503})
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+THROTTLING_STATUSES = frozenset({429, 503})  # the server asks for fewer requests
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Backoff:
-    """How tries are spaced: exponentially, with jitter, between 0 and a cap.
+    """How tries are spaced: the waits grow exponentially, with jitter, up to a maximum.
 
     Attributes:
-        tries: Tries in a row that bring no byte before giving up.
-        first: Seconds before the second try, at most.
-        most: Seconds before any try, at most; what a server asks for is cut to it too.
+        max_tries: Tries in a row that bring no byte, before giving up.
+        first_seconds: The longest wait before the second try.
+        max_seconds: The longest wait before any try. A server that asks for a longer one is not
+            obeyed.
     """
 
-    tries: int = 8
-    first: float = 0.5
-    most: float = 120.0
+    max_tries: int = 8
+    first_seconds: float = 0.5
+    max_seconds: float = 120.0
 
-    def wait(self, failures: int, jitter: float, retry_after: float | None = None) -> float:
-        """Seconds to wait.
+    def wait_seconds(
+        self, failures: int, jitter: float, server_seconds: float | None = None
+    ) -> float:
+        """How long to wait before the next try.
 
         Args:
             failures: Tries in a row that brought nothing; at least 1.
-            jitter: A random number from 0 to 1. Full jitter keeps replicas from coming together.
-            retry_after: Seconds that the server asked for.
+            jitter: A random number from 0 to 1. Without it, replicas that failed together would
+                all come back at the same moment.
+            server_seconds: The wait that the server asked for; None if it did not.
         """
-        own = min(self.first * 2.0 ** (failures - 1), self.most / 4) * (0.5 + jitter / 2)
-        if retry_after is None:
-            return own
-        return min(max(retry_after, 0.0) + own * 0.1, self.most)
+        longest = min(self.first_seconds * 2.0 ** (failures - 1), self.max_seconds / 4)
+        own_seconds = longest * (0.5 + jitter / 2)
+        if server_seconds is None:
+            return own_seconds
+        return min(max(server_seconds, 0.0) + own_seconds * 0.1, self.max_seconds)
 
 
-def retry_after(value: str | None, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for; None if there is none (RFC 9110, 10.2.3).
+def parse_retry_after(value: str | None, now: float | None = None) -> float | None:
+    """Parse a Retry-After header (RFC 9110, 10.2.3).
 
     Args:
         value: The header: seconds, or a date.
-        now: Seconds since 1970, to measure a date from.
+        now: Seconds since 1970, from which a date is measured; None for the present.
+
+    Returns:
+        Seconds to wait; None if there is no header, or it cannot be understood.
     """
     if value is None:
         return None
@@ -52,7 +60,7 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-        # The old forms without a zone mean UTC too.
+        # The older forms have no zone and mean UTC, too.
         seconds = (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
     except (ValueError, TypeError, LookupError, OverflowError):
         return None

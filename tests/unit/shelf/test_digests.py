@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshelf.shelf.digests import BLOCK, Digest, hash_prefix
+from modelshelf.shelf.digests import BLOCK_BYTES, Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.values import File
 
@@ -60,7 +60,7 @@ def test_a_wrong_checksum_is_named(file: File, problem: str) -> None:
 
 
 def test_where_lfs_states_a_sha256_git_s_id_is_of_the_pointer() -> None:
-    """The blob id of an LFS file is its pointer's, so it is not compared."""
+    """The git blob id of an LFS file is that of its pointer, so it is not compared."""
     digest = Digest(File("f", 6, lfs_sha256=_HELLO_SHA256, git_sha1=_EMPTY_GIT))
     digest.update(b"hello\n")
     assert digest.mismatch() == ""
@@ -68,7 +68,7 @@ def test_where_lfs_states_a_sha256_git_s_id_is_of_the_pointer() -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=6))
 def test_pieces_make_the_whole(pieces: list[bytes]) -> None:
-    """It does not matter how the bytes are cut."""
+    """A digest does not depend on how the bytes are cut into blocks."""
     whole = b"".join(pieces)
     file = File("f", len(whole), git_sha1=_EMPTY_GIT)
     at_once, bit_by_bit = Digest(file), Digest(file)
@@ -80,21 +80,21 @@ def test_pieces_make_the_whole(pieces: list[bytes]) -> None:
 
 
 def test_a_file_is_read_from_any_place_to_any_place(tmp_path: Path) -> None:
-    """Hashing a file in two steps, over several blocks, gives what its bytes give at once."""
-    content = os.urandom(2 * BLOCK + 17)
+    """Hashing a file in two ranges gives the same digest as hashing all bytes at once."""
+    content = os.urandom(2 * BLOCK_BYTES + 17)
     path = tmp_path / "f"
     path.write_bytes(content + b"more")
     whole, steps = Digest(File("f", 0)), Digest(File("f", 0))
     whole.update(content)
     with path.open("rb") as file:
-        hash_prefix(file.fileno(), steps, BLOCK + 5)
-        hash_prefix(file.fileno(), steps, len(content), start=BLOCK + 5)
+        hash_range(file.fileno(), steps, BLOCK_BYTES + 5)
+        hash_range(file.fileno(), steps, len(content), start=BLOCK_BYTES + 5)
     assert steps.sha256() == whole.sha256()
 
 
 def test_a_file_that_is_too_short_is_an_integrity_error(tmp_path: Path) -> None:
-    """When the file ends early, that is said with both numbers."""
+    """A file that ends early is an error with both lengths."""
     path = tmp_path / "f"
     path.write_bytes(b"12345")
     with path.open("rb") as file, pytest.raises(IntegrityError, match="after 5 of 1,000 bytes"):
-        hash_prefix(file.fileno(), Digest(File("f", 1000)), 1000)
+        hash_range(file.fileno(), Digest(File("f", 1000)), 1000)

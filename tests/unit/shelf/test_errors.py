@@ -1,4 +1,4 @@
-"""Every error has an exit code that is documented, and a family."""
+"""Every error has a documented exit code and one family."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def _kinds() -> list[type[Error]]:
 
 
 def test_the_exit_codes_are_those_that_are_documented() -> None:
-    """Scripts rely on the numbers, so each is written down once more here."""
+    """Scripts rely on the exit codes, so this test repeats each of them."""
     assert {kind.__name__: kind.exit_code for kind in _kinds()} == _CODES
 
 
 @pytest.mark.parametrize("kind", [k for k in _kinds() if k is not Error], ids=lambda k: k.__name__)
 def test_every_error_has_one_family(kind: type[Error]) -> None:
-    """Whoever catches a family catches what belongs to it and nothing else."""
+    """Each error belongs to exactly one family, so that a caller can catch a family."""
     assert sum(issubclass(kind, family) for family in _FAMILIES) == 1
 
 
 def test_an_error_carries_its_hint() -> None:
-    """The message is the sentence alone, and the hint stands beside it."""
+    """The message does not contain the hint, which is an attribute."""
     error = errors.BusyError("somebody reads it", hint="stop it first")
     assert (str(error), error.hint) == ("somebody reads it", "stop it first")
     assert Error("x").hint == ""

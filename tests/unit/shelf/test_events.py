@@ -43,7 +43,7 @@ _NAMES = {
 
 
 def test_the_names_are_those_that_are_documented() -> None:
-    """Scripts read them from JSON lines, so each is written down once more here."""
+    """Scripts read the names from JSON lines, so this test repeats each of them."""
     assert {name_of(kind) for kind in event_kinds()} >= _NAMES
 
 
@@ -51,7 +51,7 @@ def test_the_names_are_those_that_are_documented() -> None:
     "kind", [kind for kind in event_kinds() if kind not in (PullEvent, PrimeEvent)], ids=name_of
 )
 def test_events_are_frozen_values(kind: type[Event]) -> None:
-    """A listener may keep an event, since nothing changes it; none has a field called `event`."""
+    """Events cannot be changed, and none has a field called `event`."""
     fields = [field.name for field in dataclasses.fields(kind)]
     made = kind(**dict.fromkeys(fields, 0))
     assert made == kind(**dict.fromkeys(fields, 0))
@@ -61,7 +61,7 @@ def test_events_are_frozen_values(kind: type[Event]) -> None:
 
 
 def test_an_event_is_one_json_object() -> None:
-    """Its name stands beside its fields, and what it is made of becomes objects too."""
+    """In JSON the event's name is a key beside its fields, and nested values become objects."""
     assert FileDone("a/b", 7, "fetched").to_json() == {
         "event": "file-done",
         "path": "a/b",
@@ -74,5 +74,5 @@ def test_an_event_is_one_json_object() -> None:
 
 
 def test_nobody_has_to_listen() -> None:
-    """The default listener takes everything and does nothing."""
+    """The default listener accepts every event and does nothing."""
     assert ignore(FileDone("a", 1, "fetched")) is None  # type: ignore[func-returns-value]

@@ -17,7 +17,7 @@ from modelshelf.shelf.errors import Error, NoSpaceError, NotWritableError, Shelf
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each umask that a user may have."""
+    """Run the test with each of three umasks."""
     old = os.umask(request.param)
     yield
     os.umask(old)
@@ -43,8 +43,8 @@ def _mode(path: str | Path) -> int:
 def test_refusals_become_errors_that_say_what_to_do(
     number: int, kind: type[Error], exit_code: int, words: str
 ) -> None:
-    """Each of the operating system's errors gets its family, exit code and the path it names."""
-    with pytest.raises(kind, match=words) as e, files.explained("/shelf"):
+    """Each OSError becomes an error of the right kind, with the path that it names."""
+    with pytest.raises(kind, match=words) as e, files.explain_os_errors("/shelf"):
         raise OSError(number, os.strerror(number), "/shelf/x")
     assert type(e.value) is kind
     assert e.value.exit_code == exit_code
@@ -53,20 +53,22 @@ def test_refusals_become_errors_that_say_what_to_do(
 
 
 def test_an_error_without_a_number_or_a_name_is_told_too() -> None:
-    """An error that names no file is told of the path at hand."""
-    assert str(files.explain(OSError("odd"), "/shelf")) == "/shelf: odd"
-    assert "may not write /shelf" in str(files.explain(OSError(errno.EACCES, "no"), "/shelf"))
+    """An OSError that names no file is reported for the path that was passed."""
+    assert str(files.to_shelf_error(OSError("odd"), "/shelf")) == "/shelf: odd"
+    assert "may not write /shelf" in str(
+        files.to_shelf_error(OSError(errno.EACCES, "no"), "/shelf")
+    )
 
 
 def test_what_is_no_os_error_passes() -> None:
-    """Other errors are left as they are."""
-    with pytest.raises(ValueError, match="mine"), files.explained("/shelf"):
+    """Errors other than OSError pass unchanged."""
+    with pytest.raises(ValueError, match="mine"), files.explain_os_errors("/shelf"):
         raise ValueError("mine")
 
 
 @pytest.mark.usefixtures("umask")
 def test_folders_are_made_for_all_whatever_the_umask(tmp_path: Path) -> None:
-    """Every folder on the way is made 0755, and what is there already is left alone."""
+    """Each new folder gets mode 0755; a folder that exists keeps its mode."""
     (tmp_path / "a").mkdir(0o700)
     (tmp_path / "a").chmod(0o700)
     assert files.make_folders(str(tmp_path), "a/b/c") == str(tmp_path / "a/b/c")
@@ -91,7 +93,7 @@ def test_json_is_written_whole_with_its_mode(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    """Either the new content is there or the old, and no half file stays behind."""
+    """After a failed write the old content is there, and no temporary file."""
     path = tmp_path / "x.json"
     files.write_json(str(path), {"old": True})
 
@@ -107,7 +109,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 
 
 def test_a_file_with_the_longest_name_can_be_written(tmp_path: Path) -> None:
-    """The file that is written first needs no longer name."""
+    """The temporary file's name is not longer than the file's own."""
     path = tmp_path / ("n" * 255)
     files.write_json(str(path), {})
     assert files.read_json(str(path)) == {}
@@ -126,13 +128,13 @@ def test_what_holds_no_object_reads_as_nothing(tmp_path: Path, content: bytes) -
 
 
 def test_what_is_missing_reads_as_nothing(tmp_path: Path) -> None:
-    """A missing file is none, and so is one below a file."""
+    """A missing file or folder, or one below a file, reads as empty."""
     (tmp_path / "file").touch()
     assert files.read_json(str(tmp_path / "x.json")) is None
     assert files.read_json(str(tmp_path / "file/x.json")) is None
-    assert files.names(str(tmp_path / "no")) == []
-    assert files.names(str(tmp_path / "file")) == []
-    assert files.names(str(tmp_path)) == ["file"]
+    assert files.list_names(str(tmp_path / "no")) == []
+    assert files.list_names(str(tmp_path / "file")) == []
+    assert files.list_names(str(tmp_path)) == ["file"]
 
 
 @needs_modes
@@ -146,12 +148,12 @@ def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir(0o000)
     with pytest.raises(PermissionError):
-        files.names(str(folder))
+        files.list_names(str(folder))
 
 
 def test_syncing_takes_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are synced; a filesystem that cannot sync a folder is let be, a failure is not."""
-    files.sync(str(tmp_path))
+    """Files and folders are synced; only a real failure of fsync is an error."""
+    files.sync_to_disk(str(tmp_path))
 
     def fail(number: int) -> None:
         def fsync(_fd: int) -> None:
@@ -160,10 +162,10 @@ def test_syncing_takes_files_and_folders(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "fsync", fsync)
 
     fail(errno.EINVAL)
-    files.sync(str(tmp_path))
+    files.sync_to_disk(str(tmp_path))
     fail(errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
-        files.sync(str(tmp_path))
+        files.sync_to_disk(str(tmp_path))
 
 
 def test_a_read_only_tree_is_deleted(tmp_path: Path) -> None:
@@ -180,15 +182,15 @@ def test_a_read_only_tree_is_deleted(tmp_path: Path) -> None:
 
 
 def test_the_filesystem_s_clock_is_read_without_a_trace(tmp_path: Path) -> None:
-    """The time is that of a file made now, which is gone again."""
+    """The filesystem's time is between those of files made before and after, and leaves no file."""
     path = tmp_path / "x"
-    before = files.now_at(str(tmp_path))
+    before = files.filesystem_time(str(tmp_path))
     path.touch()
-    assert before <= path.stat().st_mtime <= files.now_at(str(tmp_path))
+    assert before <= path.stat().st_mtime <= files.filesystem_time(str(tmp_path))
     assert os.listdir(tmp_path) == ["x"]
 
 
 def test_free_bytes_are_those_of_the_filesystem(tmp_path: Path) -> None:
-    """They are what an ordinary user may still write."""
+    """Free bytes are those that an ordinary user may write."""
     status = os.statvfs(tmp_path)
     assert 0 < files.free_bytes(str(tmp_path)) <= status.f_blocks * status.f_frsize

@@ -15,7 +15,7 @@ from support.file_modes import needs_modes
 from modelshelf.shelf import gate as gate_module
 from modelshelf.shelf.errors import BusyError
 from modelshelf.shelf.events import Event, GateOpen, GateWaiting
-from modelshelf.shelf.gate import gate, missing
+from modelshelf.shelf.gate import find_problem, wait_for_snapshot
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
 
@@ -55,14 +55,14 @@ def _wait(
 ) -> list[Event]:
     told: list[Event] = []
     monkeypatch.setattr(gate_module, "time", time)
-    gate(where, snapshot, timeout=timeout, listener=told.append, sleep=time.sleep)
+    wait_for_snapshot(where, snapshot, timeout=timeout, listener=told.append, sleep=time.sleep)
     return told
 
 
 def test_it_opens_at_once_where_the_model_is(
     shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A whole model needs no wait, and the event says where it lies."""
+    """For a whole model the gate opens at once and says where it lies."""
     time = _Time()
     told = _wait(shelf.path, snapshot, time, monkeypatch, timeout=0)
     assert told == [GateOpen(snapshot.id, str(snapshot.path), 0.0)]
@@ -72,7 +72,7 @@ def test_it_opens_at_once_where_the_model_is(
 def test_it_opens_for_a_spec_that_knows_no_hashes(
     shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lock file has what the source states, and not when and by what it was pulled."""
+    """A spec from a lock file, without sha256, time and tool, names the same snapshot."""
     files = tuple(dataclasses.replace(file, sha256=None) for file in snapshot.files)
     spec = dataclasses.replace(snapshot, files=files, created=0.0, tool="", path=None)
     assert isinstance(_wait(shelf.path, spec, _Time(), monkeypatch)[0], GateOpen)
@@ -81,7 +81,7 @@ def test_it_opens_for_a_spec_that_knows_no_hashes(
 def test_it_tells_each_reason_once_while_it_waits(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From an unmounted share to a whole model, each new reason is told, and the time it took."""
+    """From an unmounted share to a whole model, each new reason is reported once."""
     elsewhere = Shelf.create(tmp_path / "elsewhere")
     snapshot = small_models.put(elsewhere, "org/name", _FILES)
     share = tmp_path / "share"
@@ -101,7 +101,7 @@ def test_it_tells_each_reason_once_while_it_waits(
 
 
 def test_it_gives_up_at_its_deadline(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what is missing and how long it waited, with the code for time over."""
+    """At the deadline the error says what is missing and how long the gate waited."""
     absent = Snapshot("hf://org/name@main", "org/name", "main", "0" * 40, ())
     time = _Time()
     with pytest.raises(BusyError, match=r"is not on the shelf .*, after 5 s") as e:
@@ -112,7 +112,7 @@ def test_it_gives_up_at_its_deadline(shelf: Shelf, monkeypatch: pytest.MonkeyPat
 
 
 def test_without_a_timeout_it_looks_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zero seconds are one look."""
+    """A timeout of 0 checks once and does not wait."""
     absent = Snapshot("hf://org/name@main", "org/name", "main", "0" * 40, ())
     time = _Time()
     with pytest.raises(BusyError):
@@ -145,7 +145,7 @@ def _spoil_record(snapshot: Snapshot) -> None:
 
 
 def _empty_folder(snapshot: Snapshot) -> None:
-    """What a kubelet makes for a subPath that does not exist."""
+    """Replace a snapshot by the empty folder that a kubelet makes for a missing subPath."""
     os.chmod(str(snapshot.path), 0o755)
     os.chmod(os.path.join(str(snapshot.path), "sub"), 0o755)
     shutil.rmtree(str(snapshot.path))
@@ -169,8 +169,8 @@ def test_it_stays_shut_before_a_model_that_is_not_whole(
     damage: Callable[[Snapshot], None],
     reason: str,
 ) -> None:
-    """A file that is missing or has another size, or a folder without its record, is told."""
-    assert missing(shelf.path, snapshot) == ""
+    """The gate says which file is missing or has another size, or that the record is missing."""
+    assert find_problem(shelf.path, snapshot) == ""
     damage(snapshot)
     with pytest.raises(BusyError, match=reason):
         _wait(shelf.path, snapshot, _Time(), monkeypatch, timeout=0)
@@ -179,7 +179,7 @@ def test_it_stays_shut_before_a_model_that_is_not_whole(
 def test_it_stays_shut_before_another_choice_of_files(
     shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A record that names other files is another snapshot, whatever its folder is called."""
+    """A folder whose record names other files than its own name says is no whole snapshot."""
     other = dataclasses.replace(snapshot, files=snapshot.files[:1])
     shutil.copytree(str(snapshot.path), os.path.join(shelf.path, "models/org/name", other.id))
     with pytest.raises(BusyError, match="has no readable record"):
@@ -190,7 +190,7 @@ def test_it_stays_shut_before_another_choice_of_files(
 def test_it_waits_where_it_may_not_look(
     shelf: Shelf, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that this user may not list is a reason to wait, not a crash."""
+    """A folder that this user may not list is a reason to wait."""
     folder = os.path.join(shelf.path, "models/org")
     os.chmod(folder, 0o000)
     time = _Time(lambda: os.chmod(folder, 0o755))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelshelf.shelf import gguf
-from modelshelf.shelf.gguf import gguf_problem
+from modelshelf.shelf.gguf import find_gguf_problem
 
 _F32, _F16, _Q4_0, _Q4_K, _UNKNOWN = 0, 1, 2, 12, 77
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
@@ -64,7 +64,7 @@ def _problem(content: bytes, size: int | None = None) -> str:
         if size is not None:
             file.truncate(size)
         file.flush()
-        return gguf_problem(file.fileno(), os.fstat(file.fileno()).st_size)
+        return find_gguf_problem(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
 def _model(version: int = 3, order: str = "<") -> _Writer:
@@ -110,7 +110,7 @@ def test_a_truncated_model_is_refused(missing: int) -> None:
 
 @given(cut=st.integers(0, len(_model().header()) - 1))
 def test_a_file_that_ends_in_its_header_is_refused(cut: int) -> None:
-    """Wherever the header is cut, that is noticed."""
+    """A file that is cut anywhere in its header is refused."""
     assert _problem(_model().header()[:cut]) != ""
 
 
@@ -164,7 +164,7 @@ def test_known_types_take_their_bytes(kind: int, shape: list[int], size: int) ->
 
 @pytest.mark.parametrize("kind", [_UNKNOWN, 31, 40, 41])
 def test_of_unknown_types_only_the_beginning_is_judged(kind: int) -> None:
-    """Of a type we do not know, one byte must be there."""
+    """A tensor of an unknown type must have at least one byte."""
     writer = _Writer()
     writer.tensor("t", [1000], kind, 64)
     content = writer.header()
@@ -219,7 +219,7 @@ def test_what_is_no_gguf_file_is_refused(content: bytes, problem: str) -> None:
 
 @pytest.mark.parametrize("version", [1, 4, 63])
 def test_of_other_versions_only_the_start_is_judged(version: int) -> None:
-    """Version 1 counted in other widths, and of later ones we know nothing."""
+    """Of other versions only the start is checked: their formats differ or are unknown."""
     assert _problem(_Writer(version).header() + b"whatever") == ""
 
 
@@ -246,14 +246,14 @@ _KEY = struct.pack("<Q", 1) + b"k"
     ],
 )
 def test_numbers_beyond_all_measure_are_refused_at_once(content: bytes, problem: str) -> None:
-    """Counts and lengths that the file cannot hold end the reading, however large they are."""
+    """Counts and lengths that the file cannot hold are refused at once."""
     began = time.perf_counter()
     assert problem in _problem(content)
     assert time.perf_counter() - began < 1
 
 
 def test_of_a_header_without_end_a_part_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So much is read of it, and then nothing is said against the file."""
+    """Of a header without end 64 MiB are read, and then the file passes."""
     read = 0
     pread = os.pread
 
@@ -264,8 +264,8 @@ def test_of_a_header_without_end_a_part_is_read(monkeypatch: pytest.MonkeyPatch)
         return data
 
     monkeypatch.setattr(os, "pread", counting)
-    assert gguf._MOST_READ == 64 << 20
-    monkeypatch.setattr(gguf, "_MOST_READ", 2 << 20)
+    assert gguf._MAX_READ_BYTES == 64 << 20
+    monkeypatch.setattr(gguf, "_MAX_READ_BYTES", 2 << 20)
     empty_strings = _raw(_KEY + struct.pack("<IIQ", 9, 8, 1 << 23), keys=1)
     assert _problem(empty_strings, size=8 << 30) == ""
     assert 1 << 20 <= read <= 3 << 20
@@ -281,7 +281,7 @@ def test_a_large_array_is_stepped_over_unread() -> None:
 
 
 def test_a_real_vocabulary_takes_no_time() -> None:
-    """100,000 tokens and as many merges are stepped over in a blink."""
+    """A vocabulary of 100,000 tokens and merges is skipped in a fraction of a second."""
     writer = _Writer()
     for name in ("tokens", "merges"):
         writer.key(f"tokenizer.ggml.{name}", 9, (8, [f"{name}{i}" for i in range(100_000)]))
@@ -294,5 +294,5 @@ def test_a_real_vocabulary_takes_no_time() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 3))
 def test_no_bytes_crash_the_check(tail: bytes, tensors: int, keys: int) -> None:
-    """Whatever follows a plausible start, the file passes or is refused with a reason."""
+    """Any bytes behind a plausible start pass, or are refused with a reason."""
     assert isinstance(_problem(_raw(tail, tensors=tensors, keys=keys)), str)

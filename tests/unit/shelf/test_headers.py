@@ -102,7 +102,7 @@ def test_other_files_are_not_judged(tmp_path: Path, name: str) -> None:
 
 @given(st.binary(max_size=64))
 def test_no_bytes_crash_the_check(tmp_path_factory: pytest.TempPathFactory, tail: bytes) -> None:
-    """Whatever follows a plausible start, the file passes or is refused."""
+    """Any bytes behind a plausible start pass or are refused."""
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     path.write_bytes(struct.pack("<Q", len(tail)) + tail)
     try:

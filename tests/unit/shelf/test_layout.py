@@ -15,7 +15,7 @@ from modelshelf.shelf.errors import RefusedError, UsageError
 
 
 def test_the_folders_are_those_of_layout_1() -> None:
-    """Each kind of thing has the place that the design draws."""
+    """Each kind of thing has its place below the shelf's folder."""
     assert layout.LAYOUT == 1
     assert layout.model_folder("org/name") == "models/org/name"
     assert layout.snapshot_folder("org/name", "c-f") == "models/org/name/c-f"
@@ -41,7 +41,7 @@ def test_plain_words_are_tags(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", ["", "a/b", "..", "a..b", ".hidden", "-x", "a b", "ä", "x" * 97])
 def test_other_words_are_no_tags(tag: str) -> None:
-    """What could leave the folder, or hide in it, cannot be a tag."""
+    """A word that could leave the folder, or hide in it, cannot be a tag."""
     with pytest.raises(UsageError, match="cannot be a tag"):
         layout.tag_file("org/name", tag)
 
@@ -123,7 +123,7 @@ def test_honest_names_pass(paths: list[str]) -> None:
     ],
 )
 def test_unsafe_names_are_refused(path: str, problem: str) -> None:
-    """A name that is dangerous somewhere is refused, quoted so that it cannot do harm printed."""
+    """A name that is dangerous on some system is refused, and the message quotes it safely."""
     with pytest.raises(RefusedError, match=problem) as e:
         layout.refuse_unsafe_names(["config.json", path])
     assert e.value.exit_code == 14
@@ -153,7 +153,7 @@ def test_names_that_are_one_somewhere_are_refused(one: str, other: str) -> None:
 
 
 def test_a_list_without_end_is_cut_off() -> None:
-    """One file more than is allowed is refused without reading on."""
+    """A list that is too long is refused at the first file too many."""
     names = (f"{i}.bin" for i in range(10**9))
     with pytest.raises(RefusedError, match="more than 100,000 files"):
         layout.refuse_unsafe_names(names)
@@ -180,7 +180,7 @@ def _accepted(paths: list[str]) -> bool:
 @example(["a/b", "A/c"])
 @settings(max_examples=60)
 def test_accepted_names_stay_inside_and_apart(candidates: list[str]) -> None:
-    """Whatever list is accepted can be made in one folder: nothing escapes, nothing collides."""
+    """A list that is accepted can be made in one folder: nothing escapes, and nothing collides."""
     paths: list[str] = []
     for candidate in candidates:
         if _accepted([*paths, candidate]):
@@ -208,7 +208,7 @@ def _composed(path: str) -> str:
 
 @given(st.text(max_size=20))
 def test_folding_twice_changes_nothing(text: str) -> None:
-    """The folded form of a folded name is itself, so comparing is an equivalence."""
+    """Folding a folded name changes nothing."""
     assert layout.fold(layout.fold(text)) == layout.fold(text)
 
 

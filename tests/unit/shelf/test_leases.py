@@ -1,4 +1,4 @@
-"""Leases: who pulls and who reads, judged by an observer's own clock."""
+"""Leases: taking, renewing and releasing one, and judging another holder's."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from modelshelf.shelf.files import write_json
 from modelshelf.shelf.leases import (
     Holder,
     Lease,
-    Patience,
-    Watch,
-    break_stale,
+    LeaseObserver,
+    LeaseTiming,
     live_holders,
     read_holder,
+    remove_stale_lease,
 )
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 
 _KEY = "pull/org/name/c-f"
-_STILL = Patience(beat=3600.0)
+_STILL = LeaseTiming(heartbeat_seconds=3600.0)
 _DEADLINE = 20.0  # seconds; far more than anything here needs
 
 
 class _Clock:
-    """A clock that a test moves."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -53,7 +53,7 @@ def _path(shelf: str, key: str = _KEY) -> str:
 
 def _elsewhere(owner: str = "other", beats: int = 0) -> Holder:
     """A holder on another host, of which nothing can be proven."""
-    return Holder(owner, Process("far", "other boot", "1", 7, "1"), "pull", beats)
+    return Holder(owner, ProcessIdentity("far", "other boot", "1", 7, "1"), "pull", beats)
 
 
 def _write(shelf: str, holder: Holder, key: str = _KEY) -> str:
@@ -63,7 +63,7 @@ def _write(shelf: str, holder: Holder, key: str = _KEY) -> str:
     return path
 
 
-def _take(shelf: str, key: str = _KEY, patience: Patience = _STILL) -> Lease:
+def _take(shelf: str, key: str = _KEY, patience: LeaseTiming = _STILL) -> Lease:
     lease = Lease.take(shelf, key, "pull", patience)
     assert lease is not None
     return lease
@@ -74,12 +74,12 @@ def test_a_lease_names_its_holder_until_it_is_released(shelf: str) -> None:
     with _take(shelf) as lease:
         holder = read_holder(_path(shelf))
         assert holder is not None
-        assert holder.process == Process.this()
+        assert holder.process == ProcessIdentity.of_this_process()
         assert (holder.purpose, holder.beats) == ("pull", 0)
-        assert str(holder) == f"process {os.getpid()} on {Process.this().host}"
-        assert lease.held()
+        assert str(holder) == f"process {os.getpid()} on {ProcessIdentity.of_this_process().host}"
+        assert lease.is_held()
     assert os.listdir(os.path.join(shelf, "leases")) == []
-    assert not lease.held()
+    assert not lease.is_held()
 
 
 def test_others_can_read_a_lease_whatever_the_umask(shelf: str) -> None:
@@ -93,7 +93,7 @@ def test_others_can_read_a_lease_whatever_the_umask(shelf: str) -> None:
 
 
 def test_one_of_two_takers_gets_it(shelf: str) -> None:
-    """Who comes second gets none, and may take it after the first released it."""
+    """The second taker gets no lease, until the first one has released it."""
     with _take(shelf):
         assert Lease.take(shelf, _KEY, "pull", _STILL) is None
         with _take(shelf, "pull/org/other/c-f"):
@@ -105,7 +105,7 @@ def test_one_of_two_takers_gets_it(shelf: str) -> None:
 def test_a_lease_that_cannot_be_written_is_not_left_behind(
     shelf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a full disk an empty file can be made, and would keep everybody waiting."""
+    """On a full disk an empty lease file could be made, and others would wait for it."""
 
     def full(_fd: int, _mode: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -118,9 +118,9 @@ def test_a_lease_that_cannot_be_written_is_not_left_behind(
 
 
 def test_a_heart_beats(shelf: str) -> None:
-    """While it is held, the file changes, so observers see that its holder lives."""
+    """While a lease is held its file changes, so observers see that its holder lives."""
     deadline = time.monotonic() + _DEADLINE
-    with _take(shelf, patience=Patience(beat=0.001)):
+    with _take(shelf, patience=LeaseTiming(heartbeat_seconds=0.001)):
         beats = 0
         while beats < 3:
             assert time.monotonic() < deadline
@@ -132,7 +132,7 @@ def test_a_heart_beats(shelf: str) -> None:
 @pytest.mark.parametrize("gone", [True, False], ids=["removed", "taken"])
 def test_a_heart_stops_when_the_lease_is_another_s(shelf: str, *, gone: bool) -> None:
     """Who lost a lease neither takes it back nor removes it at the end."""
-    lease = _take(shelf, patience=Patience(beat=0.001))
+    lease = _take(shelf, patience=LeaseTiming(heartbeat_seconds=0.001))
     deadline = time.monotonic() + _DEADLINE
     while lease._thread.is_alive():
         # A beat that was under way may bring ours back once.
@@ -150,68 +150,68 @@ def test_a_lease_is_live_while_it_changes(shelf: str) -> None:
     """By the observer's clock it counts for so long after each change, and no longer."""
     clock = _Clock()
     path = _write(shelf, _elsewhere())
-    watch = Watch(path, Patience(stale=30), clock=clock)
-    assert watch.live() == _elsewhere()
+    watch = LeaseObserver(path, LeaseTiming(stale_seconds=30), clock=clock)
+    assert watch.live_holder() == _elsewhere()
     clock.now += 29.9
-    assert watch.live() == _elsewhere()
+    assert watch.live_holder() == _elsewhere()
     _write(shelf, _elsewhere(beats=1))
     clock.now += 29.9
-    assert watch.live() == _elsewhere(beats=1)
+    assert watch.live_holder() == _elsewhere(beats=1)
     clock.now += 29.9
-    assert watch.live() == _elsewhere(beats=1)
+    assert watch.live_holder() == _elsewhere(beats=1)
     clock.now += 0.2
-    assert watch.live() is None
+    assert watch.live_holder() is None
 
 
 def test_a_stale_lease_comes_back_to_life(shelf: str) -> None:
-    """A host that was frozen and beats again holds it still, if nobody broke it."""
+    """A holder that was frozen and goes on renews its lease, if nobody has removed that."""
     clock = _Clock()
-    watch = Watch(_write(shelf, _elsewhere()), Patience(stale=30), clock=clock)
-    watch.live()
+    watch = LeaseObserver(_write(shelf, _elsewhere()), LeaseTiming(stale_seconds=30), clock=clock)
+    watch.live_holder()
     clock.now += 31
-    assert watch.live() is None
+    assert watch.live_holder() is None
     _write(shelf, _elsewhere(beats=1))
-    assert watch.live() == _elsewhere(beats=1)
+    assert watch.live_holder() == _elsewhere(beats=1)
 
 
 def test_a_missing_lease_is_not_live(shelf: str) -> None:
-    """Where there is no file, nobody holds it."""
-    assert Watch(_path(shelf)).live() is None
+    """A lease without a file has no holder."""
+    assert LeaseObserver(_path(shelf)).live_holder() is None
 
 
 def test_a_holder_that_is_provably_gone_is_not_waited_for(shelf: str) -> None:
     """A process of this host that ended needs no patience."""
-    dead = dataclasses.replace(Process.this(), started="1")
-    assert Watch(_write(shelf, Holder("x", dead, "pull", 0))).live() is None
+    dead = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
+    assert LeaseObserver(_write(shelf, Holder("x", dead, "pull", 0))).live_holder() is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"owner": 1}'])
 def test_a_lease_that_cannot_be_understood_is_being_written(shelf: str, content: str) -> None:
-    """Between its making and its first byte a lease is empty: it counts, until it is stale."""
+    """A lease whose file is still empty counts, until it is stale."""
     clock = _Clock()
     path = _write(shelf, _elsewhere())
     with open(path, "w", encoding="utf-8") as file:
         file.write(content)
-    watch = Watch(path, Patience(stale=30), clock=clock)
-    holder = watch.live()
+    watch = LeaseObserver(path, LeaseTiming(stale_seconds=30), clock=clock)
+    holder = watch.live_holder()
     assert holder is not None
     assert str(holder) == "process 0 on an unknown host"
     clock.now += 30
-    assert watch.live() is None
+    assert watch.live_holder() is None
 
 
 def test_a_stale_lease_is_broken(shelf: str) -> None:
-    """It is removed, nothing stays beside it, and it can be taken; a missing one is no error."""
+    """A stale lease is removed and can be taken again; a missing one is no error."""
     _write(shelf, _elsewhere())
-    break_stale(shelf, _KEY)
+    remove_stale_lease(shelf, _KEY)
     assert os.listdir(os.path.join(shelf, "leases")) == []
-    break_stale(shelf, _KEY)
+    remove_stale_lease(shelf, _KEY)
     with _take(shelf):
         pass
 
 
 def test_a_fresh_lease_is_given_back(shelf: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When another observer was faster and a third took the lease anew, it gets it back."""
+    """A lease that was taken anew between the look and the removal is put back."""
     fresh = _elsewhere("fresh")
     _write(shelf, _elsewhere("stale"))
     rename = os.rename
@@ -223,7 +223,7 @@ def test_a_fresh_lease_is_given_back(shelf: str, monkeypatch: pytest.MonkeyPatch
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", faster)
-    break_stale(shelf, _KEY)
+    remove_stale_lease(shelf, _KEY)
     assert read_holder(_path(shelf)) == fresh
     assert os.listdir(os.path.join(shelf, "leases")) == [os.path.basename(_path(shelf))]
 
@@ -233,7 +233,7 @@ def _found(shelf: str, prefix: str = "read/org/name/c-f") -> list[str]:
 
 
 def test_readers_are_found_by_the_beginning_of_their_keys(shelf: str) -> None:
-    """All who read one snapshot are found, and nobody else."""
+    """All readers of one snapshot are found, and no others."""
     assert _found(shelf) == []
     for owner, key in [
         ("a", "read/org/name/c-f/a"),
@@ -254,13 +254,13 @@ def test_readers_are_found_by_the_beginning_of_their_keys(shelf: str) -> None:
         ({"age": 25}, True),
         ({"age": 35}, False),
         ({"age": -3600}, True),
-        ({"process": dataclasses.replace(Process.this(), started="1")}, False),
-        ({"process": Process.this()}, True),
+        ({"process": dataclasses.replace(ProcessIdentity.of_this_process(), started="1")}, False),
+        ({"process": ProcessIdentity.of_this_process()}, True),
     ],
     ids=["new", "quiet", "stale", "from the future", "gone", "ours"],
 )
 def test_one_look_tells_who_lives(shelf: str, change: dict[str, Any], *, live: bool) -> None:
-    """A reader counts unless its file is old, by the filesystem's clock, or it is gone."""
+    """A reader's lease counts unless its file is old or its process is gone."""
     process = change.get("process", _elsewhere().process)
     path = _write(shelf, Holder("x", process, "read", 0), "read/org/name/c-f/x")
     then = os.stat(path).st_mtime - change.get("age", 0)
@@ -269,7 +269,7 @@ def test_one_look_tells_who_lives(shelf: str, change: dict[str, Any], *, live: b
 
 
 def test_a_reader_s_lease_that_is_being_written_counts(shelf: str) -> None:
-    """A model must not be removed while somebody begins to read it."""
+    """A reader's lease counts while its file is still empty."""
     path = _write(shelf, _elsewhere(), "read/org/name/c-f/x")
     with open(path, "w", encoding="utf-8"):
         pass
@@ -279,12 +279,12 @@ def test_a_reader_s_lease_that_is_being_written_counts(shelf: str) -> None:
 def test_where_the_clock_cannot_be_read_everybody_lives(
     shelf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without permission to make a file, no lease can be judged old."""
+    """If the filesystem's clock cannot be read, no lease counts as old."""
     path = _write(shelf, _elsewhere("x"), "read/org/name/c-f/x")
     os.utime(path, (1, 1))
 
     def refuse(_folder: str) -> float:
         raise PermissionError
 
-    monkeypatch.setattr(lease_module, "now_at", refuse)
+    monkeypatch.setattr(lease_module, "filesystem_time", refuse)
     assert _found(shelf) == ["x"]

@@ -17,13 +17,13 @@ _FILES = {"config.json": b"{}", "sub/model.safetensors": b"weights"}
 
 
 def test_all_that_a_model_has_is_deleted_and_nothing_else(shelf: Shelf) -> None:
-    """Snapshots, tags and leftovers go at once; another model and older trash stay."""
+    """Snapshots, tags and leftovers are deleted at once; another model and older trash stay."""
     events: list[Event] = []
     for commit in "ab":
         shelf.tag(small_models.put(shelf, "org/name", _FILES, commit=commit * 40), commit)
     other = small_models.put(shelf, "org/other", _FILES)
     gone = small_models.put(shelf, "org/third", _FILES)
-    shelf.discard(str(gone.path))
+    shelf.move_to_trash(str(gone.path))
     os.makedirs(os.path.join(shelf.path, "staging/org/name/x.writer"))
     for kept in ("name", "other"):
         os.makedirs(os.path.join(shelf.path, "compile-cache/org", kept, "id/digest"))
@@ -41,7 +41,7 @@ def test_all_that_a_model_has_is_deleted_and_nothing_else(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("name", ["../escape", "org", "org/name/deep", "org/.."])
 def test_a_name_that_is_no_model_deletes_nothing(shelf: Shelf, name: str) -> None:
-    """Every name is judged before the first deletion."""
+    """All names are checked before the first deletion."""
     kept = small_models.put(shelf, "org/name", _FILES)
     with pytest.raises(UsageError):
         purge(shelf.path, ["org/name", name])
@@ -49,7 +49,7 @@ def test_a_name_that_is_no_model_deletes_nothing(shelf: Shelf, name: str) -> Non
 
 
 def test_a_folder_that_is_no_shelf_is_left_alone(tmp_path: Path) -> None:
-    """Purging where no shelf is says so."""
+    """Purging a folder that is no shelf is an error and deletes nothing."""
     (tmp_path / "models/org/name").mkdir(parents=True)
     with pytest.raises(NotAShelfError):
         purge(str(tmp_path), ["org/name"])

@@ -185,7 +185,7 @@ def test_that_one_may_not_write_is_found_out_before_the_first_byte(shelf: Shelf)
 
 @needs_modes
 def test_a_shelf_that_one_may_only_read_can_be_read(shelf: Shelf) -> None:
-    """Whoever serves from a read-only share can list and find; writing is refused."""
+    """A server with a read-only share can list and find models; writing is refused."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     for folder, _, _ in os.walk(shelf.path, topdown=False):
         os.chmod(folder, 0o555)

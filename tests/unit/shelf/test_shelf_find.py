@@ -33,7 +33,7 @@ def _unlock(snapshot: Snapshot) -> None:
 
 
 def test_snapshots_are_listed_newest_first(shelf: Shelf) -> None:
-    """All models' or one's, by when they were published."""
+    """Snapshots of all models, or of one, are listed newest first."""
     old = small_models.put(shelf, "org/name", _FILES, commit=_A, created=100)
     new = small_models.put(shelf, "org/name", _FILES, commit=_B, created=300)
     other = small_models.put(shelf, "org/other", _FILES, commit=_A, created=200)
@@ -99,7 +99,7 @@ def test_a_snapshot_without_a_right_record_is_not_there(
 
 
 def test_a_model_is_found_by_name_tag_or_first_digits(shelf: Shelf) -> None:
-    """The newest, the one that a tag names, the one whose id begins so."""
+    """A reference finds the newest snapshot, a tagged one, or one by its first digits."""
     old = small_models.put(shelf, "org/name", _FILES, commit=_A, created=1)
     new = small_models.put(shelf, "org/name", _FILES, commit=_B, created=2)
     shelf.tag(old, "prod")
@@ -155,7 +155,7 @@ def test_what_is_not_there_is_said_not_to_be(shelf: Shelf, ref: str, words: str)
     small_models.put(shelf, "org/name", _FILES, commit=_A)
     gone = small_models.put(shelf, "org/name", _FILES, commit=_B)
     shelf.tag(gone, "gone")
-    shelf.discard(str(gone.path))
+    shelf.move_to_trash(str(gone.path))
     with pytest.raises(NotOnShelfError, match=words) as e:
         shelf.find(ref)
     assert e.value.exit_code == 11
@@ -163,7 +163,7 @@ def test_what_is_not_there_is_said_not_to_be(shelf: Shelf, ref: str, words: str)
 
 
 def test_a_tag_moves_and_remembers(shelf: Shelf) -> None:
-    """Where it pointed before is kept, the last first; pointing it there again changes nothing."""
+    """A tag's file keeps its older snapshots, the last one first."""
     snapshots = [small_models.put(shelf, "org/name", _FILES, commit=c * 40) for c in "abc"]
     assert shelf.tags("org/name") == {}
     for snapshot in [*snapshots, snapshots[2]]:
@@ -178,7 +178,7 @@ def test_a_tag_moves_and_remembers(shelf: Shelf) -> None:
 
 
 def test_tags_of_models_with_the_same_name_are_apart(shelf: Shelf) -> None:
-    """Each model has its own."""
+    """Each model has its own tags."""
     shelf.tag(small_models.put(shelf, "one/name", _FILES), "prod")
     assert shelf.tags("two/name") == {}
 
@@ -187,7 +187,7 @@ def test_tags_of_models_with_the_same_name_are_apart(shelf: Shelf) -> None:
     "damage", [b"", b"[]", b'{"previous": 7}', b'{"snapshot": 7, "previous": null}']
 )
 def test_a_damaged_tag_is_none_and_can_be_set_anew(shelf: Shelf, damage: bytes) -> None:
-    """A tag's file that holds nonsense points nowhere."""
+    """A tag whose file is damaged points nowhere and can be set again."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     shelf.tag(snapshot, "prod")
     _write(os.path.join(shelf.path, "tags/org/name/prod.json"), damage)
@@ -197,10 +197,10 @@ def test_a_damaged_tag_is_none_and_can_be_set_anew(shelf: Shelf, damage: bytes) 
 
 
 def test_only_what_is_there_can_be_tagged(shelf: Shelf) -> None:
-    """A tag never points at nothing when it is made, and its name is a plain word."""
+    """Only a snapshot on the shelf can be tagged, and a tag is a plain word."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     with pytest.raises(UsageError, match="cannot be a tag"):
         shelf.tag(snapshot, "../prod")
-    shelf.discard(str(snapshot.path))
+    shelf.move_to_trash(str(snapshot.path))
     with pytest.raises(NotOnShelfError):
         shelf.tag(snapshot, "prod")

@@ -23,8 +23,9 @@ from modelshelf.shelf.errors import (
     ShelfError,
 )
 from modelshelf.shelf.files import make_folders
-from modelshelf.shelf.leases import Lease, Patience
-from modelshelf.shelf.shelf import TRASH_GRACE, Shelf, read_key
+from modelshelf.shelf.leases import Lease, LeaseTiming
+from modelshelf.shelf.shelf import Shelf, reader_lease_key
+from modelshelf.shelf.trash import TRASH_GRACE_SECONDS
 from modelshelf.shelf.values import Snapshot
 
 _FILES = {"config.json": b"{}", "sub/deep/model.safetensors": b"weights"}
@@ -67,7 +68,7 @@ def _staged(shelf: Shelf, snapshot: Snapshot) -> str:
 
 
 def test_who_comes_second_takes_the_first_one_s(shelf: Shelf) -> None:
-    """Publishing what is there already succeeds with theirs, and ours goes to the trash."""
+    """If another writer published it first, that snapshot stays, and ours goes to the trash."""
     first = small_models.put(shelf, "org/name", _FILES, created=100)
     staged = _staged(shelf, first)
     second = shelf.publish(staged, dataclasses.replace(first, created=200))
@@ -79,9 +80,9 @@ def test_who_comes_second_takes_the_first_one_s(shelf: Shelf) -> None:
 def test_a_rename_that_was_carried_out_and_answered_twice_succeeds(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An NFS server that repeats a rename says that the folder is missing: it is there."""
+    """A rename that succeeded and was answered with ENOENT, as NFS may do, counts as done."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
-    shelf.discard(str(snapshot.path))
+    shelf.move_to_trash(str(snapshot.path))
     staged = _staged(shelf, snapshot)
     rename = os.rename
 
@@ -122,7 +123,7 @@ def test_what_is_no_snapshot_does_not_stand_in_the_way(
     snapshot = small_models.put(shelf, "org/name", _FILES)
     staged = _staged(shelf, snapshot)
     path = str(snapshot.path)
-    shelf.discard(path)
+    shelf.move_to_trash(path)
     shelf.empty_trash(0)
     lie_there(path)
     assert shelf.publish(staged, snapshot) == snapshot
@@ -131,11 +132,11 @@ def test_what_is_no_snapshot_does_not_stand_in_the_way(
 
 
 def test_a_folder_that_was_taken_away_is_an_error(shelf: Shelf) -> None:
-    """Publishing what another took over fails, and nothing appears."""
+    """Publishing a folder that another writer claimed fails, and nothing appears."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     staged = _staged(shelf, snapshot)
-    shelf.discard(str(snapshot.path))
-    shelf.discard(staged)
+    shelf.move_to_trash(str(snapshot.path))
+    shelf.move_to_trash(staged)
     with pytest.raises(ShelfError, match="No such file"):
         shelf.publish(staged, snapshot)
     assert shelf.snapshots() == []
@@ -151,7 +152,7 @@ def test_what_the_filesystem_refuses_is_explained(
     """A refused rename leaves the staged folder for the next try, and the shelf without it."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     staged = _staged(shelf, snapshot)
-    shelf.discard(str(snapshot.path))
+    shelf.move_to_trash(str(snapshot.path))
     rename = os.rename
 
     def refuse(source: str, target: str) -> None:
@@ -171,7 +172,7 @@ def _graves(shelf: Shelf) -> list[str]:
 
 
 def test_what_is_removed_waits_in_the_trash(shelf: Shelf) -> None:
-    """It is gone from the shelf at once and from the disk after the grace period."""
+    """A removed snapshot leaves the shelf at once, and the disk after the grace period."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     shelf.remove(snapshot)
     assert shelf.snapshots() == []
@@ -180,7 +181,7 @@ def test_what_is_removed_waits_in_the_trash(shelf: Shelf) -> None:
     assert kept.read_bytes() == b"weights"
     shelf.empty_trash()
     assert kept.exists()
-    then = os.stat(kept.parents[3]).st_mtime - TRASH_GRACE - 1
+    then = os.stat(kept.parents[3]).st_mtime - TRASH_GRACE_SECONDS - 1
     os.utime(kept.parents[3], (then, then))
     shelf.empty_trash()
     assert _graves(shelf) == []
@@ -189,7 +190,7 @@ def test_what_is_removed_waits_in_the_trash(shelf: Shelf) -> None:
 
 
 def test_what_was_made_from_a_snapshot_goes_with_it(shelf: Shelf) -> None:
-    """Its compiled caches serve nobody any more; another snapshot's stay."""
+    """Removing a snapshot removes its compile caches; another snapshot's stay."""
     gone, kept = (small_models.put(shelf, "org/name", _FILES, commit=commit) for commit in (_A, _B))
     for snapshot in (gone, kept):
         os.makedirs(os.path.join(shelf.path, "compile-cache/org/name", snapshot.id, "digest"))
@@ -210,7 +211,7 @@ def test_the_grace_is_measured_by_the_filesystem_s_clock(
 def test_one_grave_that_cannot_be_deleted_keeps_no_other(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What vanishes or refuses meanwhile is passed over."""
+    """A trash entry that cannot be deleted does not stop the deletion of the others."""
     for commit in (_A, _B):
         shelf.remove(small_models.put(shelf, "org/name", _FILES, commit=commit))
     first, second = _graves(shelf)
@@ -234,11 +235,11 @@ def test_a_shelf_without_trash_has_nothing_to_empty(shelf: Shelf) -> None:
 
 
 def test_what_is_being_read_is_not_removed(shelf: Shelf) -> None:
-    """A live lease of a reader keeps its snapshot, by force too, and no other one."""
+    """A reader's live lease protects its snapshot, even from `force`, and no other snapshot."""
     snapshot = small_models.put(shelf, "org/name", _FILES, commit=_A)
     other = small_models.put(shelf, "org/name", _FILES, commit=_B)
-    key = f"{read_key(snapshot)}/1"
-    lease = Lease.take(shelf.path, key, "read", Patience(beat=3600))
+    key = f"{reader_lease_key(snapshot)}/1"
+    lease = Lease.take(shelf.path, key, "read", LeaseTiming(heartbeat_seconds=3600))
     assert lease is not None
     with lease:
         for force in (False, True):
@@ -252,7 +253,7 @@ def test_what_is_being_read_is_not_removed(shelf: Shelf) -> None:
 
 
 def test_what_is_tagged_is_removed_by_force_alone(shelf: Shelf) -> None:
-    """The tags that name it are listed; by force they go too, and other tags stay."""
+    """A tagged snapshot is removed only with `force`, and its tags with it."""
     snapshot = small_models.put(shelf, "org/name", _FILES, commit=_A)
     other = small_models.put(shelf, "org/name", _FILES, commit=_B)
     for tag in ("prod", "dev"):
@@ -268,7 +269,7 @@ def test_what_is_tagged_is_removed_by_force_alone(shelf: Shelf) -> None:
 
 @needs_modes
 def test_a_snapshot_of_read_only_folders_can_be_removed(shelf: Shelf) -> None:
-    """A folder without write permission cannot be renamed elsewhere, so it gives that up first."""
+    """A snapshot can be removed, although read-only folders cannot be renamed elsewhere."""
     snapshot = small_models.put(shelf, "org/name", _FILES)
     assert _mode(str(snapshot.path)) == 0o555
     with pytest.raises(PermissionError):

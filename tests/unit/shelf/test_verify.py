@@ -11,7 +11,7 @@ from support import small_models
 from support.file_modes import needs_modes
 
 from modelshelf.shelf import verify as verify_module
-from modelshelf.shelf.digests import Digest, hash_prefix
+from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.events import Damaged, Event, Hashed, Verified
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
@@ -71,7 +71,7 @@ def _forbid(snapshot: Snapshot) -> None:
 
 
 def test_a_whole_snapshot_has_no_fault(snapshot: Snapshot) -> None:
-    """Every byte is read and told, and the last event sums up."""
+    """All bytes of a whole snapshot are read and reported, and the last event sums up."""
     told: list[Event] = []
     assert verify([snapshot], listener=told.append) == []
     hashed = [event for event in told if isinstance(event, Hashed)]
@@ -94,7 +94,7 @@ def test_a_whole_snapshot_has_no_fault(snapshot: Snapshot) -> None:
 def test_the_damaged_file_is_named(
     snapshot: Snapshot, damage: Callable[[Snapshot], None], problem: str
 ) -> None:
-    """One bad file is found among the good ones, named, and said what is wrong with it."""
+    """A damaged file is found among good ones, with its name and what is wrong."""
     damage(snapshot)
     told: list[Event] = []
     (fault,) = verify([snapshot], listener=told.append)
@@ -136,15 +136,15 @@ def test_nothing_is_verified_of_nothing() -> None:
 
 
 def test_files_are_read_at_the_same_time(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With two threads, two files are under way at once."""
+    """With two threads, two files are read at the same time."""
     snapshot = small_models.put(shelf, "org/name", {"a": b"1", "b": b"2"})
     both = threading.Barrier(2, timeout=20)
 
     def meeting(fd: int, digest: Digest, length: int, start: int) -> None:
         both.wait()
-        hash_prefix(fd, digest, length, start)
+        hash_range(fd, digest, length, start)
 
-    monkeypatch.setattr(verify_module, "hash_prefix", meeting)
+    monkeypatch.setattr(verify_module, "hash_range", meeting)
     assert verify([snapshot], threads=2) == []
 
 
@@ -152,7 +152,7 @@ def test_a_large_file_is_told_step_by_step(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Progress comes while a file is read, not only after it."""
-    monkeypatch.setattr(verify_module, "_STEP", 1000)
+    monkeypatch.setattr(verify_module, "_STEP_BYTES", 1000)
     told: list[Event] = []
     assert verify([snapshot], listener=told.append, threads=1) == []
     assert [e.done for e in told if isinstance(e, Hashed)][:17] == [
@@ -162,7 +162,7 @@ def test_a_large_file_is_told_step_by_step(
 
 
 def test_an_interrupted_verify_goes_no_further(snapshot: Snapshot) -> None:
-    """What a listener raises ends it and reaches the caller, and nothing is called whole."""
+    """An exception of the listener stops the verification and reaches the caller."""
     told: list[Event] = []
 
     def give_up(event: Event) -> None:
@@ -177,7 +177,7 @@ def test_an_interrupted_verify_goes_no_further(snapshot: Snapshot) -> None:
 def test_where_the_system_does_not_tell_our_cores_all_count(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outside Linux nothing says which cores a process may use."""
+    """Outside Linux all cores of the machine count."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert verify([snapshot]) == []

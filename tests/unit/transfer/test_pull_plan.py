@@ -1,4 +1,4 @@
-"""Where each file of a pull comes from, decided before anything is written."""
+"""Where each file of a pull comes from, plan before anything is written."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.values import File
-from modelshelf.transfer import leftovers
-from modelshelf.transfer.leftovers import Leftover
-from modelshelf.transfer.pull import Plan, plan
+from modelshelf.transfer.leftovers import Leftover, copy_space_bytes
+from modelshelf.transfer.pull_plan import PullPlan, plan_pull
 
 A = File("a.safetensors", 100, lfs_sha256="a" * 64)
 B = File("b.safetensors", 50, lfs_sha256="b" * 64)
@@ -19,37 +18,37 @@ C = File("c.json", 7, git_sha1="c" * 40)
 
 
 def test_a_fresh_pull_fetches_everything() -> None:
-    """Where nothing is here, all bytes are fetched and need room."""
-    assert plan([A, B, C], {}, {}, [], link=False) == Plan({}, {}, (), 157, 0, 157)
+    """If nothing is on this host, all bytes are fetched and need space."""
+    assert plan_pull([A, B, C], {}, {}, [], link=False) == PullPlan({}, {}, (), 157, 0, 157)
 
 
 def test_the_shelf_comes_first() -> None:
-    """What the shelf has is linked from there, whatever else has it, and needs no room."""
-    shelved = {"a" * 64: "/shelf/a"}
-    decided = plan([A, B], shelved, {A.path: 100}, [A.path], link=False)
-    assert decided == Plan({A.path: "/shelf/a"}, {}, (), 50, 100, 50)
+    """A file on the shelf is taken from there, even if other places have it, and needs no room."""
+    shelf_paths = {"a" * 64: "/shelf/a"}
+    plan = plan_pull([A, B], shelf_paths, {A.path: 100}, [A.path], link=False)
+    assert plan == PullPlan({A.path: "/shelf/a"}, {}, (), 50, 100, 50)
 
 
 def test_what_was_begun_is_fetched_to_its_end() -> None:
-    """Of a file that a dead writer began, only the rest is fetched."""
-    decided = plan([A, B], {}, {A.path: 60, B.path: 0}, [], link=False)
-    assert decided == Plan({}, {A.path: 60}, (), 90, 60, 90)
+    """Of a file that a dead writer began, only the missing bytes are fetched."""
+    plan = plan_pull([A, B], {}, {A.path: 60, B.path: 0}, [], link=False)
+    assert plan == PullPlan({}, {A.path: 60}, (), 90, 60, 90)
 
 
-@pytest.mark.parametrize(("link", "write"), [(True, 7), (False, 107)])
-def test_a_folder_may_have_files(link: bool, write: int) -> None:  # noqa: FBT001 - from the table
+@pytest.mark.parametrize(("link", "space_bytes"), [(True, 7), (False, 107)])
+def test_a_folder_may_have_files(link: bool, space_bytes: int) -> None:  # noqa: FBT001 - from the table
     """What a folder has in the right size is not fetched; copies need room, links do not."""
-    decided = plan([A, C], {}, {}, [A.path], link=link)
-    assert decided == Plan({}, {}, (A.path,), 7, 100, write)
+    plan = plan_pull([A, C], {}, {}, [A.path], link=link)
+    assert plan == PullPlan({}, {}, (A.path,), 7, 100, space_bytes)
 
 
 def test_a_finished_leftover_goes_before_a_folder() -> None:
-    """What a dead writer finished is moved, so a folder that has it too is not read."""
-    decided = plan([A], {}, {A.path: 100}, [A.path], link=False)
-    assert decided == Plan({}, {A.path: 100}, (), 0, 100, 0)
+    """A file that a dead writer finished is moved, and the folder's copy is not read."""
+    plan = plan_pull([A], {}, {A.path: 100}, [A.path], link=False)
+    assert plan == PullPlan({}, {A.path: 100}, (), 0, 100, 0)
 
 
-def _leftover(folder: Path, writer: Process | None) -> Leftover:
+def _leftover(folder: Path, writer: ProcessIdentity | None) -> Leftover:
     folder.mkdir()
     (folder / "a.safetensors.part").write_bytes(bytes(60))
     (folder / "b.safetensors.part").write_bytes(bytes(20))
@@ -58,12 +57,12 @@ def _leftover(folder: Path, writer: Process | None) -> Leftover:
 
 
 def test_room_for_a_copy_of_what_a_writer_may_still_hold(tmp_path: Path) -> None:
-    """The largest begun file of a writer that may live needs room twice for a while."""
-    alive = _leftover(tmp_path / "alive", Process.this())
-    assert leftovers.copied([alive], [A, B, C]) == 60
+    """The largest unfinished file of a writer that may live needs its space twice for a while."""
+    alive = _leftover(tmp_path / "alive", ProcessIdentity.of_this_process())
+    assert copy_space_bytes([alive], [A, B, C]) == 60
 
 
 def test_no_room_for_what_can_be_moved(tmp_path: Path) -> None:
-    """What a writer left that is provably gone is moved, and needs no room."""
-    gone = dataclasses.replace(Process.this(), started="1")
-    assert leftovers.copied([_leftover(tmp_path / "gone", gone)], [A, B, C]) == 0
+    """The files of a writer that is provably gone are moved, and need no space."""
+    gone = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
+    assert copy_space_bytes([_leftover(tmp_path / "gone", gone)], [A, B, C]) == 0

@@ -8,27 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshelf.transfer.retries import LESS_PLEASE, RETRIED, Backoff, retry_after
+from modelshelf.transfer.retries import (
+    RETRYABLE_STATUSES,
+    THROTTLING_STATUSES,
+    Backoff,
+    parse_retry_after,
+)
 
 _NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110's examples
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(status: int) -> None:
-    """Busy, overloaded and broken gateways are worth another try."""
-    assert status in RETRIED
+    """A request to a busy, overloaded or broken gateway is tried again."""
+    assert status in RETRYABLE_STATUSES
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 501])
 def test_what_will_not_pass_is_not(status: int) -> None:
-    """Refusals are not."""
-    assert status not in RETRIED
+    """A request that was refused is not tried again."""
+    assert status not in RETRYABLE_STATUSES
 
 
 def test_two_statuses_ask_for_less() -> None:
     """Too many requests, and overload, are reasons to use fewer connections."""
-    assert {429, 503} == LESS_PLEASE
-    assert LESS_PLEASE < RETRIED
+    assert {429, 503} == THROTTLING_STATUSES
+    assert THROTTLING_STATUSES < RETRYABLE_STATUSES
 
 
 @pytest.mark.parametrize(
@@ -36,14 +41,14 @@ def test_two_statuses_ask_for_less() -> None:
 )
 def test_waits_double_up_to_a_cap(failures: int, longest: float) -> None:
     """Each failure doubles the wait until a quarter of the most."""
-    assert Backoff().wait(failures, jitter=1.0) == longest
+    assert Backoff().wait_seconds(failures, jitter=1.0) == longest
 
 
 @given(failures=st.integers(1, 1000), jitter=st.floats(0, 1))
 def test_jitter_keeps_half_of_the_wait(failures: int, jitter: float) -> None:
     """A wait lies between half of what it could be and all of it."""
-    longest = Backoff().wait(failures, 1.0)
-    assert longest / 2 <= Backoff().wait(failures, jitter) <= longest
+    longest = Backoff().wait_seconds(failures, 1.0)
+    assert longest / 2 <= Backoff().wait_seconds(failures, jitter) <= longest
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_what_the_server_asks_for_is_kept_and_capped(
 ) -> None:
     """Its wait is kept, with a little jitter on top, up to two minutes."""
     for jitter in (0.0, 0.5, 1.0):
-        assert least <= Backoff().wait(1, jitter, asked) <= most
+        assert least <= Backoff().wait_seconds(1, jitter, asked) <= most
 
 
 @pytest.mark.parametrize(
@@ -86,13 +91,13 @@ def test_retry_after_is_seconds_or_a_date(
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", "UTC-9")
         time.tzset()
-        waits = retry_after(value, _NOW)
+        waits = parse_retry_after(value, _NOW)
     time.tzset()
     assert waits == seconds
 
 
 @given(st.text(st.characters(max_codepoint=255)) | st.from_regex(r"\w+, \d+ \w+ \d+ .*"))
 def test_no_header_raises(value: str) -> None:
-    """Whatever a server sends there, it is a wait or nothing."""
-    wait = retry_after(value, _NOW)
+    """Any header gives a wait or None, and raises nothing."""
+    wait = parse_retry_after(value, _NOW)
     assert wait is None or wait >= 0

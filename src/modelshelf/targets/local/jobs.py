@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from modelshelf.engines import Engine, ServeOptions, ServerSpec
-from modelshelf.shelf.files import explained
+from modelshelf.shelf.files import explain_os_errors
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef, Snapshot
 from modelshelf.start import memory
@@ -155,7 +155,7 @@ def log_folder(snapshot: Snapshot, of: str) -> str:
 def fresh_log(folder: str, name: str) -> str:
     """The path of a log; what an earlier run wrote there is kept beside it."""
     path = os.path.join(folder, f"{name}.log")
-    with explained(path):
+    with explain_os_errors(path):
         os.makedirs(folder, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, f"{path}.1")

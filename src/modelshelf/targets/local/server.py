@@ -21,7 +21,7 @@ from modelshelf.engines.timeline import Stamped
 from modelshelf.shelf.errors import NotOnShelfError, ShelfError
 from modelshelf.shelf.events import Event, Listener, ignore
 from modelshelf.shelf.leases import Lease
-from modelshelf.shelf.shelf import Shelf, read_key
+from modelshelf.shelf.shelf import Shelf, reader_lease_key
 from modelshelf.shelf.values import ModelRef, Snapshot
 from modelshelf.targets.local.events import (
     Draining,
@@ -283,7 +283,7 @@ def _hold(shelf: Shelf, snapshot: Snapshot) -> Lease | None:
     """
     lease = None
     with contextlib.suppress(ShelfError):
-        lease = Lease.take(shelf.path, f"{read_key(snapshot)}/{uuid.uuid4()}", "read")
+        lease = Lease.take(shelf.path, f"{reader_lease_key(snapshot)}/{uuid.uuid4()}", "read")
     if shelf.get(snapshot.repo_id, snapshot.id) is None:
         if lease:
             lease.release()

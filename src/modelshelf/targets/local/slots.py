@@ -13,7 +13,7 @@ import itertools
 import os
 from collections.abc import Iterator
 
-from modelshelf.shelf.files import delete_tree, explained
+from modelshelf.shelf.files import delete_tree, explain_os_errors
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def slot(parent: str) -> Iterator[str]:
     Raises:
         ShelfError, NotWritableError: Nothing can be written there.
     """
-    with explained(parent):
+    with explain_os_errors(parent):
         os.makedirs(parent, mode=0o700, exist_ok=True)
         for number in itertools.count():
             path = os.path.join(parent, str(number))

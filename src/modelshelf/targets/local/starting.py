@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from modelshelf.engines import ServerSpec
-from modelshelf.shelf.files import explained, write_json
+from modelshelf.shelf.files import explain_os_errors, write_json
 from modelshelf.start import __main__ as start_main
 from modelshelf.targets.local.ports import url_of
 
@@ -35,6 +35,6 @@ def below(verb: str, told: dict[str, Any], file: str, argv: tuple[str, ...]) -> 
     Raises:
         ShelfError: The file cannot be written.
     """
-    with explained(file):
+    with explain_os_errors(file):
         write_json(file, told)
     return (sys.executable, "-I", "-S", str(start_main.__file__), verb, file, "--", *argv)
