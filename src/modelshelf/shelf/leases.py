@@ -19,7 +19,7 @@ from typing import Self
 
 from modelshelf.shelf.files import explained, make_folders, names, now_at, read_json, write_json
 from modelshelf.shelf.layout import lease_file
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.values import canonical_json
 
 
@@ -41,7 +41,7 @@ class Holder:
     """What a lease's file says: whose it is, for what, and how often its heart has beaten."""
 
     owner: str
-    process: Process
+    process: ProcessIdentity
     purpose: str
     beats: int
 
@@ -50,7 +50,7 @@ class Holder:
 
 
 # A lease's file is empty for a moment after it was made.
-_BEING_WRITTEN = Holder("", Process("an unknown host", "", "", 0, ""), "", 0)
+_BEING_WRITTEN = Holder("", ProcessIdentity("an unknown host", "", "", 0, ""), "", 0)
 
 
 def read_holder(path: str) -> Holder | None:
@@ -61,7 +61,7 @@ def read_holder(path: str) -> Holder | None:
     if data is None:
         return None
     try:
-        process = Process.from_json(data["process"])
+        process = ProcessIdentity.from_json(data["process"])
         return Holder(str(data["owner"]), process, str(data["purpose"]), int(data["beats"]))
     except (KeyError, TypeError, ValueError):
         return None
@@ -142,7 +142,7 @@ class Lease:
             NotWritableError, NoSpaceError: The file could not be made.
         """
         path = os.path.join(shelf, lease_file(key))
-        holder = Holder(uuid.uuid4().hex, Process.this(), purpose, 0)
+        holder = Holder(uuid.uuid4().hex, ProcessIdentity.of_this_process(), purpose, 0)
         with explained(path):
             make_folders(shelf, "leases")
             try:

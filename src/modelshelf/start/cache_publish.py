@@ -20,7 +20,7 @@ from modelshelf.shelf.files import (
     sync,
     write_json,
 )
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File
 from modelshelf.shelf.version import TOOL
@@ -63,7 +63,7 @@ def publish(shelf: Shelf, made: CacheKey, into: str) -> tuple[int, str]:
         staged = make_folders(shelf.path, f"{mine}.{uuid.uuid4().hex[:12]}")
         try:
             writer = os.path.join(staged, layout.WRITER_FILE)
-            write_json(writer, Process.this().to_json())
+            write_json(writer, ProcessIdentity.of_this_process().to_json())
             archive = _write_archive(staged, into)
             record = CacheRecord(made.to_json(), archive, round(time.time(), 3), TOOL)
             write_json(os.path.join(staged, layout.CACHE_RECORD_FILE), record.to_json(), mode=0o444)
@@ -123,6 +123,6 @@ def _sweep(shelf: Shelf, mine: str) -> None:
 def _gone(path: str) -> bool:
     record = read_json(os.path.join(path, layout.WRITER_FILE)) or {}
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        if Process.from_json(record).provably_gone():
+        if ProcessIdentity.from_json(record).provably_gone():
             return True
     return now_at(os.path.dirname(path)) - os.stat(path).st_mtime > _FORGOTTEN

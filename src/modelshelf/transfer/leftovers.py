@@ -12,7 +12,7 @@ from modelshelf.shelf import layout
 from modelshelf.shelf.digests import Digest, hash_prefix
 from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.files import FOLDER_MODE, explained, names, read_json
-from modelshelf.shelf.process_identity import Process, boot_id
+from modelshelf.shelf.process_identity import ProcessIdentity, boot_id
 from modelshelf.shelf.values import File, Snapshot
 from modelshelf.transfer.events import FileDone
 from modelshelf.transfer.meter import Meter
@@ -29,7 +29,7 @@ class Leftover:
     """
 
     path: str
-    writer: Process | None
+    writer: ProcessIdentity | None
 
     def at(self, file: File) -> str:
         """Where it would hold a file."""
@@ -77,12 +77,12 @@ def leftovers(shelf: str, snapshot: Snapshot) -> list[Leftover]:
     return found
 
 
-def _writer(path: str) -> Process | None:
+def _writer(path: str) -> ProcessIdentity | None:
     record = None
     with contextlib.suppress(OSError):
         record = read_json(os.path.join(path, layout.WRITER_FILE))
     try:
-        return None if record is None else Process.from_json(record)
+        return None if record is None else ProcessIdentity.from_json(record)
     except (KeyError, TypeError, ValueError):
         return None
 

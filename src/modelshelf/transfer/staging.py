@@ -22,7 +22,7 @@ from modelshelf.shelf.errors import IntegrityError
 from modelshelf.shelf.files import explained, make_folders, write_json
 from modelshelf.shelf.files import sync as sync_path
 from modelshelf.shelf.headers import check_header
-from modelshelf.shelf.process_identity import Process, boot_id
+from modelshelf.shelf.process_identity import ProcessIdentity, boot_id
 from modelshelf.shelf.values import File, Snapshot
 from modelshelf.transfer.meter import Meter
 
@@ -174,7 +174,7 @@ class Staging:
         with explained(shelf):
             self.path = make_folders(shelf, relative)
             record = os.path.join(self.path, layout.WRITER_FILE)
-            write_json(record, Process.this().to_json())
+            write_json(record, ProcessIdentity.of_this_process().to_json())
 
     def at(self, file: File) -> str:
         """Where a finished file lies; its folder is made.

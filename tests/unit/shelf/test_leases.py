@@ -24,7 +24,7 @@ from modelshelf.shelf.leases import (
     live_holders,
     read_holder,
 )
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 
 _KEY = "pull/org/name/c-f"
 _STILL = Patience(beat=3600.0)
@@ -53,7 +53,7 @@ def _path(shelf: str, key: str = _KEY) -> str:
 
 def _elsewhere(owner: str = "other", beats: int = 0) -> Holder:
     """A holder on another host, of which nothing can be proven."""
-    return Holder(owner, Process("far", "other boot", "1", 7, "1"), "pull", beats)
+    return Holder(owner, ProcessIdentity("far", "other boot", "1", 7, "1"), "pull", beats)
 
 
 def _write(shelf: str, holder: Holder, key: str = _KEY) -> str:
@@ -74,9 +74,9 @@ def test_a_lease_names_its_holder_until_it_is_released(shelf: str) -> None:
     with _take(shelf) as lease:
         holder = read_holder(_path(shelf))
         assert holder is not None
-        assert holder.process == Process.this()
+        assert holder.process == ProcessIdentity.of_this_process()
         assert (holder.purpose, holder.beats) == ("pull", 0)
-        assert str(holder) == f"process {os.getpid()} on {Process.this().host}"
+        assert str(holder) == f"process {os.getpid()} on {ProcessIdentity.of_this_process().host}"
         assert lease.held()
     assert os.listdir(os.path.join(shelf, "leases")) == []
     assert not lease.held()
@@ -181,7 +181,7 @@ def test_a_missing_lease_is_not_live(shelf: str) -> None:
 
 def test_a_holder_that_is_provably_gone_is_not_waited_for(shelf: str) -> None:
     """A process of this host that ended needs no patience."""
-    dead = dataclasses.replace(Process.this(), started="1")
+    dead = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
     assert Watch(_write(shelf, Holder("x", dead, "pull", 0))).live() is None
 
 
@@ -254,8 +254,8 @@ def test_readers_are_found_by_the_beginning_of_their_keys(shelf: str) -> None:
         ({"age": 25}, True),
         ({"age": 35}, False),
         ({"age": -3600}, True),
-        ({"process": dataclasses.replace(Process.this(), started="1")}, False),
-        ({"process": Process.this()}, True),
+        ({"process": dataclasses.replace(ProcessIdentity.of_this_process(), started="1")}, False),
+        ({"process": ProcessIdentity.of_this_process()}, True),
     ],
     ids=["new", "quiet", "stale", "from the future", "gone", "ours"],
 )

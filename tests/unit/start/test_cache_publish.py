@@ -11,13 +11,13 @@ from support import small_models
 from support.file_modes import needs_modes
 
 from modelshelf.shelf.errors import NotWritableError
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.start import cache_publish, cache_store
 from modelshelf.start.cache_key import CacheKey, describe
 from modelshelf.start.cache_publish import present, publish
 
-_GONE = Process.this().to_json() | {"started": "1"}
+_GONE = ProcessIdentity.of_this_process().to_json() | {"started": "1"}
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_dead_primes_left_is_swept(
 ) -> None:
     """Folders of gone processes go, forgotten ones too; one that is being written stays."""
     gone = _leftover(shelf, made, _GONE, "gone")
-    alive = _leftover(shelf, made, Process.this().to_json(), "alive")
+    alive = _leftover(shelf, made, ProcessIdentity.of_this_process().to_json(), "alive")
     publish(shelf, made, into)
     assert not gone.exists()
     assert alive.exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelshelf.shelf.process_identity import Process
+from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.values import File
 from modelshelf.transfer import leftovers
 from modelshelf.transfer.leftovers import Leftover
@@ -49,7 +49,7 @@ def test_a_finished_leftover_goes_before_a_folder() -> None:
     assert decided == Plan({}, {A.path: 100}, (), 0, 100, 0)
 
 
-def _leftover(folder: Path, writer: Process | None) -> Leftover:
+def _leftover(folder: Path, writer: ProcessIdentity | None) -> Leftover:
     folder.mkdir()
     (folder / "a.safetensors.part").write_bytes(bytes(60))
     (folder / "b.safetensors.part").write_bytes(bytes(20))
@@ -59,11 +59,11 @@ def _leftover(folder: Path, writer: Process | None) -> Leftover:
 
 def test_room_for_a_copy_of_what_a_writer_may_still_hold(tmp_path: Path) -> None:
     """The largest begun file of a writer that may live needs room twice for a while."""
-    alive = _leftover(tmp_path / "alive", Process.this())
+    alive = _leftover(tmp_path / "alive", ProcessIdentity.of_this_process())
     assert leftovers.copied([alive], [A, B, C]) == 60
 
 
 def test_no_room_for_what_can_be_moved(tmp_path: Path) -> None:
     """What a writer left that is provably gone is moved, and needs no room."""
-    gone = dataclasses.replace(Process.this(), started="1")
+    gone = dataclasses.replace(ProcessIdentity.of_this_process(), started="1")
     assert leftovers.copied([_leftover(tmp_path / "gone", gone)], [A, B, C]) == 0
