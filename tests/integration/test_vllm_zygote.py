@@ -39,8 +39,8 @@ def look(writer, deeper):
 
 if __name__ == "__main__":
     imported = "once"
-    assert vllm_zygote.why_not() == ""
-    vllm_zygote.begin()
+    assert vllm_zygote.reason_against_forking() == ""
+    vllm_zygote.start_zygote()
     os.environ["LATER"] = "set after the fork"
     context = multiprocessing.get_context("spawn")
     assert context.get_start_method() == "spawn"

@@ -116,8 +116,9 @@ def started(primer: Primer, *, fork: bool, within: float) -> None:
 
 def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: Path) -> None:
     """Our variables are not among what compiled code is keyed by; one that changes code is."""
-    cache_store.expect(str(tmp_path), bytecode=True)
-    kept, changed = cache_store.env(str(tmp_path)), {"VLLM_USE_AOT_COMPILE": "0"}
+    cache_store.prepare_folder(str(tmp_path), with_bytecode=True)
+    ours = cache_store.build_environment(str(tmp_path))
+    changed = {"VLLM_USE_AOT_COMPILE": "0"}
     program = (
         "import json, os, sys, vllm.envs as e\n"
         "for more in ({}, *map(json.loads, sys.argv[1:])):\n"
@@ -125,7 +126,7 @@ def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: P
         "    print(sorted(map(str, e.compile_factors().items())))"
     )
     run = subprocess.run(
-        [str(starter.python), "-c", program, json.dumps(kept), json.dumps(changed)],
+        [str(starter.python), "-c", program, json.dumps(ours), json.dumps(changed)],
         env=starter.env(),
         stdout=subprocess.PIPE,
         text=True,
