@@ -178,23 +178,22 @@ def _import_and_fork(mode: str, command: list[str], module: str) -> None:
     Where this process must not be copied, vLLM spawns its processes as ever, and the start is only
     mended.
     """
-    # A class of ours is pickled for each child by its module's name. So our packages stay
-    # importable here and in all copies of this process, unless nothing is forked.
-    with contextlib.ExitStack() as cleanup:
-        try:
-            cleanup.enter_context(_our_packages())
-            from modelshelf.start import vllm_zygote  # noqa: PLC0415 - it can be found only now
+    modules_before = _add_our_packages()
+    try:
+        from modelshelf.start import vllm_zygote  # noqa: PLC0415 - it can be found only now
 
-            cpu_modules = _CPU_MODULES if mode == FORK_ON_CPU else ()
-            _import((_SERVER_MODULE, module, *_ENGINE_MODULES, *cpu_modules))
-            reason = vllm_zygote.reason_against_forking()
-        except Exception as error:  # noqa: BLE001 - whatever it is, vLLM's own command line is better
-            _run_stock(command, error)
-        if not reason:
-            vllm_zygote.start_zygote()
-            cleanup.pop_all()
-            return
-    _report("mended", command, reason)
+        cpu_modules = _CPU_MODULES if mode == FORK_ON_CPU else ()
+        _import((_SERVER_MODULE, module, *_ENGINE_MODULES, *cpu_modules))
+        reason = vllm_zygote.reason_against_forking()
+    except Exception as error:  # noqa: BLE001 - whatever it is, vLLM's own command line is better
+        _run_stock(command, error)
+    if reason:
+        _remove_our_packages(modules_before)
+        _report("mended", command, reason)
+    else:
+        # Our packages stay importable here and in all copies of this process: a class of ours is
+        # pickled for each child, by the name of its module.
+        vllm_zygote.start_zygote()
 
 
 def _import(modules: Iterable[str]) -> None:
@@ -215,32 +214,34 @@ def _import(modules: Iterable[str]) -> None:
     gc.enable()
 
 
-@contextlib.contextmanager
-def _our_packages() -> Iterator[None]:
-    """Make our packages importable within the block, and nothing else.
+def _add_our_packages() -> dict[str, types.ModuleType]:
+    """Make our packages importable, and nothing else.
 
     `shelf` and `start` lie in one folder `modelshelf`, in pods as in the source tree. To add the
     folder above it to `sys.path` would make everything importable that lies there, for example all
     other packages of the environment that modelshelf is installed in. So the package `modelshelf`
-    is made by hand. At the end of the block everything is as before.
+    is made by hand.
+
+    Returns:
+        The modules of these names that were imported before, for `_remove_our_packages`.
     """
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    before = {name: module for name, module in sys.modules.items() if _is_ours(name)}
-    for name in before:
-        del sys.modules[name]
+    modules_before = _take_our_modules()
     package = types.ModuleType("modelshelf")
-    package.__path__ = [folder]
+    package.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules["modelshelf"] = package
-    try:
-        yield
-    finally:
-        for name in [name for name in sys.modules if _is_ours(name)]:
-            del sys.modules[name]
-        sys.modules.update(before)
+    return modules_before
 
 
-def _is_ours(module_name: str) -> bool:
-    return module_name.partition(".")[0] == "modelshelf"
+def _remove_our_packages(modules_before: dict[str, types.ModuleType]) -> None:
+    """Undo `_add_our_packages`."""
+    _take_our_modules()
+    sys.modules.update(modules_before)
+
+
+def _take_our_modules() -> dict[str, types.ModuleType]:
+    """Remove all modules of a package `modelshelf` from `sys.modules`, and return them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "modelshelf"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _run_stock(command: list[str], error: Exception) -> NoReturn:
@@ -255,15 +256,17 @@ def _report(how: StartMode, command: list[str], reason: str) -> None:
     vLLM runs whether or not this works. Where our packages cannot be imported, for example by a
     Python that is too old for them, the reason is written as plain text.
     """
+    modules_before = _add_our_packages()
     try:
-        with _our_packages():
-            from modelshelf.shelf.pod_command import event_line  # noqa: PLC0415
-            from modelshelf.start.events import EngineStarting  # noqa: PLC0415
+        from modelshelf.shelf.pod_command import event_line  # noqa: PLC0415 - found only now
+        from modelshelf.start.events import EngineStarting  # noqa: PLC0415
 
-            event = EngineStarting(tuple(command), how, reason)
-            line = event_line(event.to_json(), with_time=True)
+        event = EngineStarting(tuple(command), how, reason)
+        line = event_line(event.to_json(), with_time=True)
     except Exception:  # noqa: BLE001 - see above
         line = f"modelshelf: vLLM starts {how}: {reason}\n"
+    finally:
+        _remove_our_packages(modules_before)
     with contextlib.suppress(OSError):
         os.write(1, line.encode())
 
