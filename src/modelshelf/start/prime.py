@@ -29,7 +29,7 @@ from modelshelf.start.stop_signals import StopSignals
 from modelshelf.start.supervisor import (
     CacheSpec,
     StartSpec,
-    ignore_broken_pipe,
+    ignore_write_errors,
     run_engine,
     supervise,
     wait_until_healthy,
@@ -109,7 +109,7 @@ def prime(
         KeyboardInterrupt: A signal was received before the engine was started.
     """
     began = time.monotonic()
-    tell = ignore_broken_pipe(listener)
+    tell = ignore_write_errors(listener)
     shelf = Shelf(spec.shelf)
     with StopSignals(received) as signals:
         installed = probe_interpreter(argv, os.environ)

@@ -120,7 +120,7 @@ def start(
         KeyboardInterrupt: A signal was received before the engine was started.
     """
     began = time.monotonic()
-    tell = ignore_broken_pipe(listener)
+    tell = ignore_write_errors(listener)
     with StopSignals(received) as signals:
         env = _prepare_environment(spec.cache, argv, tell)
         command = vllm_fast.choose_command(argv, fork=spec.fork, env=env)
@@ -143,7 +143,7 @@ def start(
         return exit_code
 
 
-def ignore_broken_pipe(listener: Listener) -> Listener:
+def ignore_write_errors(listener: Listener) -> Listener:
     """Wrap a listener so that an error in writing does not end the engine.
 
     What reads our output may have gone away.
