@@ -23,9 +23,9 @@ _SLICE = 2**24
 
 _WARM = """\
 import json, sys, threading, time
-from modelshelf.start.prefetch import warm
+from modelshelf.start.prefetch import prefetch
 began = time.monotonic()
-warmed = warm(sys.argv[1:], None, threading.Event())
+warmed = prefetch(sys.argv[1:], None, threading.Event())
 print(json.dumps({"seconds": time.monotonic() - began, "reason": warmed.reason}))
 """
 # vLLM starts a thread and goes on; what is measured is that thread's time.

@@ -1,4 +1,4 @@
-"""Children that are forked from a copy of their parent, where they were to be spawned."""
+"""Children that are forked from the zygote, where vLLM would spawn them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def look(writer, deeper):
 
 if __name__ == "__main__":
     imported = "once"
-    assert vllm_zygote.why_not() == ""
-    vllm_zygote.begin()
+    assert vllm_zygote.reason_against_forking() == ""
+    vllm_zygote.start_zygote()
     os.environ["LATER"] = "set after the fork"
     context = multiprocessing.get_context("spawn")
     assert context.get_start_method() == "spawn"
@@ -57,40 +57,40 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Path:
-    """A program that leaves a copy of itself behind and has a child and a grandchild."""
+    """A program that starts a zygote, a child and a grandchild."""
     path = tmp_path / "parent.py"
     path.write_text(PARENT, encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize("python", [p for p in pythons() if p.version < (3, 14)], ids=str)
-def test_children_are_copies_that_see_what_spawned_ones_would(python: Python, parent: Path) -> None:
-    """A child has what was imported before, and the environment and parent of its own time."""
+def test_a_forked_child_sees_what_a_spawned_one_would(python: Python, parent: Path) -> None:
+    """A child has the imports of before, and the environment and parent of when it was started."""
     argv = [python.path, "-P", str(parent)]
     env = {"PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(argv, env=env, capture_output=True, check=True, timeout=60)
+    run = subprocess.run(argv, env=env, capture_output=True, check=True, timeout=60)
 
-    told = json.loads(done.stdout)
+    told = json.loads(run.stdout)
     seen, child = told["seen"], told["seen"]["child"]
     assert (seen["imported"], child["imported"]) == ("once", "once")
     assert (seen["env"], child["env"]) == ("set after the fork", "set by a child")
     assert (seen["parent"], child["parent"]) == (told["pid"], seen["pid"])
     assert seen["zygote"] == child["zygote"] != told["pid"]
-    assert (told["code"], seen["lock"], done.stderr) == (7, True, b"")
+    assert (told["code"], seen["lock"], run.stderr) == (7, True, b"")
 
 
-def test_the_copy_ends_with_whoever_it_was_copied_from(parent: Path) -> None:
-    """A killed parent leaves no process that waits for children to fork."""
+def test_the_zygote_ends_with_its_parent(parent: Path) -> None:
+    """When the parent is killed, no zygote stays behind."""
     env = os.environ | {"PYTHONPATH": str(SOURCE)}
     argv = [pythons()[0].path, str(parent), "stay"]
     with subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
-        copy = told["seen"]["zygote"]
-        assert not gone(copy)
+        zygote = told["seen"]["zygote"]
+        assert not gone(zygote)
         process.kill()
         process.wait()
         deadline = time.monotonic() + 10
-        while not gone(copy) and time.monotonic() < deadline:
+        while not gone(zygote) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert gone(copy)
+        assert gone(zygote)

@@ -1,4 +1,4 @@
-"""A package that stands in for vLLM: it answers, compiles a file, and its child lingers."""
+"""A package that stands in for vLLM: it answers, compiles a file, and has a stubborn child."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVER = """\
     parser.add_argument("--port", type=int)
     parser.add_argument("--never-ready", action="store_true")
     options = parser.parse_args()
-    # As vLLM's own: a child that a signal to its parent does not reach, in the same group.
+    # Like a child of vLLM: in the same process group, and it ignores the signals to stop.
     child = subprocess.Popen(["sh", "-c", "trap '' TERM INT; while :; do sleep 600; done"])
     cache = pathlib.Path(os.environ.get("VLLM_CACHE_ROOT", "none"), "compiled")
     print("engine", os.getpid(), "child", child.pid, "caches", cache, cache.exists(), flush=True)
@@ -54,7 +54,7 @@ _SERVER = """\
 
 
 def install(folder: pathlib.Path) -> str:
-    """Put it into a folder for PYTHONPATH."""
+    """Install the package into a folder, and return the folder for PYTHONPATH."""
     module = folder / "vllm" / "entrypoints" / "openai"
     module.mkdir(parents=True)
     for package in (module, module.parent, module.parent.parent):

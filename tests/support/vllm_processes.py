@@ -1,4 +1,4 @@
-"""Real vLLM processes, with what they write, say and leave behind: for tests."""
+"""Real vLLM processes for tests: starting and stopping them, and what they write and leave."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any
 from support.pod_packages import command_line
 
 MODULE = ("-m", "vllm.entrypoints.openai.api_server")
-_READY = 150.0  # seconds within which an engine must answer
-_ENDED = 30.0  # seconds within which it must end after SIGTERM
+_READY_SECONDS = 150.0  # within which an engine must answer
+_END_SECONDS = 30.0  # within which it must end after SIGTERM
 
 
 @dataclasses.dataclass
@@ -29,10 +29,10 @@ class Engine:
 
     Attributes:
         process: Its first process.
-        port: Where it will listen.
-        log: All that it wrote.
-        folder: Where its processes work, and no others.
-        seconds: How long it took until it was ready; 0 before.
+        port: The port on which it listens once it is ready.
+        log: The file with its output.
+        folder: The working directory of its processes, and of no others.
+        seconds: How long it took until it was ready; 0 before that.
     """
 
     process: subprocess.Popen[bytes]
@@ -41,35 +41,38 @@ class Engine:
     folder: pathlib.Path
     seconds: float = 0.0
 
-    def said(self) -> str:
-        """What it has written so far."""
+    def output(self) -> str:
+        """Read what it has written so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What our supervisor told of one kind of event, where one runs the engine."""
-        lines = [line for line in self.said().splitlines() if line.startswith('{"event"')]
+        """Read the events of one kind that `start` has written, where it runs the engine."""
+        lines = [line for line in self.output().splitlines() if line.startswith('{"event"')]
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
-    def answers(self) -> bool:
-        """Whether it is ready."""
+    def is_ready(self) -> bool:
+        """Whether its health path answers."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self._ask("GET", "/health")[0] == http.HTTPStatus.OK
         return False
 
     def wait_ready(self, began: float) -> None:
-        """Wait until it answers.
+        """Wait until it is ready.
+
+        Args:
+            began: When it was started, by `time.monotonic`.
 
         Raises:
-            AssertionError: It ended, or took too long; the message ends with what it wrote.
+            AssertionError: It ended, or took too long. The message is the end of its output.
         """
-        while not self.answers():
-            late = time.monotonic() - began > _READY
-            assert self.process.poll() is None and not late, self.said()[-6000:]  # noqa: PT018
+        while not self.is_ready():
+            late = time.monotonic() - began > _READY_SECONDS
+            assert self.process.poll() is None and not late, self.output()[-6000:]  # noqa: PT018
             time.sleep(0.1)
         self.seconds = time.monotonic() - began
 
     def complete(self, prompt: str, tokens: int = 24) -> str:
-        """The greedy completion of a prompt."""
+        """Return the greedy completion of a prompt."""
         body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0}
         status, answer = self._ask("POST", "/v1/completions", body)
         assert status == http.HTTPStatus.OK, answer
@@ -78,14 +81,14 @@ class Engine:
     def end(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal to its first process, wait for its end, and return its exit status."""
         self.process.send_signal(signal_number)
-        return self.process.wait(_ENDED)
+        return self.process.wait(_END_SECONDS)
 
     def members(self) -> list[int]:
-        """Its living processes, whoever is their parent and in whatever session."""
+        """List its running processes, in any session and with any parent."""
         return [pid for pid in _pids() if _works_in(pid, self.folder)]
 
     def segments(self) -> set[str]:
-        """The files in /dev/shm that its processes have mapped or open."""
+        """List the files in /dev/shm that its processes have mapped."""
         found: set[str] = set()
         for pid in self.members():
             with contextlib.suppress(OSError):
@@ -94,7 +97,7 @@ class Engine:
         return {path for path in found if os.path.exists(path)}
 
     def listens(self) -> bool:
-        """Whether anybody takes connections on its port."""
+        """Whether anything accepts connections on its port."""
         with socket.socket() as client:
             client.settimeout(2)
             return client.connect_ex(("127.0.0.1", self.port)) == 0
@@ -114,12 +117,12 @@ class Engine:
 
 @dataclasses.dataclass(frozen=True)
 class Starter:
-    """Starts engines of one environment with one model.
+    """Starts engines with one Python environment and one model.
 
     Attributes:
         python: The interpreter that can import vLLM.
         model: A Hugging Face folder.
-        home: A folder for all that engines write; they share it, as they would on one machine.
+        home: A folder for what engines write. They share it, as those of one user would.
     """
 
     python: pathlib.Path
@@ -127,7 +130,7 @@ class Starter:
     home: pathlib.Path
 
     def env(self, **changed: str) -> dict[str, str]:
-        """The small environment of an engine."""
+        """Return the environment of an engine, which is small."""
         fixed = {
             "HOME": str(self.home),
             "VLLM_CACHE_ROOT": str(self.home / "vllm"),
@@ -138,7 +141,7 @@ class Starter:
         return {"PATH": os.environ["PATH"], **fixed, **changed}
 
     def argv(self, *arguments: str, port: int = 8000) -> list[str]:
-        """The stock command line; the model's name is `smol`."""
+        """Return the command line of a stock start; the model is served as `smol`."""
         fixed = ["--host=127.0.0.1", f"--port={port}", "--max-model-len=1024", "--max-num-seqs=8"]
         fixed.append("--dtype=float32")  # processors without AVX-512 take minutes with bfloat16
         named = ["--model", str(self.model), "--served-model-name=smol"]
@@ -148,7 +151,13 @@ class Starter:
     def launched(
         self, argv: Sequence[str], port: int, env: Mapping[str, str] | None = None
     ) -> Iterator[Engine]:
-        """Run a command line that will listen on a port; nothing of it outlives the block."""
+        """Run a command line. Nothing of it outlives the block.
+
+        Args:
+            argv: The command line.
+            port: The port on which it will listen.
+            env: Its environment; the usual one by default.
+        """
         folder = self.home / f"engine-{port}-{time.monotonic_ns()}"
         folder.mkdir()
         log = folder / "log"
@@ -168,7 +177,7 @@ class Starter:
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_ENDED)
+                process.wait(_END_SECONDS)
             process.kill()
             process.wait()
             for pid in engine.members():
@@ -177,19 +186,19 @@ class Starter:
 
     @contextlib.contextmanager
     def running(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Engine]:
-        """A stock start with these arguments, once it is ready."""
+        """Run an engine by its own command line; the block begins when it is ready."""
         port, began = free_port(), time.monotonic()
         with self.launched(self.argv(*arguments, port=port), port, env) as engine:
             engine.wait_ready(began)
             yield engine
 
     @contextlib.contextmanager
-    def below_start(self, *arguments: str, **spec: Any) -> Iterator[Engine]:
-        """An engine below our supervisor, not ready yet.
+    def supervised(self, *arguments: str, **spec: Any) -> Iterator[Engine]:
+        """Run an engine by `start`; the block begins before it is ready.
 
         Args:
-            *arguments: Of vLLM.
-            **spec: What its spec has beside the URL that it watches.
+            *arguments: Arguments of vLLM.
+            **spec: What the spec of `start` has, beside the health URL.
         """
         port = free_port()
         path = self.home / f"start-{port}.json"
@@ -200,7 +209,7 @@ class Starter:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses."""
+    """Return a free port of loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -211,7 +220,10 @@ def _pids() -> list[int]:
 
 
 def _works_in(pid: int, folder: pathlib.Path) -> bool:
-    """Whether a living process works in a folder; a new title may overwrite its environment."""
+    """Whether a running process works in a folder.
+
+    A mark in the environment would not do: a process that sets its title overwrites that.
+    """
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{pid}/cwd") == str(folder)
     return False

@@ -1,4 +1,4 @@
-"""What tests of real vLLM share: its environment, a model, and one server of the stock kind.
+"""What tests of real vLLM share: its environment, a model, and one stock server.
 
 `make test-vllm` makes the environment and the model first; see `lab.vllm`.
 """
@@ -16,7 +16,7 @@ from support.vllm_processes import Engine, Starter
 
 @pytest.fixture(scope="session")
 def engine_python() -> Path:
-    """The interpreter that can import vLLM, which is not the one that runs the tests."""
+    """The interpreter that can import vLLM. It is not the one that runs the tests."""
     if reason := vllm.why_not():
         pytest.skip(reason)
     return vllm.python()
@@ -38,12 +38,12 @@ def llama_gguf() -> Path:
 def starter(
     engine_python: Path, vllm_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Starter:
-    """Starts engines, which share one home and its caches."""
+    """Starts engines, which share a home folder and its caches."""
     return Starter(engine_python, vllm_model, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
 def stock(starter: Starter) -> Iterator[Engine]:
-    """A server started without anything of ours, and without compiling; the same for all tests."""
+    """A stock server, which compiles nothing; shared by all tests."""
     with starter.running("--enforce-eager") as engine:
         yield engine

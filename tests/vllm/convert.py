@@ -1,4 +1,7 @@
-"""`convert.py MODEL.gguf FOLDER`: the same weights as a Hugging Face folder; runs beside vLLM."""
+"""`convert.py MODEL.gguf FOLDER` writes the same weights as a Hugging Face folder.
+
+It runs in vLLM's environment, which has torch.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""One import instead of four: real vLLM, whose processes are copies of one that has imported it."""
+"""Fast starts of real vLLM, whose processes are forked from one that has imported it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FAST = {"fork": True}
 
 @pytest.fixture(scope="module")
 def fast(starter: Starter) -> Iterator[Engine]:
-    """A fast start without compiling, below our supervisor; the same for all tests."""
+    """A fast start by `start`, without compiling; shared by all tests of this file."""
     began = time.monotonic()
-    with starter.below_start("--enforce-eager", fast=FAST) as engine:
+    with starter.supervised("--enforce-eager", fast=FAST) as engine:
         engine.wait_ready(began)
         yield engine
 
 
 def parent(pid: int) -> int:
-    """The parent of a process."""
+    """The id of a process's parent."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def titles(engine: Engine) -> dict[str, int]:
-    """The processes by the names that vLLM gives them."""
+    """The processes of an engine, by the titles that vLLM gives them."""
     return {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in engine.members()}
 
 
@@ -42,8 +42,8 @@ def assert_nothing_left(engine: Engine, segments: set[str]) -> None:
     assert not [path for path in segments if Path(path).exists()]
 
 
-def test_a_fast_start_says_the_same_words(fast: Engine, stock: Engine) -> None:
-    """It is fast, sooner ready than a stock start, and its greedy completions are the same."""
+def test_a_fast_start_gives_the_same_completions(fast: Engine, stock: Engine) -> None:
+    """It is ready sooner than a stock start, and its greedy completions are the same."""
     (started,) = fast.events("engine-starting")
     assert (started["how"], started["reason"]) == ("fast", "")
     assert fast.seconds < stock.seconds
@@ -52,12 +52,12 @@ def test_a_fast_start_says_the_same_words(fast: Engine, stock: Engine) -> None:
 
 
 def test_vllm_was_imported_once(fast: Engine) -> None:
-    """The engine core and the worker are forked from one process, which is a copy of the server."""
-    named = titles(fast)
-    copy = parent(named["VLLM::EngineCor"])
-    assert parent(named["VLLM::Worker"]) == copy
-    assert parent(copy) in fast.members()
-    assert b"launcher.py" in Path(f"/proc/{copy}/cmdline").read_bytes()
+    """The engine core and the worker are forked from the zygote, which is a child of the server."""
+    pids = titles(fast)
+    zygote = parent(pids["VLLM::EngineCor"])
+    assert parent(pids["VLLM::Worker"]) == zygote
+    assert parent(zygote) in fast.members()
+    assert b"launcher.py" in Path(f"/proc/{zygote}/cmdline").read_bytes()
 
 
 def test_threads_are_bound_as_in_a_stock_start(fast: Engine, stock: Engine) -> None:
@@ -71,8 +71,8 @@ def processors(pid: int) -> set[str]:
     return {text.partition("Cpus_allowed_list:\t")[2].split()[0] for text in statuses}
 
 
-def test_nothing_is_left_of_a_killed_one(fast: Engine) -> None:
-    """Where vLLM's first process is killed, start ends the copies, and no shared memory stays."""
+def test_nothing_is_left_of_a_killed_engine(fast: Engine) -> None:
+    """When vLLM's first process is killed, `start` stops the others, and no shared memory stays."""
     segments = fast.segments()
     assert segments
     os.kill(parent(parent(titles(fast)["VLLM::Worker"])), signal.SIGKILL)
@@ -81,9 +81,9 @@ def test_nothing_is_left_of_a_killed_one(fast: Engine) -> None:
 
 
 @pytest.mark.parametrize("moment", [0.3, 1.5, 3.0, 5.0, 7.0])
-def test_sigterm_is_answered_at_any_moment_of_a_start(starter: Starter, moment: float) -> None:
-    """A start that is no longer wanted ends within seconds, with 143, and leaves nothing."""
-    with starter.below_start("--enforce-eager", fast=FAST) as engine:
+def test_sigterm_ends_a_start_at_any_moment(starter: Starter, moment: float) -> None:
+    """A start that gets SIGTERM exits with 143 within seconds, and leaves nothing."""
+    with starter.supervised("--enforce-eager", fast=FAST) as engine:
         time.sleep(moment)
         segments = engine.segments()
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""vLLM where nothing can be reached: it starts, answers, and has not tried to reach anything."""
+"""vLLM without a network: it starts and answers, and does not try to reach anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ TESTS = pathlib.Path(__file__).parents[1]
 WAY_OUT = "out0"
 RESOLVER = "192.0.2.53"
 ETH_P_ALL = 3
-NEIGHBOURS = (0, 58)  # IPv6 headers of what the kernel itself says on a new link
+# IPv6 "next header" numbers of the packets that the kernel itself sends on a new link: hop-by-hop
+# options and ICMPv6.
+KERNEL_HEADERS = (0, 58)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def isolated(starter: Starter) -> list[str]:
 
 
 def run(isolated: list[str], what: str) -> dict[str, object]:
-    """Run something in there; what it found."""
+    """Run this file with an argument in there, and return what it prints."""
     env = os.environ | {"PYTHONPATH": str(TESTS)}
     done = subprocess.run([*isolated, what], env=env, capture_output=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr.decode()[-6000:]
@@ -44,7 +46,7 @@ def run(isolated: list[str], what: str) -> dict[str, object]:
 
 
 def test_the_sniffer_sees_what_leaves(isolated: list[str]) -> None:
-    """A connection that somebody tries is a packet on the way out."""
+    """An attempt to connect to somewhere else is a packet on the way out."""
     told = run(isolated, "noisy")
     assert told["packets"]
     assert told["answer"] == ""
@@ -52,7 +54,7 @@ def test_the_sniffer_sees_what_leaves(isolated: list[str]) -> None:
 
 @pytest.mark.parametrize("how", ["stock", "fast"])
 def test_a_start_sends_nothing(isolated: list[str], how: str) -> None:
-    """A start, an answer and an end: not one packet leaves, and nothing stays behind."""
+    """From a start to its end not one packet leaves, and nothing stays behind."""
     told = run(isolated, how)
     assert told["packets"] == []
     assert str(told["answer"]).startswith(" Paris")
@@ -62,7 +64,7 @@ def test_a_start_sends_nothing(isolated: list[str], how: str) -> None:
 
 @contextlib.contextmanager
 def sniffed() -> Iterator[list[str]]:
-    """Default routes that lead to nobody, and all that is sent there, as a list that grows."""
+    """Set default routes that lead nowhere, and yield a growing list of the packets sent there."""
     for words in (
         "mount --make-rprivate /",
         "ip link set lo up",
@@ -74,7 +76,7 @@ def sniffed() -> Iterator[list[str]]:
         "ip route add default via 192.0.2.254",
     ):
         subprocess.run(words.split(), check=True)
-    # A kernel without IPv6 has no such route, and needs none.
+    # This fails on a kernel without IPv6, which needs no such route.
     subprocess.run(["ip", "-6", "route", "add", "default", "dev", WAY_OUT], check=False)
     with tempfile.NamedTemporaryFile("w") as resolver:
         resolver.write(f"nameserver {RESOLVER}\n")
@@ -90,7 +92,7 @@ def sniffed() -> Iterator[list[str]]:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     packet = sniffer.recv(2048)
-                    if not (packet[0] >> 4 == 6 and packet[6] in NEIGHBOURS):
+                    if not (packet[0] >> 4 == 6 and packet[6] in KERNEL_HEADERS):
                         packets.append(packet.hex())
 
         thread = threading.Thread(target=listen)
@@ -101,25 +103,25 @@ def sniffed() -> Iterator[list[str]]:
         thread.join()
 
 
-def noise() -> None:
-    """Try to reach somebody."""
+def try_to_connect() -> None:
+    """Try to connect to a host that is not there."""
     with contextlib.suppress(OSError), socket.socket() as client:
         client.settimeout(0.5)
         client.connect(("198.51.100.7", 443))
 
 
 def main() -> None:
-    """Do what the last argument says where nothing can be reached, and print what was seen."""
+    """Do what the last argument says without a network, and print what was seen."""
     facts, what = json.loads(sys.argv[1]), sys.argv[2]
     starter = Starter(**{name: pathlib.Path(path) for name, path in facts.items()})
     told: dict[str, object] = {"answer": "", "how": what}
     with sniffed() as packets:
         if what == "noisy":
-            noise()
+            try_to_connect()
         else:
             began = time.monotonic()
             fast = {"fast": {"fork": True}} if what == "fast" else {}
-            with starter.below_start("--enforce-eager", **fast) as engine:
+            with starter.supervised("--enforce-eager", **fast) as engine:
                 engine.wait_ready(began)
                 told["answer"] = engine.complete("The capital of France is")
                 told["how"] = engine.events("engine-starting")[-1]["how"]

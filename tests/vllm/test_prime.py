@@ -1,4 +1,4 @@
-"""Compile once, with real vLLM: a start that unpacks what was primed compiles nothing."""
+"""`prime` with real vLLM: a start that unpacks its compile cache compiles nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from modelshelf.start import cache_store
 
 
 class Primer:
-    """A shelf, and the verbs that run the engine, compiled, for a model on it."""
+    """A shelf with a model, on which verbs run the engine with compiling."""
 
     def __init__(self, folder: Path, starter: Starter) -> None:
         self.folder = folder
@@ -29,7 +29,11 @@ class Primer:
         self._snapshot = put(self._shelf, "acme/smol", {"config.json": b"{}"})
 
     def run(self, verb: Verb, into: str, *, fork: bool = False) -> tuple[list[dict[str, Any]], str]:
-        """Run a verb, and end it once its engine is ready; its lines, and the engine's."""
+        """Run a verb to its end; `start` gets SIGTERM once its engine is ready.
+
+        Returns:
+            The verb's events, and the output of the engine.
+        """
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         spec = {
@@ -49,12 +53,12 @@ class Primer:
         }
         path = self.folder / f"{verb}-{port}.json"
         path.write_text(json.dumps(spec))
+        # vLLM warms up with as many tokens as a batch may have: few make a start quick.
         engine = self._starter.argv("--max-num-batched-tokens=64", port=port)
         temporary = self.folder / str(port)
         temporary.mkdir()
         said, events = "", []
         with subprocess.Popen(
-            # A start warms up with as many tokens as a batch may have.
             command_line(verb, path, *engine),
             env=self._starter.env(TMPDIR=str(temporary)),
             stdin=subprocess.DEVNULL,
@@ -73,36 +77,36 @@ class Primer:
         return events, said
 
     def keys(self, into: str) -> list[Path]:
-        """The keys of vLLM's compiled code that lies where caches were unpacked."""
+        """The folders of compiled code in an unpacked cache; vLLM names them by its own keys."""
         return [*(self.folder / into).rglob("torch_aot_compile/*")]
 
 
 @pytest.fixture(scope="module")
 def primer(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Primer:
-    """Nothing is primed yet."""
+    """A shelf on which nothing is primed yet."""
     return Primer(tmp_path_factory.mktemp("primed"), starter)
 
 
 @pytest.mark.timeout(900)
 def test_a_primed_start_loads_compiled_code(primer: Primer) -> None:
-    """The prime compiles; the next start unpacks that, loads it, and is ready in half the time."""
+    """The prime compiles; the next start unpacks and loads that, in less than half the time."""
     events, said = primer.run("prime", "into")
     assert events[-1]["event"] == "primed", said[-6000:]
     assert events[-1]["how"] == "made"
     assert "saved AOT compiled function" in said
     compiling = next(event["seconds"] for event in events if event["event"] == "engine-ready")
 
-    started(primer, fork=False, within=compiling / 2)
+    assert_loads(primer, fork=False, within=compiling / 2)
 
 
 @pytest.mark.timeout(300)
 def test_a_fast_start_has_the_key_of_a_stock_one(primer: Primer) -> None:
-    """Copies of one process load what a stock start has compiled, and compile nothing."""
-    started(primer, fork=True, within=60)
+    """Forked processes load what a stock start has compiled, and compile nothing."""
+    assert_loads(primer, fork=True, within=60)
 
 
-def started(primer: Primer, *, fork: bool, within: float) -> None:
-    """Assert that a start unpacks what a stock one compiled, loads it, and makes no other."""
+def assert_loads(primer: Primer, *, fork: bool, within: float) -> None:
+    """Assert that a start unpacks and loads what a stock start compiled, and compiles nothing."""
     events, said = primer.run("start", "into", fork=fork)
     assert [event["event"] for event in events[:2]] == ["cache-unpacked", "engine-starting"], events
     assert events[1]["how"] == ("fast" if fork else "mended")
@@ -114,10 +118,11 @@ def started(primer: Primer, *, fork: bool, within: float) -> None:
     assert len(primer.keys("into")) == 1
 
 
-def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: Path) -> None:
-    """Our variables are not among what compiled code is keyed by; one that changes code is."""
-    cache_store.expect(str(tmp_path), bytecode=True)
-    kept, changed = cache_store.env(str(tmp_path)), {"VLLM_USE_AOT_COMPILE": "0"}
+def test_our_variables_are_not_in_vllm_s_key(starter: Starter, tmp_path: Path) -> None:
+    """Our variables do not change the key of compiled code; a variable that changes code does."""
+    cache_store.prepare_folder(str(tmp_path), with_bytecode=True)
+    ours = cache_store.build_environment(str(tmp_path))
+    changed = {"VLLM_USE_AOT_COMPILE": "0"}
     program = (
         "import json, os, sys, vllm.envs as e\n"
         "for more in ({}, *map(json.loads, sys.argv[1:])):\n"
@@ -125,7 +130,7 @@ def test_where_caches_lie_is_no_part_of_vllm_s_key(starter: Starter, tmp_path: P
         "    print(sorted(map(str, e.compile_factors().items())))"
     )
     run = subprocess.run(
-        [str(starter.python), "-c", program, json.dumps(kept), json.dumps(changed)],
+        [str(starter.python), "-c", program, json.dumps(ours), json.dumps(changed)],
         env=starter.env(),
         stdout=subprocess.PIPE,
         text=True,

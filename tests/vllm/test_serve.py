@@ -1,4 +1,4 @@
-"""`serve --engine vllm`: real replicas on this machine, and what is left of them."""
+"""`serve --engine vllm`: real replicas on this machine, and that nothing of them stays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHM = Path("/dev/shm")
 
 @pytest.fixture(scope="module")
 def options(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `serve` is told: vLLM of another Python, and a model on a shelf."""
+    """The options of `serve`: vLLM in another Python, and a model on a shelf."""
     shelf = tmp_path_factory.mktemp("serve") / "shelf"
     pull(str(starter.model), shelf=shelf, name=MODEL, engine="vllm")
     return {
@@ -37,13 +37,13 @@ def options(starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(autouse=True)
 def surroundings(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines share their caches, and take little memory."""
+    """Let engines share their caches and take little memory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(starter.home))
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
 
 
 def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_path: Path) -> None:
-    """Each says the same, SIGTERM lets a stream of 200 tokens end, and then nothing is left."""
+    """Each answers the same, SIGTERM lets a stream of 200 tokens end, and then nothing is left."""
     before = set(os.listdir(_SHM))
     with serving(**options, replicas=2, log_dir=str(tmp_path)) as server:
         ready = [event for event in server.events if event["event"] == "replica-ready"]
@@ -75,10 +75,10 @@ def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_
 
 
 def test_nothing_outlives_a_killed_server(options: dict[str, Any], tmp_path: Path) -> None:
-    """SIGKILL of what serves ends the engine in the middle of its start, its processes included."""
+    """SIGKILL to `serve` ends all processes of an engine in the middle of its start."""
     log = tmp_path / "replica-0.log"
     with launched(**options, log_dir=str(tmp_path)) as process:
-        # By then the engine's own processes have begun.
+        # These names in the log say that the engine has started processes of its own.
         until(lambda: log.exists() and re.search(r"EngineCore|Worker", log.read_text()), within=120)
         pids = _descendants(process.pid)
         assert len(pids) > 2
@@ -93,4 +93,4 @@ def _ask(url: str, prompt: str) -> str:
 
 
 def _descendants(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *_descendants(child))]
+    return [found for child in children(pid) for found in (child, *_descendants(child))]

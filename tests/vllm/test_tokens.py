@@ -1,4 +1,4 @@
-"""Two engines, one model: what the shelf holds is the same to both."""
+"""vLLM and llama.cpp give the same completions for the same weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from support.vllm_processes import Engine, Starter, free_port
 
-# llama.cpp computes on 4-bit weights with 8-bit activations, vLLM in float32 on the same weights
-# widened: these are prompts at which the model is sure of what comes next.
+# llama.cpp computes with 4-bit weights and 8-bit activations, vLLM with the same weights widened to
+# float32. So these are prompts for which the model is sure of the next token.
 PROMPTS = ("1, 2, 3, 4, 5, 6,", " The opposite of hot is", "def add(a, b):\n    return")
 
 
-def test_vllm_and_llamacpp_choose_the_same_words(
+def test_vllm_and_llamacpp_choose_the_same_tokens(
     stock: Engine, starter: Starter, llama_gguf: Path
 ) -> None:
     """For the same weights vLLM's greedy completions are those of llama.cpp."""

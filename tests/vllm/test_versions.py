@@ -1,4 +1,4 @@
-"""The table of what vLLM takes, against vLLM's own registries."""
+"""Our table of the values that vLLM's options accept, compared with vLLM's own registries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelshelf.engines.vllm_versions import values
 
-_SAY = """
+_PRINT_REGISTRIES = """
 import json, typing
 from importlib import metadata
 from vllm.config.load import SafetensorsLoadStrategy
@@ -26,13 +26,17 @@ print("\\n" + json.dumps([__version__, {
 
 
 def test_the_table_is_what_vllm_itself_has(engine_python: Path) -> None:
-    """Every name that this version registers, and no other."""
-    said = subprocess.run(
-        [engine_python, "-c", _SAY], capture_output=True, text=True, check=True, timeout=120
+    """The table has every name that this version registers, and no other."""
+    output = subprocess.run(
+        [engine_python, "-c", _PRINT_REGISTRIES],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     ).stdout
-    version, has = json.loads(said.splitlines()[-1])
+    version, registered = json.loads(output.splitlines()[-1])
     minor = int(version.split(".")[1])
     assert minor == 32
-    assert {option: sorted(names) for option, names in has.items()} == {
-        option: sorted(values(option, minor)) for option in has
+    assert {option: sorted(names) for option, names in registered.items()} == {
+        option: sorted(values(option, minor)) for option in registered
     }

@@ -25,10 +25,10 @@ from modelshelf.shelf.events import Event, Listener
 from modelshelf.shelf.values import Snapshot
 
 Spec: TypeAlias = dict[str, Any]
-"""What a verb is to do, as read from its file."""
+"""What a verb is to do: the JSON object in its file."""
 
 _PROGRESS_SECONDS = 1.0  # between two lines about progress, which a cluster keeps as a log
-_TERMINATION_LOG = "/dev/termination-log"  # where a kubelet reads a container's last words
+_TERMINATION_LOG = "/dev/termination-log"  # the kubelet reads a container's message from here
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Verb:
     """One verb of a package.
 
     Attributes:
-        run: Does it. It gets the spec, a listener, and the engine's command line behind `--`, and
-            returns the exit code.
-        beside_engine: Whether an engine writes to the same log. Then each line says when it was
-            written (`time`, in seconds since 1970).
-        leaves_outcome: Whether its last line becomes the container's termination message. Where an
-            engine runs until the end, the engine's own last lines say more.
+        run: The function that does it. It gets the spec, a listener, and the engine's command line
+            behind `--`, and returns the exit code.
+        beside_engine: Whether an engine writes to the same log. Then each line has the time at
+            which it was written (`time`, in seconds since 1970).
+        leaves_outcome: Whether the last line becomes the container's termination message. It does
+            not where an engine runs until the end, since the engine's own last lines say more.
     """
 
     run: Callable[[Spec, Listener, tuple[str, ...]], int]
@@ -72,7 +72,8 @@ def main(description: str | None, verbs: Mapping[str, Verb], argv: list[str]) ->
     lines = _Lines(with_time=verb.beside_engine)
     try:
         if early_signals.received:
-            raise KeyboardInterrupt  # noqa: TRY301 - as it would have been a moment later
+            # The signal came during the imports; act as if it came now.
+            raise KeyboardInterrupt  # noqa: TRY301
         return verb.run(_read_spec(arguments.spec), lines.tell, tuple(argv[separator + 1 :]))
     except Error as error:
         lines.write_error(error)
@@ -84,8 +85,20 @@ def main(description: str | None, verbs: Mapping[str, Verb], argv: list[str]) ->
             lines.leave_outcome()
 
 
+def event_line(fields: Mapping[str, Any], *, with_time: bool) -> str:
+    """Write an event, or an error, as one line of JSON.
+
+    Args:
+        fields: What the line says; `event` names its kind.
+        with_time: Whether to add the present time as `time`, in seconds since 1970.
+    """
+    if with_time:
+        fields = {**fields, "time": round(time.time(), 3)}
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
 def text_in(spec: Spec, key: str) -> str:
-    """A text that a spec must have.
+    """Return a text that a spec must have.
 
     Raises:
         UsageError: It is missing, empty, or something else.
@@ -97,7 +110,7 @@ def text_in(spec: Spec, key: str) -> str:
 
 
 def snapshot_in(spec: Spec) -> Snapshot:
-    """The snapshot that a spec names, as `.snapshot.json` has it.
+    """Return the snapshot that a spec must have, in the form of `.snapshot.json`.
 
     Raises:
         UsageError: It is missing, or not readable.
@@ -134,16 +147,16 @@ class _Lines:
     def __init__(self, *, with_time: bool) -> None:
         self._with_time = with_time
         self._lock = threading.Lock()
-        self._last = ""
-        self._next_progress = 0.0
+        self._last_line = ""
+        self._next_progress_at = 0.0
 
     def tell(self, event: Event) -> None:
-        """Write an event; of those that only show progress, one a second."""
+        """Write an event. Of those that only show progress, write one a second."""
         if event.IS_PROGRESS:
             now = time.monotonic()
-            if now < self._next_progress:
+            if now < self._next_progress_at:
                 return
-            self._next_progress = now + _PROGRESS_SECONDS
+            self._next_progress_at = now + _PROGRESS_SECONDS
         self._write(event.to_json())
 
     def write_error(self, error: Error) -> None:
@@ -158,14 +171,15 @@ class _Lines:
         )
 
     def leave_outcome(self) -> None:
-        """Write the last line to the termination log; outside of a pod there is no such file."""
-        with contextlib.suppress(OSError), open(_TERMINATION_LOG, "r+", encoding="utf-8") as file:
-            file.write(self._last)
+        """Copy the last line to the container's termination message.
 
-    def _write(self, line: dict[str, Any]) -> None:
-        if self._with_time:
-            line = {**line, "time": round(time.time(), 3)}
+        The kubelet makes that file. Outside of a pod there is none, and nothing is written.
+        """
+        with contextlib.suppress(OSError), open(_TERMINATION_LOG, "r+", encoding="utf-8") as file:
+            file.write(self._last_line)
+
+    def _write(self, fields: dict[str, Any]) -> None:
         with self._lock:
-            self._last = json.dumps(line, ensure_ascii=False) + "\n"
-            sys.stdout.write(self._last)
+            self._last_line = event_line(fields, with_time=self._with_time)
+            sys.stdout.write(self._last_line)
             sys.stdout.flush()

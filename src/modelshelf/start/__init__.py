@@ -1,5 +1,5 @@
-"""Starting an engine quickly and ending it cleanly, on the standard library alone.
+"""Starting an engine quickly and stopping it cleanly, with the standard library alone.
 
-The folder is flat and imports nothing but `shelf` below it. Pods mount both, and `python3 -I -S
-/modelshelf/start/__main__.py` runs it there.
+This folder has no folders in it, and imports nothing but `shelf`. Pods mount both packages and run
+`python3 -I -S /modelshelf/start/__main__.py`.
 """

@@ -1,17 +1,19 @@
-"""What `start` does in pods, and below `serve`: `VERB SPEC.json [-- ENGINE …]`.
+"""What `start` does in pods, and on this machine for `serve`: `VERB SPEC.json [-- ENGINE …]`.
 
-Output is JSON lines (see `pod_command`). A spec is one JSON object, by verb:
+Output is JSON lines (see `pod_command`). A spec is one JSON object. Its keys depend on the verb:
 
-- `start`, with the engine's command line behind `--`, runs the engine and exits as it does. All
-  keys may be left out: `health` (the URL that answers 200 once the engine is ready), `prefetch`
-  (`paths` to read ahead, and `memory`: bytes at most), `compile_cache` (`folder`: the shelf's
-  `compile-cache`, `snapshot`: `org/name@id`, `into`: the folder to unpack it to), and `fast`
-  (`fork`: true or false).
-- `drain` waits until the engine beside it has no request: `port`, and perhaps `metrics` (a path),
-  `settle`, `quiet` and `most` (seconds).
-- `prime`, with the engine's command line, runs the engine once and publishes what it compiled:
-  `shelf`, `health` and `compile_cache` as later starts have them, `timeout` (seconds), and perhaps
-  `ask` (`url`, and the JSON `body` to post there once).
+- `start` runs the engine whose command line stands behind `--`, and exits with its exit code. All
+  keys are optional: `health` (the URL that answers 200 once the engine is ready), `prefetch`
+  (`paths`: files and folders to read into the page cache, `memory`: how many bytes at most),
+  `compile_cache` (`folder`: the shelf's `compile-cache`, `snapshot`: `org/name@id`, `into`: the
+  folder to unpack it to), and `fast` (`fork`: whether vLLM's processes may be forked).
+- `drain` waits until the engine on this host has no request. It needs `port`. Optional are
+  `metrics` (a path), `settle` (seconds to wait at least), `quiet` (seconds without a request) and
+  `most` (seconds to wait at most).
+- `prime` runs the engine whose command line stands behind `--` once, and publishes what it
+  compiled. It needs `shelf` (the shelf's folder), `health` and `compile_cache` as later starts have
+  them, and `timeout` (seconds until the engine must be ready). Optional is `ask` (`url`, and the
+  JSON `body` to post there once).
 """
 
 import os
@@ -35,7 +37,7 @@ from modelshelf.start.supervisor import StartSpec, start
 
 
 def _start(spec: Spec, tell: Listener, engine: tuple[str, ...]) -> int:
-    return start(StartSpec.from_json(spec), engine, tell, asked=early_signals.received)
+    return start(StartSpec.from_json(spec), engine, tell, received=early_signals.received)
 
 
 def _drain(spec: Spec, tell: Listener, _engine: tuple[str, ...]) -> int:
@@ -44,7 +46,7 @@ def _drain(spec: Spec, tell: Listener, _engine: tuple[str, ...]) -> int:
 
 
 def _prime(spec: Spec, tell: Listener, engine: tuple[str, ...]) -> int:
-    return prime(PrimeSpec.from_json(spec), engine, tell, asked=early_signals.received)
+    return prime(PrimeSpec.from_json(spec), engine, tell, received=early_signals.received)
 
 
 _VERBS = {

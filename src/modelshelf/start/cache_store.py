@@ -1,4 +1,8 @@
-"""What was made from a snapshot once, for every later start: where it lies, and who may use it."""
+"""Compile caches on a shelf: where they lie, which one fits, and how an engine is led to one.
+
+A compile cache is a folder `compile-cache/org/name/id/digest` with an archive and a record.
+`cache_publish` writes it, `cache_unpack` reads it.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,20 @@ from modelshelf.shelf.files import list_names, read_json
 from modelshelf.shelf.values import File
 from modelshelf.start.cache_key import CacheKey
 
-_BYTECODE = "pycache"
-_PRIMED = "primed"
-_BLOCK = 1 << 20
+_BYTECODE_FOLDER = "pycache"
+_PRIMED_FOLDER = "primed"  # empty; it is in the archive, so that starts can tell
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CacheRecord:
-    """An archive of caches, as `.compile-cache.json` records it.
+    """The record of a compile cache, the file `.compile-cache.json`.
 
     Attributes:
-        cache_key: What it fits, as `CacheKey` has it in JSON.
+        cache_key: What the cache fits, in the form of `CacheKey.to_json`.
         archive: The tar's name, size and sha256.
-        created: When it was published, seconds since 1970.
-        tool: Name and version of what published it.
+        created: When it was published, in seconds since 1970.
+        tool: Name and version of the program that published it.
     """
 
     cache_key: dict[str, Any]
@@ -52,90 +56,111 @@ class CacheRecord:
         return cls(dict(data["cache_key"]), archive, float(data["created"]), str(data["tool"]))
 
 
-def find(folder: str, made: CacheKey) -> CacheRecord | None:
-    """What is published for exactly this; None if nothing is, or its record is damaged.
+def find_record(folder: str, key: CacheKey) -> CacheRecord | None:
+    """Find the record of the cache that fits exactly.
 
     Args:
         folder: The shelf's folder `compile-cache`.
-        made: What it must fit.
+        key: What the cache must fit.
+
+    Returns:
+        None if nothing is published for this key, or if its record is damaged.
 
     Raises:
-        OSError: It is there and cannot be read.
+        OSError: The record is there and cannot be read.
     """
-    record = read_json(os.path.join(folder, made.key, layout.CACHE_RECORD_FILE))
+    data = read_json(os.path.join(folder, key.folder, layout.CACHE_RECORD_FILE))
     try:
-        found = CacheRecord.from_json(record) if record else None
+        record = CacheRecord.from_json(data) if data else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    return found if found is not None and found.cache_key == made.to_json() else None
+    return record if record is not None and record.cache_key == key.to_json() else None
 
 
-def proven(folder: str, archive: File) -> Iterator[bytes]:
-    """The bytes of an archive, which are not to be used before the last of them came.
+def read_verified(folder: str, archive: File) -> Iterator[bytes]:
+    """Read an archive and compare its sha256. Use nothing of it before the last byte has come.
 
     Args:
-        folder: Where it lies.
-        archive: Its size and sha256, as recorded.
+        folder: The folder of the cache.
+        archive: The archive's size and sha256, as recorded.
+
+    Yields:
+        Its bytes, in blocks.
 
     Raises:
-        IntegrityError: They are not what was published.
+        IntegrityError: The bytes are not what was published.
         OSError: They cannot be read.
     """
     path = os.path.join(folder, archive.path)
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        while size == archive.size and (block := file.read(_BLOCK)):
+        while size == archive.size and (block := file.read(_BLOCK_BYTES)):
             digest.update(block)
             yield block
     if size != archive.size or digest.hexdigest() != archive.sha256:
         raise IntegrityError(
-            f"{path} is not what was published", hint="prime again, which makes it anew"
+            f"{path} is not what was published", hint="run prime again, which replaces it"
         )
 
 
-def missing(folder: str, made: CacheKey) -> str:
-    """Why nothing is published for this: what differs from the nearest that is."""
-    parent = os.path.join(folder, os.path.dirname(made.key))
+def explain_miss(folder: str, key: CacheKey) -> str:
+    """Say why no cache fits: how the key differs from that of the nearest cache.
+
+    Args:
+        folder: The shelf's folder `compile-cache`.
+        key: What a cache would have to fit.
+    """
+    parent = os.path.join(folder, os.path.dirname(key.folder))
     records = [
         read_json(os.path.join(parent, name, layout.CACHE_RECORD_FILE)) or {}
         for name in list_names(parent)
     ]
-    others = [made.differs(record.get("cache_key")) for record in records]
-    nearest = min((other for other in others if other), key=len, default=None)
-    if nearest is None:
-        return f"nothing was primed for {made.snapshot}"
-    return f"primed with other {', '.join(nearest)}"
+    differences = [key.differences(record.get("cache_key")) for record in records]
+    fewest = min(filter(None, differences), key=len, default=None)
+    if fewest is None:
+        return f"nothing was primed for {key.snapshot}"
+    return f"primed with other {', '.join(fewest)}"
 
 
-def env(into: str) -> dict[str, str]:
-    """The variables by which an engine keeps all its caches below one folder.
+def build_environment(folder: str) -> dict[str, str]:
+    """Build the variables by which an engine keeps all its caches below one folder.
 
-    None of them is in vLLM's keys of compiled code. The start-up plan is vLLM's own record of how
-    much memory it measured; a start that has less free measures again.
+    None of these variables is in vLLM's own keys of compiled code, so they do not change what is
+    compiled. VLLM_ENABLE_STARTUP_PLAN has vLLM keep how much memory it measured, which is quicker
+    to read than to measure. A start that has less memory free measures again.
+
+    Args:
+        folder: The start's own folder. If `prepare_folder` marked it, or what was unpacked into
+            it, there are more variables.
     """
-    caches = {
+    subfolders = {
         "VLLM_CACHE_ROOT": "vllm",
         "TRITON_CACHE_DIR": "triton",
         "TORCHINDUCTOR_CACHE_DIR": "inductor",
         "FLASHINFER_WORKSPACE_BASE": "flashinfer",
         "TILELANG_CACHE_DIR": "tilelang",
     }
-    if os.path.isdir(os.path.join(into, _BYTECODE)):
-        caches["PYTHONPYCACHEPREFIX"] = _BYTECODE
-    variables = {name: os.path.join(into, part) for name, part in caches.items()}
-    if os.path.isdir(os.path.join(into, _PRIMED)):
+    if os.path.isdir(os.path.join(folder, _BYTECODE_FOLDER)):
+        subfolders["PYTHONPYCACHEPREFIX"] = _BYTECODE_FOLDER
+    variables = {name: os.path.join(folder, subfolder) for name, subfolder in subfolders.items()}
+    if os.path.isdir(os.path.join(folder, _PRIMED_FOLDER)):
         # torch would compile a C++ header at each start, before it sees that no kernel needs it.
         variables["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
     return {**variables, "VLLM_ENABLE_STARTUP_PLAN": "1"}
 
 
-def expect(into: str, *, bytecode: bool) -> None:
-    """Have `env` say the same in a prime and in the starts that unpack what it made.
+def prepare_folder(folder: str, *, with_bytecode: bool) -> None:
+    """Mark a folder that `prime` fills, by empty folders that `build_environment` looks for.
+
+    The marks are packed with everything else. So the engine has the same variables in a prime as in
+    the starts that unpack its cache.
 
     Args:
-        into: The prime's folder, which is empty.
-        bytecode: Whether the packages lack theirs, so that it belongs there, too.
+        folder: The folder, which is empty.
+        with_bytecode: Whether Python's bytecode is to be kept in the cache, too, because the
+            engine's packages were installed without it.
     """
-    for name in (_PRIMED, _BYTECODE) if bytecode else (_PRIMED,):
-        os.mkdir(os.path.join(into, name))
+    marks = (_PRIMED_FOLDER, _BYTECODE_FOLDER) if with_bytecode else (_PRIMED_FOLDER,)
+    for name in marks:
+        os.mkdir(os.path.join(folder, name))

@@ -1,4 +1,9 @@
-"""Before an engine is told to end: wait until no request is on its way to it, or in it."""
+"""Waiting until an engine has no request, before its container is stopped.
+
+Kubernetes sends SIGTERM and takes a pod out of its Service at the same time. Load balancers and
+proxies learn that a moment later and send requests until then. So a pod's `preStop` hook runs
+`drain`: the kubelet sends SIGTERM only when the hook has ended.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +18,32 @@ from typing import Any
 from modelshelf.shelf.errors import UsageError
 from modelshelf.start.events import Drained
 
-_LOOK = 0.5  # seconds between two looks
-_ANSWER = 5.0  # seconds for an answer to one
-_MOST_BYTES = 16 << 20
-_REQUESTS = re.compile(
+_POLL_SECONDS = 0.5
+_ANSWER_SECONDS = 5.0  # for an answer to one question
+_MAX_METRICS_BYTES = 16 << 20
+_VLLM_REQUESTS = re.compile(
     rb"^vllm:num_requests_(?:running|waiting)(?:\{[^\n]*\})? ([0-9.e+]+)", re.MULTILINE
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DrainSpec:
-    """How long to wait, in seconds.
+    """Which engine to wait for, and how long.
 
     Attributes:
-        port: Where the engine listens on this host.
+        port: The engine's port on this host.
         metrics: The path of its metrics.
-        settle: At the least: so long may others still send requests, until all know that this pod
-            is ending.
-        quiet: How long there must be no request after that.
-        most: At the most, of all.
+        settle_seconds: The shortest wait. Until then others may still send requests, since they do
+            not know yet that this pod is ending.
+        quiet_seconds: How long there must be no request after that.
+        max_seconds: The longest wait, both of these included.
     """
 
     port: int
     metrics: str = "/metrics"
-    settle: float = 10
-    quiet: float = 2
-    most: float = 120
+    settle_seconds: float = 10
+    quiet_seconds: float = 2
+    max_seconds: float = 120
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> DrainSpec:
@@ -47,8 +52,13 @@ class DrainSpec:
         Raises:
             UsageError: It has another shape.
         """
+        attributes = {
+            "settle": "settle_seconds",
+            "quiet": "quiet_seconds",
+            "most": "max_seconds",
+        }
         try:
-            times = {key: float(data[key]) for key in ("settle", "quiet", "most") if key in data}
+            times = {name: float(data[key]) for key, name in attributes.items() if key in data}
             return cls(int(data["port"]), str(data.get("metrics", "/metrics")), **times)
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"the spec of the drain is not readable: {error!r}") from error
@@ -57,51 +67,64 @@ class DrainSpec:
 def drain(
     spec: DrainSpec,
     *,
-    look: Callable[[DrainSpec], float | None] | None = None,
+    count_requests: Callable[[DrainSpec], float | None] | None = None,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Drained:
-    """Wait until an engine is quiet.
+    """Wait until an engine has no request.
 
-    An engine that does not listen, or does not count its requests, is not waited for longer than
-    `settle`; one that is too busy to answer is.
+    An engine that does not listen, or does not count its requests, is waited for no longer than
+    `settle_seconds`. An engine that is too busy to answer has requests.
 
     Args:
-        spec: How long.
-        look: How many requests the engine has; None if it cannot say.
-        now: The time.
-        sleep: How to wait.
+        spec: Which engine to wait for, and how long.
+        count_requests: Returns how many requests the engine has; None if it does not say. By
+            default, `read_requests`.
+        now: Returns the time in seconds.
+        sleep: Waits so many seconds.
+
+    Returns:
+        How long it took, and why the wait ended.
     """
     began = now()
-    sleep(min(spec.settle, spec.most))
+    sleep(min(spec.settle_seconds, spec.max_seconds))
     quiet_since: float | None = None
     while True:
-        requests = (look or requests_at)(spec)
-        over = now() - began
+        requests = (count_requests or read_requests)(spec)
+        waited = now() - began
         if requests is None:
-            return Drained(round(over, 3), "the engine does not count its requests")
-        quiet_since = None if requests else over if quiet_since is None else quiet_since
-        if quiet_since is not None and over - quiet_since >= spec.quiet:
-            return Drained(round(over, 3), f"no request for {spec.quiet:g} s")
-        if over >= spec.most:
-            return Drained(round(over, 3), f"{requests:g} requests left after {spec.most:g} s")
-        sleep(min(_LOOK, max(spec.most - over, 0)))
+            return Drained(round(waited, 3), "the engine does not count its requests")
+        if requests:
+            quiet_since = None
+        elif quiet_since is None:
+            quiet_since = waited
+        if quiet_since is not None and waited - quiet_since >= spec.quiet_seconds:
+            return Drained(round(waited, 3), f"no request for {spec.quiet_seconds:g} s")
+        if waited >= spec.max_seconds:
+            reason = f"{requests:g} requests left after {spec.max_seconds:g} s"
+            return Drained(round(waited, 3), reason)
+        sleep(min(_POLL_SECONDS, max(spec.max_seconds - waited, 0)))
 
 
-def requests_at(spec: DrainSpec) -> float | None:
-    """How many requests an engine has; None if nobody listens, or nothing is said of them."""
-    connection = http.client.HTTPConnection("127.0.0.1", spec.port, timeout=_ANSWER)
+def read_requests(spec: DrainSpec) -> float | None:
+    """Ask an engine how many requests it has.
+
+    Returns:
+        Infinity if the engine takes too long to answer. None if nothing listens on the port, or if
+        the answer does not say.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", spec.port, timeout=_ANSWER_SECONDS)
     with contextlib.closing(connection):
         try:
             connection.request("GET", spec.metrics)
-            return requests_in(connection.getresponse().read(_MOST_BYTES))
+            return parse_requests(connection.getresponse().read(_MAX_METRICS_BYTES))
         except TimeoutError:
             return float("inf")
         except (OSError, http.client.HTTPException):
             return None
 
 
-def requests_in(metrics: bytes) -> float | None:
-    """The requests that vLLM's metrics count as running or waiting; None if they count none."""
-    counts = _REQUESTS.findall(metrics)
+def parse_requests(metrics: bytes) -> float | None:
+    """Count the requests that run or wait by vLLM's metrics; None if these do not say."""
+    counts = _VLLM_REQUESTS.findall(metrics)
     return sum(map(float, counts)) if counts else None

@@ -1,10 +1,24 @@
-"""What happens around an engine's start, as frozen values."""
+"""The events around an engine's start, as frozen values."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal, TypeAlias
 
 from modelshelf.shelf.events import Event
+
+StartMode: TypeAlias = Literal["stock", "mended", "fast"]
+"""How an engine is started.
+
+- `stock`: by its own command line.
+- `mended`: vLLM in its own interpreter by `vllm_launcher`, which adds a method that torch lacks.
+  vLLM then loads compiled code that it would compile again.
+- `fast`: as `mended`, and vLLM's processes are forked from one that has imported vLLM, instead of
+  importing it once each.
+"""
+
+CacheOrigin: TypeAlias = Literal["made", "present"]
+"""Where a published compile cache comes from: `made` by this run, or `present` before it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -12,14 +26,14 @@ class EngineStarting(Event):
     """`start` starts an engine.
 
     Attributes:
-        argv: What is run.
-        how: `stock`, `mended` (a fault of the engine's caches mended), or `fast` (one import for
-            all of its processes).
+        argv: The command line that is run.
+        how: `stock` (by its own command line), `mended` (with a fix by which vLLM loads compiled
+            code again), or `fast` (mended, with one import for all of its processes).
         reason: Why it is not faster; empty if nothing stood in the way.
     """
 
     argv: tuple[str, ...]
-    how: str
+    how: StartMode
     reason: str
 
 
@@ -32,14 +46,14 @@ class EngineReady(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineEnded(Event):
-    """The engine has ended, and nothing that it started is left; 128 + n means by signal n."""
+    """The engine and all that it started have ended; `exit_code` is 128 + n after signal n."""
 
     exit_code: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prefetched(Event):
-    """Bytes of a model were read into the page cache; `reason` says why not all, if not all."""
+    """Bytes of a model were read into the page cache; if not all, `reason` says why."""
 
     bytes: int
     seconds: float
@@ -48,7 +62,7 @@ class Prefetched(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CacheUnpacked(Event):
-    """What an earlier start had compiled is in its place, verified."""
+    """A compile cache that an earlier `prime` published was verified and unpacked."""
 
     key: str
     bytes: int
@@ -57,7 +71,7 @@ class CacheUnpacked(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CacheMissing(Event):
-    """There is nothing to unpack, so the engine makes it again; `reason` says why."""
+    """No compile cache was unpacked, so the engine compiles again; `reason` says why."""
 
     key: str
     reason: str
@@ -65,18 +79,26 @@ class CacheMissing(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Primed(Event):
-    """What a start compiles is on the shelf; `how` is `made` by this one, or `present` before."""
+    """A compile cache is on the shelf.
+
+    Attributes:
+        key: Its folder below `compile-cache`.
+        path: Its whole path.
+        bytes: The size of its archive.
+        seconds: How long `prime` took.
+        how: `made` if this run compiled and published it, `present` if it was there before.
+    """
 
     key: str
     path: str
     bytes: int
     seconds: float
-    how: str
+    how: CacheOrigin
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Drained(Event):
-    """`drain` ended after `seconds`; `reason` says whether the engine was quiet by then."""
+    """`drain` ended after `seconds`; `reason` says whether the engine was idle by then."""
 
     seconds: float
     reason: str

@@ -1,4 +1,9 @@
-"""How much may be read into the page cache: what the host has, and what our cgroups leave."""
+"""How much may be read into the page cache: the host's free memory and the limits of our cgroups.
+
+The page cache of a container counts towards its memory limit, but the kernel gives it back before
+it kills anything. So what is cached now counts as free here. Reading more than fits would be in
+vain, since the kernel would drop the pages that were read first.
+"""
 
 from __future__ import annotations
 
@@ -6,64 +11,74 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-_SHARE = 0.9  # of what is left; the rest is for what nobody foresaw
+_USABLE_SHARE = 0.9  # of what is free; the rest is a reserve for the engine
 
 
-def room(root: str = "/") -> int | None:
-    """Bytes that the page cache may grow by, or hold already; None if the system does not say.
+def page_cache_room(root: str = "/") -> int | None:
+    """Return how many bytes of files may lie in the page cache.
 
     Args:
-        root: Where `proc` and `sys` lie.
+        root: The folder in which `proc` and `sys` lie.
+
+    Returns:
+        Bytes; None if the system does not say. The narrowest limit counts.
     """
-    found = [*_of_cgroups(root)]
-    available = _numbers(os.path.join(root, "proc/meminfo")).get("MemAvailable:")
-    if available is not None:
-        found.append(available * 1024)
-    return int(max(min(found), 0) * _SHARE) if found else None
+    limits = [*_read_cgroup_limits(root)]
+    available_kib = _read_numbers(os.path.join(root, "proc/meminfo")).get("MemAvailable:")
+    if available_kib is not None:
+        limits.append(available_kib * 1024)
+    return int(max(min(limits), 0) * _USABLE_SHARE) if limits else None
 
 
-def _of_cgroups(root: str) -> Iterator[int]:
-    """What each cgroup from ours upwards leaves, in version 2 or 1.
+def _read_cgroup_limits(root: str) -> Iterator[int]:
+    """Read how many bytes each cgroup from ours upwards has left, in version 2 and version 1.
 
-    In a container ours is seen as the root, and its path of the host leads nowhere.
+    A container usually sees its own cgroup as the root of the tree, while `/proc/self/cgroup` may
+    have the path that the host has for it. A folder that is not there has no limit.
     """
     base = os.path.join(root, "sys/fs/cgroup")
-    for line in _lines(os.path.join(root, "proc/self/cgroup")):
+    for line in _read_lines(os.path.join(root, "proc/self/cgroup")):
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            yield from _upwards(base, path, "memory.max", "memory.current", "")
+            yield from _read_upwards(base, path, "memory.max", "memory.current", "")
         elif "memory" in controllers.split(","):
             limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            yield from _upwards(os.path.join(base, "memory"), path, limit, used, "total_")
+            yield from _read_upwards(os.path.join(base, "memory"), path, limit, used, "total_")
 
 
-def _upwards(base: str, path: str, limit: str, used: str, prefix: str) -> Iterator[int]:
+def _read_upwards(
+    base: str, path: str, limit_file: str, used_file: str, stat_prefix: str
+) -> Iterator[int]:
     parts = [part for part in path.split("/") if part and part != ".."]
     for depth in range(len(parts), -1, -1):
         folder = os.path.join(base, *parts[:depth])
-        most, now = _number(os.path.join(folder, limit)), _number(os.path.join(folder, used))
-        if most is not None and now is not None:
-            stat = _numbers(os.path.join(folder, "memory.stat"))
-            # Pages of files can go; those of a tmpfs cannot, and are in neither.
-            cached = sum(stat.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
-            yield most - now + cached
+        limit = _read_number(os.path.join(folder, limit_file))
+        used = _read_number(os.path.join(folder, used_file))
+        if limit is not None and used is not None:
+            stat = _read_numbers(os.path.join(folder, "memory.stat"))
+            # The kernel can drop the pages of files. It cannot drop those of a tmpfs, which are
+            # in neither of these two numbers.
+            cached = sum(
+                stat.get(f"{stat_prefix}{kind}_file", 0) for kind in ("active", "inactive")
+            )
+            yield limit - used + cached
 
 
-def _number(path: str) -> int | None:
+def _read_number(path: str) -> int | None:
     with contextlib.suppress(ValueError, IndexError):
-        return int(_lines(path)[0])  # `max` is no limit
+        return int(_read_lines(path)[0])  # `max` means that there is no limit
     return None
 
 
-def _numbers(path: str) -> dict[str, int]:
+def _read_numbers(path: str) -> dict[str, int]:
     return {
         fields[0]: int(fields[1])
-        for fields in map(str.split, _lines(path))
+        for fields in map(str.split, _read_lines(path))
         if len(fields) > 1 and fields[1].isdigit()
     }
 
 
-def _lines(path: str) -> list[str]:
+def _read_lines(path: str) -> list[str]:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read().splitlines()

@@ -1,7 +1,9 @@
-"""Reading a model into the page cache while its engine still imports, many ranges at once.
+"""Prefetch: reading a model into the page cache while its engine still imports.
 
-One stream of a network filesystem fills a fraction of the link, and an engine that maps its weights
-asks for one page after another.
+A network filesystem reaches its full rate only if many requests are under way. An engine that maps
+its weights into memory asks for one page after another. So we read the files beforehand, many
+ranges at a time, and throw away what was read: the kernel keeps the pages, and the engine finds
+them in memory.
 """
 
 from __future__ import annotations
@@ -16,154 +18,169 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from modelshelf.start.events import Prefetched
-from modelshelf.start.memory import room
+from modelshelf.start.memory import page_cache_room
 
-_RANGE = 1 << 20  # bytes of one request
+_RANGE_BYTES = 1 << 20
 _THREADS = 32
-_WEIGHTS = (".safetensors", ".gguf", ".bin")
-_SMALL = 32 << 20  # bytes; an engine reads its configuration and tokenizer first
+_WEIGHTS_ENDINGS = (".safetensors", ".gguf", ".bin")
+# Configuration and tokenizer files are smaller than this. An engine reads them first.
+_MAX_SMALL_BYTES = 32 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Readable:
-    """A file to read ahead."""
+class ModelFile:
+    """A file to prefetch."""
 
     path: str
     size: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """What is read, in this order, and why not all; `reason` is empty if all is."""
+class PrefetchPlan:
+    """What is prefetched.
 
-    files: tuple[Readable, ...]
+    Attributes:
+        files: The files, in the order in which they are read.
+        reason: Why these are not all; empty if they are.
+    """
+
+    files: tuple[ModelFile, ...]
     reason: str
 
 
-def plan(files: Sequence[Readable], most: int | None) -> Plan:
-    """Choose what to read: in the order in which an engine reads, and no more than fits.
+def plan_prefetch(files: Sequence[ModelFile], max_bytes: int | None) -> PrefetchPlan:
+    """Choose the files to read: in the order in which an engine reads them, as many as fit.
 
-    A file that does not fit is left out whole, and the smaller ones behind it are not.
+    A file that does not fit is left out as a whole. Smaller files that come after it are not.
 
     Args:
-        files: What there is.
-        most: Bytes that may be read; None if nothing is known to bound them.
+        files: All files of the model.
+        max_bytes: How much may be read; None if no limit is known.
     """
-    chosen: list[Readable] = []
-    left = sum(file.size for file in files) if most is None else most
-    for file in sorted(files, key=_turn):
-        if file.size <= left:
+    total = sum(file.size for file in files)
+    chosen: list[ModelFile] = []
+    remaining = total if max_bytes is None else max_bytes
+    for file in sorted(files, key=_reading_order):
+        if file.size <= remaining:
             chosen.append(file)
-            left -= file.size
-    out = sum(file.size for file in files) - sum(file.size for file in chosen)
-    return Plan(tuple(chosen), f"{out:,} bytes do not fit into {most:,} of memory" if out else "")
+            remaining -= file.size
+    left_out = total - sum(file.size for file in chosen)
+    reason = f"{left_out:,} bytes do not fit into {max_bytes:,} of memory" if left_out else ""
+    return PrefetchPlan(tuple(chosen), reason)
 
 
-def prefetch(paths: Sequence[str], memory: int | None, stop: threading.Event) -> Prefetched:
-    """Read files into the page cache; never fails.
+def prefetch(paths: Sequence[str], max_bytes: int | None, stop: threading.Event) -> Prefetched:
+    """Read files into the page cache. It never fails.
 
     Args:
-        paths: Files, and folders to read whole.
-        memory: Bytes to read at the most; what the memory of host and container leaves is a bound
-            in any case.
-        stop: Set to have it end soon.
+        paths: Files, and folders whose files are read.
+        max_bytes: How much may be read. What the memory of the host and of the container allows
+            is a limit in any case.
+        stop: Set it to have the reading end soon.
 
     Returns:
-        What was read, and why that is not all.
+        How much was read, and why that is not all.
     """
     began = time.monotonic()
-    bounds = [bound for bound in (memory, room()) if bound is not None]
+    limits = [limit for limit in (max_bytes, page_cache_room()) if limit is not None]
     try:
-        planned = plan(list(_found(paths)), min(bounds, default=None))
+        plan = plan_prefetch(list(_find_files(paths)), min(limits, default=None))
     except OSError as error:
         return Prefetched(0, 0.0, str(error))
-    with _Ranges(planned.files, stop) as ranges:
-        readers = [threading.Thread(target=ranges.read, daemon=True) for _ in range(_THREADS)]
+    with _RangeQueue(plan.files, stop) as queue:
+        readers = [threading.Thread(target=queue.read, daemon=True) for _ in range(_THREADS)]
         for reader in readers:
             reader.start()
         for reader in readers:
             reader.join()
     seconds = round(time.monotonic() - began, 3)
-    return Prefetched(
-        ranges.done, seconds, "; ".join(filter(None, (ranges.reason, planned.reason)))
-    )
+    reason = "; ".join(filter(None, (queue.reason, plan.reason)))
+    return Prefetched(queue.bytes_read, seconds, reason)
 
 
-class _Ranges:
+class _RangeQueue:
     """The ranges of some files, which threads take one after another and read.
 
     Args:
-        files: In their order.
-        stop: Set to have nobody take another.
+        files: The files, in the order in which they are read.
+        stop: When it is set, no thread takes another range.
+
+    Attributes:
+        bytes_read: How much was read.
+        reason: Why that is not all; empty if it is.
     """
 
-    def __init__(self, files: Sequence[Readable], stop: threading.Event) -> None:
+    def __init__(self, files: Sequence[ModelFile], stop: threading.Event) -> None:
         self._stop = stop
-        self._turn = threading.Lock()
-        self._open = contextlib.ExitStack()
-        self._left = self._all(files)
-        self.done = 0
+        self._lock = threading.Lock()
+        self._open_files = contextlib.ExitStack()
+        self._ranges = self._split(files)
+        self.bytes_read = 0
         self.reason = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._open_files.close()
 
     def read(self) -> None:
-        """Take and read ranges until there are none; what was read is thrown away."""
-        buffer = memoryview(bytearray(_RANGE))
-        while (taken := self._next()) is not None:
-            fd, offset, end = taken
+        """Take and read ranges until none is left. Several threads call this."""
+        buffer = memoryview(bytearray(_RANGE_BYTES))
+        while (next_range := self._take()) is not None:
+            fd, offset, end = next_range
             try:
                 while offset < end and (count := os.preadv(fd, [buffer[: end - offset]], offset)):
                     offset += count
-                    with self._turn:
-                        self.done += count
+                    with self._lock:
+                        self.bytes_read += count
             except OSError as error:
-                self._fail(str(error))
+                self._give_up(str(error))
 
-    def _next(self) -> tuple[int, int, int] | None:
-        with self._turn:
+    def _take(self) -> tuple[int, int, int] | None:
+        """Take the next range: descriptor, first byte, and the byte after the last."""
+        with self._lock:
             if self._stop.is_set():
                 self.reason = self.reason or "stopped before the end"
                 return None
             try:
-                return next(self._left, None)
+                return next(self._ranges, None)
             except OSError as error:
                 self.reason = str(error)
                 return None
 
-    def _all(self, files: Sequence[Readable]) -> Iterator[tuple[int, int, int]]:
+    def _split(self, files: Sequence[ModelFile]) -> Iterator[tuple[int, int, int]]:
         for file in files:
             fd = os.open(file.path, os.O_RDONLY)
-            self._open.callback(os.close, fd)
+            self._open_files.callback(os.close, fd)
             with contextlib.suppress(AttributeError, OSError):
-                # The kernel asks for twice as much at a time.
+                # With this advice the kernel asks for twice as much at a time.
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            for offset in range(0, file.size, _RANGE):
-                yield fd, offset, min(offset + _RANGE, file.size)
+            for offset in range(0, file.size, _RANGE_BYTES):
+                yield fd, offset, min(offset + _RANGE_BYTES, file.size)
 
-    def _fail(self, reason: str) -> None:
-        with self._turn:
+    def _give_up(self, reason: str) -> None:
+        with self._lock:
             self.reason = reason
-            self._left = iter(())
+            self._ranges = iter(())
 
 
-def _found(paths: Sequence[str]) -> Iterator[Readable]:
+def _find_files(paths: Sequence[str]) -> Iterator[ModelFile]:
     for path in paths:
         if not os.path.isdir(path):
-            yield Readable(path, os.stat(path).st_size)
+            yield ModelFile(path, os.stat(path).st_size)
         for folder, _, names in os.walk(path):
             for name in names:
                 file = os.path.join(folder, name)
-                yield Readable(file, os.stat(file).st_size)
+                yield ModelFile(file, os.stat(file).st_size)
 
 
-def _turn(file: Readable) -> tuple[object, ...]:
-    """Small files first, then weights, and shard 2 before shard 10, as vLLM reads them."""
-    weights = file.path.endswith(_WEIGHTS)
-    kind = 1 if weights else 0 if file.size <= _SMALL else 2
+def _reading_order(file: ModelFile) -> tuple[object, ...]:
+    """Return a sort key: small files, then weights, then all others.
+
+    Shard 2 comes before shard 10, as vLLM reads them.
+    """
+    is_weights = file.path.endswith(_WEIGHTS_ENDINGS)
+    rank = 1 if is_weights else 0 if file.size <= _MAX_SMALL_BYTES else 2
     parts = re.split(r"(\d+)", file.path)
-    return kind, [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+    return rank, [(int(part), "") if part.isdigit() else (0, part) for part in parts]

@@ -1,108 +1,81 @@
-"""An engine's processes: they end with us, nothing of them is left, and no signal is lost."""
+"""A program and every process that it starts: all of them end, at the latest when we do.
+
+An engine such as vLLM consists of several processes. One that outlives the others keeps GPU memory,
+shared memory or the port, and the next start fails. The operating system ends no process because
+its parent has ended, and each usual way to end "all of it" misses some:
+
+- A signal to a process group or a session reaches the processes that stay in it. A child leaves
+  both by calling setsid().
+- The parent of each process stands in /proc, so a process tree can be followed through sessions.
+  But when a parent dies, its children are given to process 1, and the link is lost.
+- PR_SET_PDEATHSIG has the kernel signal a child when its parent dies, even by SIGKILL. It holds
+  for that child alone and not for what the child starts, and it acts when the *thread* dies that
+  forked.
+- A cgroup or a PID namespace of the program's own would be exact. Making one takes rights that a
+  restricted pod does not have.
+
+So three things are combined:
+
+- PR_SET_CHILD_SUBREAPER makes us the parent of every orphan below us, as process 1 of a container
+  is anyway. The tree in /proc then stays whole below us, and we can reap what has ended: a process
+  that nobody reaps stays as a zombie.
+- The program gets a session of its own. On Ctrl-C the kernel signals all processes in the
+  foreground group of the terminal. That reaches us alone, and we decide what the program gets.
+- The program's standard input is a pipe, and we hold its only writing end. When we end, for
+  whatever reason, the kernel closes it. F_SETOWN and F_SETSIG have the kernel then send SIGKILL to
+  the whole process group of the program. This tether needs no code that runs, neither in us nor in
+  the program.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-import select
 import signal
 import subprocess
 import time
-import types
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-_ADOPT = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
-_HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGIO)
-# They remove what others leave in /dev/shm, and end when the last of those has ended.
-_TIDY = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
-_PATIENCE = 3.0  # seconds from asking everything to end to killing it
-_TIDYING = 1.0  # seconds more for those that tidy
-_ENDED = ("Z", "X")
+from modelshelf.shelf.proc_stat import proc_shows_our_pids, read_proc_stat
+
+_PR_SET_CHILD_SUBREAPER = 36  # an option of prctl(2)
+# Processes that remove what others leave in /dev/shm. They end when the last of those has ended.
+_CLEANERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
+_GRACE_SECONDS = 3.0  # from SIGTERM to SIGKILL
+_CLEANER_GRACE_SECONDS = 1.0  # more than the others have
 
 
-class Signals:
-    """The signals that ask us to end: at first they interrupt, and once held they are kept.
+class ProcessTree:
+    """A running program and every process that it starts.
 
-    SIGIO is how the local target's children learn that it is gone. Children that end wake `wait`.
-
-    Args:
-        asked: What was asked for before, and where what is asked for now is added.
-    """
-
-    def __init__(self, asked: list[int] | None = None) -> None:
-        self.asked = [] if asked is None else asked
-        self._held = False
-        self._before: dict[int, signal._HANDLER] = {}
-
-    def __enter__(self) -> Self:
-        self._woken, self._wake = os.pipe()
-        for end in (self._woken, self._wake):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        for number in (*_HEEDED, signal.SIGCHLD):
-            self._before[number] = signal.signal(number, self._heed)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(-1)
-        os.close(self._woken)
-        os.close(self._wake)
-
-    def hold(self) -> bool:
-        """Interrupt no more; whether there is nothing to begin, since the end was asked for."""
-        self._held = True
-        return bool(self.asked)
-
-    def ask(self, number: int) -> None:
-        """Ask for an end from within, from any thread."""
-        self.asked.append(number)
-        with contextlib.suppress(OSError):
-            os.write(self._wake, b"\0")
-
-    def wait(self, seconds: float) -> None:
-        """Wait until a signal comes or a child ends, for so long at most."""
-        select.select([self._woken], [], [], seconds)
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._woken, 4096)
-
-    def _heed(self, number: int, _frame: types.FrameType | None) -> None:
-        if number == signal.SIGCHLD:
-            return
-        # Kept even so: what is raised in a callback of the interpreter's is swallowed there.
-        self.asked.append(number)
-        if not self._held:
-            raise KeyboardInterrupt
-
-
-class Group:
-    """A program and all that it starts. This process must have no other children.
-
-    It has a session of its own, so that a signal reaches it through us alone. What it orphans comes
-    to us, and the kernel kills all of it when we die, even by SIGKILL.
+    This process must have no other children.
 
     Args:
         argv: The program and its arguments.
         env: Its whole environment.
 
+    Attributes:
+        exit_code: The program's exit code, -n if signal n ended it; None while it runs. It is as
+            new as the last `reap`.
+        is_empty: Whether no process of the tree is left; as new as the last `reap`.
+
     Raises:
-        OSError: It cannot be run.
+        OSError: The program cannot be run.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        _adopt_orphans()
-        self.code: int | None = None
-        self.gone = False
-        self._ending: float | None = None
+        _become_subreaper()
+        self.exit_code: int | None = None
+        self.is_empty = False
+        self._sigterm_sent_at: float | None = None
         reader, self._tether = os.pipe()
         try:
-            self._leader = subprocess.Popen(  # noqa: S603 - what we were told to run
+            self._program = subprocess.Popen(  # noqa: S603 - running it is what we are for
                 argv, env=dict(env), stdin=reader, start_new_session=True
             )
-            _tie(reader, self._leader.pid)
+            _kill_group_on_close(reader, self._program.pid)
         except BaseException:
             os.close(self._tether)
             raise
@@ -116,98 +89,107 @@ class Group:
         os.close(self._tether)
 
     def reap(self) -> None:
-        """See who has ended: `code` is the program's, negative for a signal; `gone` if all have."""
+        """Wait for the processes that have ended, and update `exit_code` and `is_empty`."""
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                if pid == self._leader.pid:
-                    self.code = os.waitstatus_to_exitcode(status)
-                    self._leader.returncode = self.code
+                if pid == self._program.pid:
+                    self.exit_code = os.waitstatus_to_exitcode(status)
+                    # Popen cannot wait for it any more, and would warn that it still runs.
+                    self._program.returncode = self.exit_code
         except ChildProcessError:
-            self.gone = True
+            self.is_empty = True
 
-    def tell(self, number: int) -> None:
-        """Send the program itself a signal; what it started is its own business."""
-        if self.code is None:
-            os.kill(self._leader.pid, number)
+    def signal_program(self, number: int) -> None:
+        """Send a signal to the program itself, and to nothing that it has started."""
+        if self.exit_code is None:
+            os.kill(self._program.pid, number)
 
-    def end(self) -> None:
-        """Ask all that is left to end, once, and kill it a while later: call it until all is gone.
+    def stop_all(self) -> None:
+        """Stop all processes that are left. Call it repeatedly until `is_empty`.
 
-        An engine that is still starting loses SIGTERM, so to ask is not enough.
+        The first call sends SIGTERM. That is not enough: vLLM, for one, loses a SIGTERM that comes
+        while it is starting. So calls that come `_GRACE_SECONDS` later send SIGKILL. They repeat
+        it, since a process that was just forked may not have been in the list before.
+
+        Processes that clean up shared memory get no SIGTERM, and SIGKILL a second later than the
+        others. They end by themselves when they have removed what the others left.
         """
-        first = self._ending is None
-        began = self._ending = time.monotonic() if self._ending is None else self._ending
-        late = time.monotonic() - began - _PATIENCE
-        if first or late >= 0:
-            for pid in _members(self._leader.pid):
-                if late >= _TIDYING or not _tidies(pid):
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGTERM if first else signal.SIGKILL)
+        now = time.monotonic()
+        is_first_call = self._sigterm_sent_at is None
+        if self._sigterm_sent_at is None:
+            self._sigterm_sent_at = now
+        overdue = now - self._sigterm_sent_at - _GRACE_SECONDS
+        if not is_first_call and overdue < 0:
+            return
+        number = signal.SIGTERM if is_first_call else signal.SIGKILL
+        for pid in _running_pids(self._program.pid):
+            if overdue >= _CLEANER_GRACE_SECONDS or not _is_cleaner(pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
 
 
-def _adopt_orphans() -> None:
-    """Become the parent of what the children orphan, as the first process of a container is."""
+def _become_subreaper() -> None:
+    """Become the parent of what our descendants orphan (PR_SET_CHILD_SUBREAPER of prctl(2))."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes  # noqa: PLC0415 - a Python may have been built without it
 
-        ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _tie(reader: int, group: int) -> None:
-    """Have the kernel kill a group when the other end of its standard input closes.
+def _kill_group_on_close(reader: int, group: int) -> None:
+    """Have the kernel kill a process group when the writing end of a pipe is closed.
 
-    That is when we end, however. (PR_SET_PDEATHSIG would reach the program itself alone.)
+    Args:
+        reader: The reading end. Its owner is signalled, and F_SETOWN takes a negative number for a
+            process group. The group also holds it as its standard input, so it stays open.
+        group: The id of the group.
     """
     with contextlib.suppress(OSError):
         fcntl.fcntl(reader, fcntl.F_SETOWN, -group)
         if hasattr(fcntl, "F_SETSIG"):
+            # Without F_SETSIG, which only Linux has, the kernel sends SIGIO.
             fcntl.fcntl(reader, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _members(session: int) -> list[int]:
-    """The running processes below this one, or in a session; its group where /proc is not ours."""
-    try:
-        # A /proc of another namespace shows other processes under our pids.
-        if os.readlink("/proc/self") != str(os.getpid()):
-            return [-session]
-        table = {int(name): _relatives(name) for name in os.listdir("/proc") if name.isdigit()}
-    except OSError:
-        return [-session]
+def _running_pids(session: int) -> list[int]:
+    """List the running processes that descend from this one, or are in a session.
 
-    def ours(pid: int) -> bool:
-        while pid in table and pid != os.getpid():
-            _, parent, its_session = table[pid]
-            if its_session == session:
+    Returns:
+        What kill(2) takes. Without a usable /proc, that is the process group of the session's
+        leader alone, as a negative number.
+    """
+    if not proc_shows_our_pids():
+        return [-session]
+    this_process = os.getpid()
+    stats = {
+        int(name): stat
+        for name in os.listdir("/proc")
+        if name.isdigit() and (stat := read_proc_stat(int(name)))
+    }
+
+    def belongs_to_tree(pid: int) -> bool:
+        while pid in stats and pid != this_process:
+            if stats[pid].session == session:
                 return True
-            pid = parent
-        return pid == os.getpid()
+            pid = stats[pid].parent
+        return pid == this_process
 
     return [
         pid
-        for pid, (state, _, _) in table.items()
-        if state not in _ENDED and pid != os.getpid() and ours(pid)
+        for pid, stat in stats.items()
+        if not stat.has_ended and pid != this_process and belongs_to_tree(pid)
     ]
 
 
-def _relatives(pid: str) -> tuple[str, int, int]:
-    """A process's state, parent and session; see proc(5)."""
-    # The second field is the program's name in parentheses and may hold spaces and parentheses.
-    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    return (fields[0].decode(), int(fields[1]), int(fields[3])) if fields else ("X", 0, 0)
-
-
-def _tidies(pid: int) -> bool:
-    command = _read(f"/proc/{pid}/cmdline")
-    return any(name in command for name in _TIDY)
-
-
-def _read(path: str) -> bytes:
+def _is_cleaner(pid: int) -> bool:
+    """Whether a process is one that removes shared memory when the others have ended."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read()
     except OSError:
-        return b""
+        return False
+    return any(name in command for name in _CLEANERS)

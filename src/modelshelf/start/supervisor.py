@@ -1,16 +1,20 @@
-"""Starting an engine: caches unpacked before, the model read ahead meanwhile, and a clean end."""
+"""Starting an engine, and staying its parent until nothing of it is left.
+
+The compile cache is unpacked before the engine starts. The model is prefetched while it starts.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import http.client
+import math
 import os
 import signal
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modelshelf.shelf.errors import UsageError
@@ -19,22 +23,23 @@ from modelshelf.start import cache_store, vllm_fast
 from modelshelf.start.cache_unpack import unpack
 from modelshelf.start.events import CacheMissing, EngineEnded, EngineReady, EngineStarting
 from modelshelf.start.prefetch import prefetch
-from modelshelf.start.process_tree import Group, Signals
+from modelshelf.start.process_tree import ProcessTree
+from modelshelf.start.stop_signals import StopSignals
 
-_LOOK = 0.1  # seconds between two looks at the health path
-_ANSWER = 2.0  # seconds for an answer to one
-_ENDING = 0.05  # seconds between two looks at who is left
-_SAME = 2.0  # seconds within which the same signal again means nothing more
-_IDLE = 60.0  # seconds; whatever happens wakes us
+_HEALTH_POLL_SECONDS = 0.1
+_HEALTH_ANSWER_SECONDS = 2.0
+_STOPPING_POLL_SECONDS = 0.05
+_REPEATED_SIGNAL_SECONDS = 2.0  # within this time the same signal again means nothing more
+_IDLE_SECONDS = 60.0  # every signal and every child's end wakes us before
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Caches:
-    """Which compile cache to unpack before the start, and where to.
+class CacheSpec:
+    """Which compile cache to unpack, and where to.
 
     Attributes:
         folder: The shelf's folder `compile-cache`.
-        snapshot: `org/name@id`.
+        snapshot: `org/name@id` of the model.
         into: The start's own folder.
     """
 
@@ -48,19 +53,19 @@ class StartSpec:
     """How an engine is started.
 
     Attributes:
-        health: The URL that answers 200 once it is ready; empty if there is none. Then it counts
-            as ready from its first instant.
-        paths: Files and folders to read into the page cache meanwhile.
-        memory: Bytes that may be read so at the most; None for what the memory allows.
-        caches: What to unpack before; None for nothing.
-        fork: Whether its processes may be forked from one that has imported the engine; None for
-            an engine that is started as its command says.
+        health: The URL that answers 200 once the engine is ready. If it is empty, the engine
+            counts as ready from the first moment.
+        prefetch_paths: Files and folders to read into the page cache while the engine starts.
+        max_prefetch_bytes: How much of them may be read; None for what the memory allows.
+        cache: The compile cache to unpack before; None for none.
+        fork: Whether vLLM's processes may be forked from one that has imported vLLM. None if the
+            engine is to be started by its own command line.
     """
 
     health: str = ""
-    paths: tuple[str, ...] = ()
-    memory: int | None = None
-    caches: Caches | None = None
+    prefetch_paths: tuple[str, ...] = ()
+    max_prefetch_bytes: int | None = None
+    cache: CacheSpec | None = None
     fork: bool | None = None
 
     @classmethod
@@ -71,22 +76,22 @@ class StartSpec:
             UsageError: It has another shape.
         """
         try:
-            reading, caches, fast = (
+            reading, cache, fast = (
                 data.get(key) or {} for key in ("prefetch", "compile_cache", "fast")
             )
-            memory = reading.get("memory")
+            max_bytes = reading.get("memory")
             return cls(
-                health=_url(data.get("health") or ""),
-                paths=tuple(os.fspath(path) for path in reading.get("paths", ())),
-                memory=None if memory is None else int(memory),
-                caches=Caches(**{key: str(caches[key]) for key in _CACHES}) if caches else None,
+                health=_check_url(data.get("health") or ""),
+                prefetch_paths=tuple(os.fspath(path) for path in reading.get("paths", ())),
+                max_prefetch_bytes=None if max_bytes is None else int(max_bytes),
+                cache=CacheSpec(**{key: str(cache[key]) for key in _CACHE_KEYS}) if cache else None,
                 fork=bool(fast["fork"]) if fast else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"the spec of the start is not readable: {error!r}") from error
 
 
-_CACHES = tuple(field.name for field in dataclasses.fields(Caches))
+_CACHE_KEYS = tuple(field.name for field in dataclasses.fields(CacheSpec))
 
 
 def start(
@@ -94,168 +99,198 @@ def start(
     argv: Sequence[str],
     listener: Listener = ignore,
     *,
-    asked: list[int] | None = None,
+    received: list[int] | None = None,
 ) -> int:
     """Start an engine, and stay its parent until nothing of it is left.
 
-    Run it in a process of its own: it takes the signals, and whatever this process started ends
-    with the engine.
+    Run it in a process of its own. It handles that process's signals, and every child of the
+    process ends with the engine.
 
     Args:
-        spec: How.
+        spec: How the engine is started.
         argv: The engine's command line.
-        listener: Told what happens.
-        asked: Signals that asked for an end before; see `Signals`.
+        listener: Gets each event.
+        received: Signals that were received before; see `StopSignals`.
 
     Returns:
-        The engine's exit code, 128 + n if signal n ended it.
+        The engine's exit code; 128 + n if signal n ended it.
 
     Raises:
-        UsageError: It cannot be run.
-        KeyboardInterrupt: The end was asked for before the engine was started.
+        UsageError: The command line cannot be run.
+        KeyboardInterrupt: A signal was received before the engine was started.
     """
     began = time.monotonic()
+    tell = ignore_write_errors(listener)
+    with StopSignals(received) as signals:
+        env = _prepare_environment(spec.cache, argv, tell)
+        command = vllm_fast.choose_command(argv, fork=spec.fork, env=env)
+        signals.record_only()
+        tell(EngineStarting(command.argv, command.how, command.reason))
+        has_answered = threading.Event()
+        if not spec.health:
+            has_answered.set()
+
+        def is_ready() -> bool:
+            # The sender of a signal may have seen the engine answer a moment before we asked it.
+            return has_answered.is_set() or _is_healthy(spec.health)
+
+        with (
+            run_engine(command.argv, env) as tree,
+            _work_during_start(spec, began, has_answered, tell),
+        ):
+            exit_code = supervise(tree, signals, is_ready)
+        tell(EngineEnded(exit_code))
+        return exit_code
+
+
+def ignore_write_errors(listener: Listener) -> Listener:
+    """Wrap a listener so that an error in writing does not end the engine.
+
+    What reads our output may have gone away.
+    """
 
     def tell(event: Event) -> None:
-        # Nobody may be reading any more, which is no reason to end an engine.
         with contextlib.suppress(OSError):
             listener(event)
 
-    with Signals(asked) as signals:
-        env = environment(spec, argv, tell)
-        command = vllm_fast.command(argv, fork=spec.fork, env=env)
-        if signals.hold():
-            raise KeyboardInterrupt
-        tell(EngineStarting(command.argv, command.how, command.reason))
-        ready = threading.Event()
-        if not spec.health:
-            ready.set()
-
-        def is_ready() -> bool:
-            # Whoever asks may have seen that it answers a moment before our own look.
-            return ready.is_set() or _answers(spec.health)
-
-        with engine(command.argv, env) as group, _beside(spec, began, ready, tell):
-            code = supervise(group, signals, is_ready)
-        tell(EngineEnded(code))
-        return code
+    return tell
 
 
-def environment(spec: StartSpec, argv: Sequence[str], tell: Listener) -> dict[str, str]:
-    """The engine's environment, ours and where its caches lie, which are unpacked before.
+def _prepare_environment(
+    cache: CacheSpec | None, argv: Sequence[str], tell: Listener
+) -> dict[str, str]:
+    """Unpack the compile cache, and return the environment in which the engine finds it.
 
-    A fault there is told and costs time: the engine makes its caches again.
+    Whatever fails there costs time only, since the engine then compiles again.
     """
-    env, caches = dict(os.environ), spec.caches
-    if caches is None:
+    env = dict(os.environ)
+    if cache is None:
         return env
     try:
-        tell(unpack(caches.folder, caches.snapshot, caches.into, argv, env))
+        tell(unpack(cache.folder, cache.snapshot, cache.into, argv, env))
     except Exception as error:  # noqa: BLE001 - whatever it is, the engine can start without
         tell(CacheMissing("", repr(error)))
-    return env | cache_store.env(caches.into)
+    return env | cache_store.build_environment(cache.into)
 
 
 @contextlib.contextmanager
-def engine(argv: Sequence[str], env: dict[str, str]) -> Iterator[Group]:
-    """An engine's processes, which do not survive the block.
+def run_engine(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[ProcessTree]:
+    """Run an engine. The kernel kills its process group if it still runs at the end of the block.
 
     Raises:
-        UsageError: It cannot be run.
+        UsageError: The command line cannot be run.
     """
     try:
-        group = Group(argv, env)
+        tree = ProcessTree(argv, env)
     except (OSError, IndexError, ValueError) as error:
         name = argv[0] if argv else "nothing"
         raise UsageError(
             f"{name} cannot be run: {error}",
             hint="put the engine's command behind the spec: start SPEC.json -- COMMAND …",
         ) from error
-    with group:
-        yield group
+    with tree:
+        yield tree
 
 
-def supervise(group: Group, signals: Signals, ready: Callable[[], bool]) -> int:
-    """Pass on to an engine what it is asked for, until nothing of it is left.
+def supervise(tree: ProcessTree, signals: StopSignals, is_ready: Callable[[], bool]) -> int:
+    """Wait until nothing of an engine is left, and act on the signals that come meanwhile.
 
-    A ready engine gets the first signal and finishes what it does. One that is still starting, or
-    gets a second signal, is ended with all that it started: it answers nobody yet, and would lose
-    the signal. The same signal again at once is not a second one: supervisors tell every process,
-    and the one that started us tells us again.
+    - An engine that is ready gets the first signal, and may finish its requests.
+    - An engine that is not ready is stopped, with all that it started. It has no requests, and it
+      might lose the signal.
+    - A second signal stops everything, too. The same signal again within two seconds is not a
+      second one: some supervisors signal every process of a group, and the program that started us
+      signals us again.
+    - SIGIO stops everything, since the process that started us has died.
 
     Args:
-        group: Its processes.
-        signals: Held.
-        ready: Whether it is ready.
+        tree: The engine's processes.
+        signals: What was received; `record_only` was called.
+        is_ready: Returns whether the engine is ready.
 
     Returns:
-        Its exit code as a shell has it.
+        The engine's exit code as a shell has it: 128 + n if signal n ended it. If a signal made us
+        stop everything, 128 and that signal.
     """
-    heeded, ended_by, first = 0, 0, 0.0
-    while not group.gone:
-        for number in signals.asked[heeded:]:
-            heeded += 1
-            if heeded == 1 and number != signal.SIGIO and ready():
-                group.tell(number)
-                first = time.monotonic()
-            elif number != signals.asked[0] or time.monotonic() - first > _SAME:
-                ended_by = ended_by or signals.asked[0]
-        ending = ended_by or group.code is not None
-        if ending:
-            group.end()
-        signals.wait(_ENDING if ending else _IDLE)
-        group.reap()
-    code = group.code or 0
-    if ended_by:
-        return 128 + ended_by
-    return 128 - code if code < 0 else code
+    handled_count = 0
+    stopped_by = 0
+    passed_on_at = -math.inf
+    while not tree.is_empty:
+        for number in signals.received[handled_count:]:
+            handled_count += 1
+            first = signals.received[0]
+            if handled_count == 1 and number != signal.SIGIO and is_ready():
+                tree.signal_program(number)
+                passed_on_at = time.monotonic()
+            elif number != first or time.monotonic() - passed_on_at > _REPEATED_SIGNAL_SECONDS:
+                stopped_by = stopped_by or first
+        is_stopping = stopped_by or tree.exit_code is not None
+        if is_stopping:
+            tree.stop_all()
+        signals.wait(_STOPPING_POLL_SECONDS if is_stopping else _IDLE_SECONDS)
+        tree.reap()
+    exit_code = tree.exit_code or 0
+    if stopped_by:
+        return 128 + stopped_by
+    return 128 - exit_code if exit_code < 0 else exit_code
 
 
-def watch(health: str, stop: threading.Event) -> bool:
-    """Wait until an engine's health path answers 200; whether it did before the stop."""
-    while not stop.is_set():
-        if _answers(health):
+def wait_until_healthy(url: str, stop: threading.Event, max_seconds: float = math.inf) -> bool:
+    """Wait until an engine's health path answers 200.
+
+    Args:
+        url: The URL of the health path.
+        stop: Set it to have the wait end.
+        max_seconds: The longest wait.
+
+    Returns:
+        Whether it has answered so.
+    """
+    deadline = time.monotonic() + max_seconds
+    while not stop.is_set() and time.monotonic() < deadline:
+        if _is_healthy(url):
             return True
-        stop.wait(_LOOK)
+        stop.wait(_HEALTH_POLL_SECONDS)
     return False
 
 
 @contextlib.contextmanager
-def _beside(
-    spec: StartSpec, began: float, ready: threading.Event, tell: Listener
+def _work_during_start(
+    spec: StartSpec, began: float, has_answered: threading.Event, tell: Listener
 ) -> Iterator[None]:
-    """What goes on while an engine starts."""
+    """Prefetch the model and wait for the first answer, in threads that end with the block."""
     stop = threading.Event()
 
-    def reading() -> None:
-        if spec.paths:
-            tell(prefetch(spec.paths, spec.memory, stop))
+    def prefetch_model() -> None:
+        if spec.prefetch_paths:
+            tell(prefetch(spec.prefetch_paths, spec.max_prefetch_bytes, stop))
 
-    def watching() -> None:
-        if spec.health and watch(spec.health, stop):
-            ready.set()
+    def wait_for_answer() -> None:
+        if spec.health and wait_until_healthy(spec.health, stop):
+            has_answered.set()
             tell(EngineReady(round(time.monotonic() - began, 3)))
 
-    threads = [_thread(reading), _thread(watching)]
+    threads = [_start_thread(prefetch_model), _start_thread(wait_for_answer)]
     try:
         yield
     finally:
         stop.set()
         for thread in threads:
-            # A share that hangs holds nobody up: what still reads there ends with the process.
-            thread.join(_ANSWER)
+            # A read from a share that does not answer cannot be interrupted. Such a thread is a
+            # daemon and ends with this process.
+            thread.join(_HEALTH_ANSWER_SECONDS)
 
 
-def _thread(target: Callable[[], None]) -> threading.Thread:
+def _start_thread(target: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=target, daemon=True)
     thread.start()
     return thread
 
 
-def _answers(url: str) -> bool:
+def _is_healthy(url: str) -> bool:
     parts = urllib.parse.urlsplit(url)
-    # Not by urllib.request, which would ask a proxy.
-    connection = http.client.HTTPConnection(parts.netloc, timeout=_ANSWER)
+    # urllib.request would ask the proxy that the environment names.
+    connection = http.client.HTTPConnection(parts.netloc, timeout=_HEALTH_ANSWER_SECONDS)
     try:
         connection.request("GET", parts.path or "/")
         return connection.getresponse().status == http.HTTPStatus.OK
@@ -265,7 +300,12 @@ def _answers(url: str) -> bool:
         connection.close()
 
 
-def _url(text: str) -> str:
+def _check_url(text: str) -> str:
+    """Return a URL, or an empty text, unchanged.
+
+    Raises:
+        ValueError: It is no URL of a port.
+    """
     parts = urllib.parse.urlsplit(text)
     if text and (parts.scheme != "http" or not parts.hostname or not parts.port):
         raise ValueError(f"{text} is not a URL such as http://127.0.0.1:8000/health")

@@ -1,4 +1,4 @@
-"""A folder as a tar, and back: the same tree the same bytes, and nothing hostile is written."""
+"""A folder as a tar, and back: equal folders make equal bytes, and nothing hostile is written."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def _packed(folder: Path) -> bytes:
 
 
 def test_the_same_tree_makes_the_same_bytes(tmp_path: Path) -> None:
-    """Neither the order in which files were made nor who owns them is in the tar."""
+    """The order in which files were made, and their owner, are not in the tar."""
     names = ["vllm/b/x", "vllm/a", "triton/long" + "g" * 200, "a.so"]
     for folder, order in (("one", names), ("two", names[::-1])):
         _tree(tmp_path / folder, order)
     assert _packed(tmp_path / "one") == _packed(tmp_path / "two")
 
 
-def test_what_was_packed_comes_back(tmp_path: Path) -> None:
-    """Contents, times to the second, and the right to execute; folders that are empty, too."""
+def test_a_packed_folder_can_be_extracted(tmp_path: Path) -> None:
+    """Contents, times in whole seconds, the right to execute and empty folders come back."""
     source, target = tmp_path / "source", tmp_path / "target"
     _tree(source, ["vllm/sub/aux.pyc", "kernel.so"])
     (source / "kernel.so").chmod(0o755)
@@ -54,14 +54,14 @@ def test_what_was_packed_comes_back(tmp_path: Path) -> None:
     assert os.access(target / "kernel.so", os.X_OK)
 
 
-def test_what_is_of_one_machine_or_one_moment_stays_behind(tmp_path: Path) -> None:
-    """Locks, halves, links and what depends on a machine's wiring are not packed."""
-    _tree(tmp_path, ["vllm/kept", "vllm/x.lock", "triton/y.tmp.12", "pycache/z.pyc.1234"])
+def test_files_of_one_machine_or_one_moment_are_not_packed(tmp_path: Path) -> None:
+    """Locks, unfinished files, links and facts about one machine's GPUs are left out."""
+    _tree(tmp_path, ["vllm/model", "vllm/x.lock", "triton/y.tmp.12", "pycache/z.pyc.1234"])
     _tree(tmp_path, ["vllm/dummy_cache/a", "vllm/gpu_p2p_access_cache_for_0,1.json"])
-    (tmp_path / "vllm/link").symlink_to("kept")
+    (tmp_path / "vllm/link").symlink_to("model")
     os.mkfifo(tmp_path / "vllm/fifo")
     with tarfile.open(fileobj=io.BytesIO(_packed(tmp_path))) as tar:
-        assert tar.getnames() == ["pycache", "triton", "vllm", "vllm/kept"]
+        assert tar.getnames() == ["pycache", "triton", "vllm", "vllm/model"]
 
 
 def _member(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
@@ -91,7 +91,7 @@ _HOSTILE = {
 
 @pytest.mark.parametrize("member", _HOSTILE.values(), ids=_HOSTILE)
 def test_a_hostile_member_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
-    """Nothing lands outside of the folder, and no link, device or set-user-id file in it."""
+    """Nothing is written outside of the folder, and no link, device or setuid file into it."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
         tar.addfile(_member("good"))
@@ -106,7 +106,7 @@ def test_a_hostile_member_is_refused(tmp_path: Path, member: tarfile.TarInfo) ->
 
 
 def test_a_name_twice_is_refused(tmp_path: Path) -> None:
-    """A second file of one name is never written through the first."""
+    """A second file of the same name does not overwrite the first."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         tar.addfile(_member("x"))
@@ -117,7 +117,7 @@ def test_a_name_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tar_that_ends_early_is_an_error(tmp_path: Path) -> None:
-    """Half of a file is not taken for a whole one."""
+    """A part of a file does not count as the file."""
     source = tmp_path / "source"
     _tree(source, ["a"])
     (source / "a").write_bytes(b"x" * 100_000)
@@ -128,7 +128,7 @@ def test_a_tar_that_ends_early_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
-    """What could grow without bound while it is read is not opened."""
+    """A compressed tar could grow without limit while it is read."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         tar.addfile(_member("x"))

@@ -1,4 +1,4 @@
-"""Compiled caches: found for exactly what they were made for, proven, and unpacked."""
+"""Compile caches: found for exactly the start that they fit, verified, and unpacked."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from support.file_modes import needs_modes
 
 from modelshelf.shelf.files import write_json
 from modelshelf.shelf.values import File
-from modelshelf.start import cache_key, cache_store
+from modelshelf.start import cache_store, hardware, interpreter
 from modelshelf.start.cache_archive import pack
-from modelshelf.start.cache_key import CacheKey, describe, installed
-from modelshelf.start.cache_unpack import fresh, unpack
+from modelshelf.start.cache_key import CacheKey, compute_key
+from modelshelf.start.cache_unpack import replace_folder, unpack
 from modelshelf.start.events import CacheMissing, CacheUnpacked
+from modelshelf.start.interpreter import probe_interpreter
 
 _SNAPSHOT = f"org/name@{'c' * 40}-0a1b2c3d"
 _ARGV = [sys.executable, "-m", "engine", "/models/x"]
 _ENV = {"PATH": os.defpath}
 
 
-def _made() -> CacheKey:
-    return describe(_SNAPSHOT, _ARGV, _ENV, installed(_ARGV, _ENV).versions)
+def _key() -> CacheKey:
+    return compute_key(_SNAPSHOT, _ARGV, _ENV, probe_interpreter(_ARGV, _ENV).versions)
 
 
 @pytest.fixture
@@ -42,19 +43,19 @@ def published(tmp_path: Path) -> Path:
     source = tmp_path / "source"
     (source / "vllm").mkdir(parents=True)
     (source / "vllm/model").write_bytes(b"compiled")
-    made = _made()
-    folder = tmp_path / "compile-cache" / made.key
+    key = _key()
+    folder = tmp_path / "compile-cache" / key.folder
     folder.mkdir(parents=True)
     file = io.BytesIO()
     pack(str(source), file)
-    _publish(folder, made, file.getvalue())
+    _publish(folder, key, file.getvalue())
     return folder
 
 
-def _publish(folder: Path, made: CacheKey, tar: bytes) -> None:
+def _publish(folder: Path, key: CacheKey, tar: bytes) -> None:
     (folder / "caches.tar").write_bytes(tar)
     archive = File("caches.tar", len(tar), sha256=hashlib.sha256(tar).hexdigest())
-    record = cache_store.CacheRecord(made.to_json(), archive, 1.0, "test")
+    record = cache_store.CacheRecord(key.to_json(), archive, 1.0, "test")
     write_json(str(folder / ".compile-cache.json"), record.to_json())
 
 
@@ -68,17 +69,17 @@ def _unpack(
     return unpack(str(root), _SNAPSHOT, str(into), argv or _ARGV, env or _ENV)
 
 
-def test_what_fits_is_unpacked(published: Path, into: Path) -> None:
-    """The caches are in their place, and the event names the key and the bytes."""
+def test_a_cache_that_fits_is_unpacked(published: Path, into: Path) -> None:
+    """The files are in their place, and the event names the key and the bytes."""
     event = _unpack(published, into)
     assert isinstance(event, CacheUnpacked), event
-    assert (event.key, event.bytes) == (_made().key, 8)
+    assert (event.key, event.bytes) == (_key().folder, 8)
     assert (into / "vllm/model").read_bytes() == b"compiled"
     assert os.listdir(into.parent) == [into.name]
 
 
-def test_a_second_start_in_one_place_gets_them_anew(published: Path, into: Path) -> None:
-    """What a crashed engine left of them is thrown away."""
+def test_a_second_start_in_one_folder_gets_a_new_copy(published: Path, into: Path) -> None:
+    """What a crashed engine left in the folder is thrown away."""
     _unpack(published, into)
     (into / "vllm/model").write_bytes(b"half")
     (into / "vllm/more").touch()
@@ -87,8 +88,8 @@ def test_a_second_start_in_one_place_gets_them_anew(published: Path, into: Path)
     assert not (into / "vllm/more").exists()
 
 
-def test_leftovers_of_a_killed_unpacking_are_in_nobody_s_way(published: Path, into: Path) -> None:
-    """They are deleted, and the caches arrive."""
+def test_leftovers_of_a_killed_start_are_deleted(published: Path, into: Path) -> None:
+    """The folders that it used on the way are gone, and the cache is unpacked."""
     for name in (".new", ".old"):
         (into.parent / f"{into.name}{name}/vllm").mkdir(parents=True)
     assert isinstance(_unpack(published, into), CacheUnpacked)
@@ -150,10 +151,10 @@ def _no_folder(folder: Path) -> None:
         _no_folder,
     ],
 )
-def test_what_is_damaged_is_not_used(
+def test_a_damaged_cache_is_not_used(
     published: Path, into: Path, harm: Callable[[Path], None]
 ) -> None:
-    """The start goes on without, with an empty folder for the engine, and the reason is told."""
+    """The start goes on without it, the engine gets an empty folder, and the event says why."""
     harm(published)
     event = _unpack(published, into)
     assert isinstance(event, CacheMissing), event
@@ -163,11 +164,11 @@ def test_what_is_damaged_is_not_used(
 
 
 def test_a_hostile_archive_with_a_right_checksum_is_not_used(published: Path, into: Path) -> None:
-    """Who writes a record, too, still cannot write outside of the folder."""
+    """An attacker who writes the record as well still cannot write outside of the folder."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../../escaped"))
-    _publish(published, _made(), file.getvalue())
+    _publish(published, _key(), file.getvalue())
     event = _unpack(published, into)
     assert isinstance(event, CacheMissing)
     assert "escapes its folder" in event.reason
@@ -182,39 +183,42 @@ def test_a_hostile_archive_with_a_right_checksum_is_not_used(published: Path, in
         (["no-such-engine"], _ENV, "there is no program 'no-such-engine'"),
     ],
 )
-def test_what_does_not_fit_is_not_used(
+def test_a_cache_that_does_not_fit_is_not_used(
     published: Path, into: Path, argv: list[str], env: dict[str, str], reason: str
 ) -> None:
-    """Another command line or other variables compile anew, and the reason names them."""
+    """Starts with other arguments or variables compile again, and the reason names these."""
     event = _unpack(published, into, argv, env)
     assert isinstance(event, CacheMissing)
     assert event.reason == reason
 
 
 @pytest.mark.parametrize(
-    ("what", "name"),
-    [("_LOOK", "versions"), ("cpu", "cpu"), ("accelerators", "accelerators")],
+    ("function", "attribute"),
+    [("PROBE_SCRIPT", "versions"), ("describe_cpu", "cpu"), ("list_gpus", "accelerators")],
 )
 def test_another_machine_s_caches_are_not_used(
-    published: Path, into: Path, monkeypatch: pytest.MonkeyPatch, what: str, name: str
+    published: Path, into: Path, monkeypatch: pytest.MonkeyPatch, function: str, attribute: str
 ) -> None:
     """Another vLLM, processor or GPU makes other code, and the reason names which it is."""
-    look = 'print(\'{"versions": {"vllm": "0.33.0"}, "bytecode": true}\')'
-    monkeypatch.setattr(cache_key, what, look if what == "_LOOK" else lambda: "another")
+    script = 'print(\'{"versions": {"vllm": "0.33.0"}, "bytecode": true}\')'
+    if function == "PROBE_SCRIPT":
+        monkeypatch.setattr(interpreter, function, script)
+    else:
+        monkeypatch.setattr(hardware, function, lambda: "another")
     event = _unpack(published, into)
     assert isinstance(event, CacheMissing)
-    assert event.reason == f"primed with other {name}"
+    assert event.reason == f"primed with other {attribute}"
 
 
-def test_another_place_gets_them_too(published: Path, into: Path) -> None:
-    """Replicas on one machine have a folder each."""
+def test_a_cache_can_be_unpacked_to_another_folder(published: Path, into: Path) -> None:
+    """It need not be the folder that the cache was made in."""
     elsewhere = into.parent / "elsewhere"
     assert isinstance(_unpack(published, elsewhere), CacheUnpacked)
     assert (elsewhere / "vllm/model").exists()
 
 
-def test_a_relative_place_is_refused(published: Path) -> None:
-    """The engine may run in another folder than we do."""
+def test_a_relative_folder_is_refused(published: Path) -> None:
+    """A relative path would mean another folder to the engine than to us."""
     event = _unpack(published, Path("relative"))
     assert isinstance(event, CacheMissing)
     assert "no absolute path" in event.reason
@@ -224,16 +228,16 @@ def test_a_relative_place_is_refused(published: Path) -> None:
 def test_a_start_that_finds_nothing_keeps_what_an_earlier_one_compiled(
     published: Path, into: Path
 ) -> None:
-    """A container that is started again in its pod does not compile again."""
-    fresh(str(into))
-    (into / "mine").touch()
+    """The folder stays as it is, so a container that restarts in its pod need not compile."""
+    replace_folder(str(into))
+    (into / "compiled").touch()
     _no_tar(published)
     assert isinstance(_unpack(published, into), CacheMissing)
-    assert (into / "mine").exists()
+    assert (into / "compiled").exists()
 
 
 def test_a_folder_with_other_things_is_left_alone(published: Path, into: Path) -> None:
-    """A wrong name in a spec deletes nothing."""
+    """A wrong folder in a spec loses no file."""
     into.mkdir(parents=True)
     (into / "thesis.tex").touch()
     event = _unpack(published, into)
@@ -244,8 +248,8 @@ def test_a_folder_with_other_things_is_left_alone(published: Path, into: Path) -
 
 @needs_modes
 @pytest.mark.parametrize("closed", ["caches.tar", ".compile-cache.json", ""])
-def test_what_may_not_be_read_is_not_used(published: Path, into: Path, closed: str) -> None:
-    """A file or folder that is closed to this user is one that is not there."""
+def test_an_unreadable_cache_is_not_used(published: Path, into: Path, closed: str) -> None:
+    """A file or folder that this user may not read counts as missing."""
     (published / closed).chmod(0o000)
     try:
         assert isinstance(_unpack(published, into), CacheMissing)
@@ -254,8 +258,8 @@ def test_what_may_not_be_read_is_not_used(published: Path, into: Path, closed: s
 
 
 @needs_modes
-def test_a_place_that_may_not_be_written_is_told(published: Path, into: Path) -> None:
-    """The start goes on without."""
+def test_a_folder_that_cannot_be_written_is_reported(published: Path, into: Path) -> None:
+    """The start goes on without a cache, and the event says why."""
     into.parent.mkdir(mode=0o555)
     event = _unpack(published, into)
     assert isinstance(event, CacheMissing)
@@ -263,14 +267,14 @@ def test_a_place_that_may_not_be_written_is_told(published: Path, into: Path) ->
 
 
 def test_an_engine_keeps_every_cache_below_the_folder(tmp_path: Path) -> None:
-    """Each variable names a folder there; bytecode goes there if whoever primed sent it there."""
-    variables = cache_store.env(str(tmp_path))
+    """Each variable names a folder in it; a prepared folder has one for bytecode, too."""
+    variables = cache_store.build_environment(str(tmp_path))
     plan = variables.pop("VLLM_ENABLE_STARTUP_PLAN")
     assert plan == "1"
     assert "VLLM_CACHE_ROOT" in variables
     assert {os.path.dirname(path) for path in variables.values()} == {str(tmp_path)}
     assert not any(name.startswith("PYTHON") for name in variables)
-    cache_store.expect(str(tmp_path), bytecode=True)
-    more = set(cache_store.env(str(tmp_path))) - set(variables)
+    cache_store.prepare_folder(str(tmp_path), with_bytecode=True)
+    more = set(cache_store.build_environment(str(tmp_path))) - set(variables)
     headers = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
     assert more == {"VLLM_ENABLE_STARTUP_PLAN", "PYTHONPYCACHEPREFIX", headers}

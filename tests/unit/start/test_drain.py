@@ -1,4 +1,4 @@
-"""How long an engine is waited for before it is told to end."""
+"""How long `drain` waits for an engine that has requests."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from modelshelf.shelf.errors import UsageError
-from modelshelf.start.drain import DrainSpec, drain, requests_in
+from modelshelf.start.drain import DrainSpec, drain, parse_requests
 from modelshelf.start.events import Drained
 
-SPEC = DrainSpec(8000, settle=10, quiet=2, most=20)
+SPEC = DrainSpec(8000, settle_seconds=10, quiet_seconds=2, max_seconds=20)
 
 
 def _drained(at: Callable[[float], float | None], spec: DrainSpec = SPEC) -> Drained:
-    """Drain by a clock of its own, on which `at` says how many requests there are."""
+    """Drain with a clock that only sleeping advances; `at` gives the requests at a time."""
     clock = [0.0]
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    return drain(spec, look=lambda _: at(clock[0]), now=lambda: clock[0], sleep=sleep)
+    return drain(spec, count_requests=lambda _: at(clock[0]), now=lambda: clock[0], sleep=sleep)
 
 
-def test_an_idle_engine_is_left_when_others_know_and_it_stayed_quiet() -> None:
-    """Ten seconds until nobody sends any more, then two without a request."""
+def test_an_idle_engine_ends_the_wait_once_others_know_and_it_stayed_quiet() -> None:
+    """The wait is ten seconds, in which others learn of the end, and two without a request."""
     assert _drained(lambda _: 0) == Drained(12.0, "no request for 2 s")
 
 
-def test_a_request_in_between_begins_the_quiet_time_anew() -> None:
-    """Two seconds count from the last time that there was one."""
+def test_a_request_in_between_restarts_the_quiet_time() -> None:
+    """The two seconds count from the last time that there was a request."""
     assert _drained(lambda now: 3 if now < 13.5 else 0) == Drained(15.5, "no request for 2 s")
 
 
-def test_the_longest_request_is_not_waited_for_without_end() -> None:
-    """The engine finishes what is left when it is told to end."""
+def test_a_long_request_is_not_waited_for_without_end() -> None:
+    """The wait ends after the longest time, and says how many requests are left."""
     assert _drained(lambda _: 2) == Drained(20.0, "2 requests left after 20 s")
 
 
-def test_an_engine_that_cannot_say_is_left_after_the_first_wait() -> None:
-    """It may have died, or count nothing."""
+def test_an_engine_that_does_not_count_requests_ends_the_wait() -> None:
+    """After the shortest wait nothing is left to wait for: it may have died, or count nothing."""
     assert _drained(lambda _: None) == Drained(10.0, "the engine does not count its requests")
-    assert _drained(lambda _: None, DrainSpec(1, settle=9, most=3)).seconds == 3
+    assert _drained(lambda _: None, DrainSpec(1, settle_seconds=9, max_seconds=3)).seconds == 3
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_an_engine_that_cannot_say_is_left_after_the_first_wait() -> None:
     ],
 )
 def test_requests_are_counted_as_vllm_does(lines: Sequence[bytes], expected: float | None) -> None:
-    """Running and waiting ones of all engines behind one port, each once."""
-    assert requests_in(b"\n".join(lines)) == expected
+    """The running and the waiting requests of all engines behind one port count once each."""
+    assert parse_requests(b"\n".join(lines)) == expected
 
 
-def test_a_spec_says_what_is_wrong_with_it() -> None:
-    """Without a port there is nobody to ask."""
-    assert DrainSpec.from_json({"port": 1, "most": 5}) == DrainSpec(1, most=5)
+def test_an_unreadable_spec_is_refused() -> None:
+    """A spec needs a port, and its times are numbers."""
+    assert DrainSpec.from_json({"port": 1, "most": 5}) == DrainSpec(1, max_seconds=5)
     for spec in ({}, {"port": "x"}, {"port": 1, "quiet": []}):
         with pytest.raises(UsageError, match="spec of the drain is not readable"):
             DrainSpec.from_json(spec)

@@ -1,4 +1,4 @@
-"""What a start's spec says, and what an engine is told when."""
+"""What a start's spec means, and which signals an engine gets."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import Any, cast
 import pytest
 
 from modelshelf.shelf.errors import UsageError
-from modelshelf.start.process_tree import Group, Signals
-from modelshelf.start.supervisor import Caches, StartSpec, supervise
+from modelshelf.start.process_tree import ProcessTree
+from modelshelf.start.stop_signals import StopSignals
+from modelshelf.start.supervisor import CacheSpec, StartSpec, supervise
 
-TERM, INT, LOST = signal.SIGTERM, signal.SIGINT, signal.SIGIO
+TERM, INT, PARENT_DIED = signal.SIGTERM, signal.SIGINT, signal.SIGIO
 
 
-def test_a_spec_may_say_nothing() -> None:
-    """Then the engine is started as its command says, and nothing else is done."""
+def test_a_spec_may_be_empty() -> None:
+    """The engine is then started by its own command line, and nothing else is done."""
     assert StartSpec.from_json({}) == StartSpec()
 
 
-def test_a_spec_may_say_everything() -> None:
-    """Each part is optional by itself."""
-    caches = {"folder": "/compile-cache", "snapshot": "o/n@1", "into": "/home/x"}
+def test_a_spec_may_have_all_keys() -> None:
+    """Each key is read, and each part may be empty."""
+    cache = {"folder": "/compile-cache", "snapshot": "o/n@1", "into": "/home/x"}
     spec = {
         "health": "http://127.0.0.1:8000/health",
         "prefetch": {"paths": ["/models/x"], "memory": 5},
-        "compile_cache": caches,
+        "compile_cache": cache,
         "fast": {"fork": False},
     }
     assert StartSpec.from_json(spec) == StartSpec(
         health="http://127.0.0.1:8000/health",
-        paths=("/models/x",),
-        memory=5,
-        caches=Caches(**caches),
+        prefetch_paths=("/models/x",),
+        max_prefetch_bytes=5,
+        cache=CacheSpec(**cache),
         fork=False,
     )
     assert (
@@ -54,71 +55,77 @@ def test_a_spec_may_say_everything() -> None:
         {"fast": 1},
     ],
 )
-def test_a_spec_that_makes_no_sense_is_refused(spec: dict[str, Any]) -> None:
-    """Before anything is started."""
+def test_an_unreadable_spec_is_refused(spec: dict[str, Any]) -> None:
+    """The error says that the spec is wrong, before anything is started."""
     with pytest.raises(UsageError, match="spec of the start is not readable"):
         StartSpec.from_json(spec)
 
 
 class _Engine:
-    """An engine that writes down what it is told, and its parent's signals: one step each wait."""
+    """Stands in for an engine's processes and for our signals; each wait is one step.
+
+    Args:
+        steps: What happens: a number is a signal that we receive, a text is the exit code of the
+            engine, and `gone` is the end of the last process.
+    """
 
     def __init__(self, *steps: int | str) -> None:
-        self.code: int | None = None
-        self.gone = False
-        self.told: list[object] = []
-        self.asked: list[int] = []
+        self.exit_code: int | None = None
+        self.is_empty = False
+        self.actions: list[object] = []
+        self.received: list[int] = []
         self._steps = list(steps)
 
-    def tell(self, number: int) -> None:
-        self.told.append(number)
+    def signal_program(self, number: int) -> None:
+        self.actions.append(number)
 
-    def end(self) -> None:
-        if "end" not in self.told:
-            self.told.append("end")
+    def stop_all(self) -> None:
+        if "stop" not in self.actions:
+            self.actions.append("stop")
 
     def wait(self, _seconds: float) -> None:
         step = self._steps.pop(0)
         if isinstance(step, int):
-            self.asked.append(step)
+            self.received.append(step)
         elif step == "gone":
-            self.gone = True
+            self.is_empty = True
         else:
-            self.code = int(step)
+            self.exit_code = int(step)
 
     def reap(self) -> None:
         pass
 
     def run(self, *, ready: bool) -> int:
-        return supervise(cast("Group", self), cast("Signals", self), lambda: ready)
+        return supervise(cast("ProcessTree", self), cast("StopSignals", self), lambda: ready)
 
 
 @pytest.mark.parametrize(
-    ("ready", "steps", "told", "code"),
+    ("ready", "steps", "actions", "exit_code"),
     [
-        # It ends by itself, and what it left behind is ended.
-        (True, ("0", "gone"), ["end"], 0),
-        (False, ("1", "gone"), ["end"], 1),
-        (True, ("-9", "gone"), ["end"], 137),
-        # A ready one finishes what it does, and its code is its own.
-        (True, (TERM, "0", "gone"), [TERM, "end"], 0),
-        (True, (INT, "-2", "gone"), [INT, "end"], 130),
-        # One that starts is ended, as is one that is asked twice, and one that lost who started us.
-        (False, (TERM, "-9", "gone"), ["end"], 143),
-        (True, (TERM, INT, "-9", "gone"), [TERM, "end"], 143),
-        # A supervisor that tells every process, and so us twice, does not want more than it says.
-        (True, (TERM, TERM, "0", "gone"), [TERM, "end"], 0),
-        (True, (INT, TERM, "-9", "gone"), [INT, "end"], 130),
-        (True, (LOST, "0", "gone"), ["end"], 128 + LOST),
+        # The engine ends by itself, and what it left behind is stopped.
+        (True, ("0", "gone"), ["stop"], 0),
+        (False, ("1", "gone"), ["stop"], 1),
+        (True, ("-9", "gone"), ["stop"], 137),
+        # A ready engine finishes its requests, and its exit code is its own.
+        (True, (TERM, "0", "gone"), [TERM, "stop"], 0),
+        (True, (INT, "-2", "gone"), [INT, "stop"], 130),
+        # An engine that is starting is stopped. So is one that gets a second signal, and one whose
+        # grandparent has died.
+        (False, (TERM, "-9", "gone"), ["stop"], 143),
+        (True, (TERM, INT, "-9", "gone"), [TERM, "stop"], 143),
+        # A supervisor that signals every process of a group signals us twice, and means it once.
+        (True, (TERM, TERM, "0", "gone"), [TERM, "stop"], 0),
+        (True, (INT, TERM, "-9", "gone"), [INT, "stop"], 130),
+        (True, (PARENT_DIED, "0", "gone"), ["stop"], 128 + PARENT_DIED),
     ],
 )
-def test_who_is_told_what(
+def test_what_a_signal_does(
     ready: bool,  # noqa: FBT001
     steps: tuple[int | str, ...],
-    told: list[object],
-    code: int,
+    actions: list[object],
+    exit_code: int,
 ) -> None:
-    """A signal reaches a ready engine once; everything else ends all of its processes."""
+    """A ready engine gets the first signal; everything else stops all of its processes."""
     engine = _Engine(*steps)
-    assert engine.run(ready=ready) == code
-    assert engine.told == told
+    assert engine.run(ready=ready) == exit_code
+    assert engine.actions == actions

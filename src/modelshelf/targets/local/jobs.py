@@ -65,7 +65,7 @@ def plan_of(  # noqa: PLR0913 - each is a part of one sentence
         python=python,
         threads=threads,
         where=place(snapshot.path or shelf.path),
-        room=memory.room(),
+        room=memory.page_cache_room(),
     )
     return Plan(shelf, engine, snapshot, replicas, options)
 

@@ -50,7 +50,7 @@ def unpacked(plan: Plan, tell: Listener) -> Iterator[dict[str, str]]:
             told = unpack(**caches(plan, into), argv=spec.argv, env=env)
             tell(told)
             if isinstance(told, CacheUnpacked):
-                found = cache_store.env(into)
+                found = cache_store.build_environment(into)
         except Error as error:
             # It costs time, and is no reason not to serve.
             tell(CacheMissing("", str(error)))
