@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -12,6 +11,8 @@ import time
 import types
 from collections.abc import Mapping, Sequence
 from typing import Self
+
+from modelshelf.start.parent_death import signal_group_at_parent_death
 
 _ADOPT = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGIO)
@@ -102,7 +103,7 @@ class Group:
             self._leader = subprocess.Popen(  # noqa: S603 - what we were told to run
                 argv, env=dict(env), stdin=reader, start_new_session=True
             )
-            _tie(reader, self._leader.pid)
+            signal_group_at_parent_death(reader, self._leader.pid, signal.SIGKILL)
         except BaseException:
             os.close(self._tether)
             raise
@@ -154,18 +155,6 @@ def _adopt_orphans() -> None:
         import ctypes  # noqa: PLC0415 - a Python may have been built without it
 
         ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
-
-
-def _tie(reader: int, group: int) -> None:
-    """Have the kernel kill a group when the other end of its standard input closes.
-
-    That is when we end, however. (PR_SET_PDEATHSIG would reach the program itself alone.)
-    """
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(reader, fcntl.F_SETOWN, -group)
-        if hasattr(fcntl, "F_SETSIG"):
-            fcntl.fcntl(reader, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _members(session: int) -> list[int]:

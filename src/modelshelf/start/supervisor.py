@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ from modelshelf.shelf.events import Event, Listener, ignore
 from modelshelf.start import cache_store, vllm_fast
 from modelshelf.start.cache_unpack import unpack
 from modelshelf.start.events import CacheMissing, EngineEnded, EngineReady, EngineStarting
+from modelshelf.start.health_check import is_healthy
 from modelshelf.start.prefetch import prefetch
 from modelshelf.start.process_tree import Group, Signals
 
@@ -133,7 +133,7 @@ def start(
 
         def is_ready() -> bool:
             # Whoever asks may have seen that it answers a moment before our own look.
-            return ready.is_set() or _answers(spec.health)
+            return ready.is_set() or is_healthy(spec.health, _ANSWER)
 
         with engine(command.argv, env) as group, _beside(spec, began, ready, tell):
             code = supervise(group, signals, is_ready)
@@ -214,7 +214,7 @@ def supervise(group: Group, signals: Signals, ready: Callable[[], bool]) -> int:
 def watch(health: str, stop: threading.Event) -> bool:
     """Wait until an engine's health path answers 200; whether it did before the stop."""
     while not stop.is_set():
-        if _answers(health):
+        if is_healthy(health, _ANSWER):
             return True
         stop.wait(_LOOK)
     return False
@@ -250,19 +250,6 @@ def _thread(target: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=target, daemon=True)
     thread.start()
     return thread
-
-
-def _answers(url: str) -> bool:
-    parts = urllib.parse.urlsplit(url)
-    # Not by urllib.request, which would ask a proxy.
-    connection = http.client.HTTPConnection(parts.netloc, timeout=_ANSWER)
-    try:
-        connection.request("GET", parts.path or "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _url(text: str) -> str:
