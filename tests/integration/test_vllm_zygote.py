@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.pythons import Python, pythons
-from support.serve_process import gone
+from support.serve_process import has_ended
 
 from modelshelf.start import vllm_zygote
 
@@ -87,10 +87,10 @@ def test_the_copy_ends_with_whoever_it_was_copied_from(parent: Path) -> None:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         copy = told["seen"]["zygote"]
-        assert not gone(copy)
+        assert not has_ended(copy)
         process.kill()
         process.wait()
         deadline = time.monotonic() + 10
-        while not gone(copy) and time.monotonic() < deadline:
+        while not has_ended(copy) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert gone(copy)
+        assert has_ended(copy)
