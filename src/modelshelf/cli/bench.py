@@ -99,10 +99,10 @@ def coldstart(  # noqa: PLR0913 - one for each option
         rows.append((label, start))
         run.output.line({"start": label, **start.to_json()})
         draw(run.output, label, start)
-    told = timeline_chart.table(rows)
+    told = timeline_chart.format_table(rows)
     run.output.data(f"\n{told}")
     title = f"{server or model}: {count(len(rows), 'start')}"
-    _write(((chart, timeline_chart.chart(title, rows)), (table, told)))
+    _write(((chart, timeline_chart.draw_chart(title, rows)), (table, told)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
