@@ -10,7 +10,7 @@ from modelshelf.shelf.events import Event
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelReading(Event):
-    """How the engine reads a model, and why; `load` ends the sentence."""
+    """The engine reads a model; `load` says how, and why."""
 
     model: str
     load: str
@@ -33,7 +33,8 @@ class ReplicaReady(Event):
     Attributes:
         seconds: Seconds since it was started.
         phases: The name and the seconds of each phase of the start.
-        how: How the engine was started; empty if unknown.
+        how: How the engine was started: `stock`, `mended` or `fast`, as in `EngineStarting`; empty
+            if unknown.
         reason: Why it was not started in a faster way; may be empty.
     """
 
@@ -64,7 +65,7 @@ class RouterDied(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Serving(Event):
-    """All replicas are ready: the OpenAI-compatible API is at `url`, and has `model`."""
+    """All replicas are ready; the OpenAI-compatible API is at `url`, and serves `model`."""
 
     url: str
     model: str
