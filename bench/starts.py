@@ -17,7 +17,8 @@ from lab.parts import REPOSITORY
 from bench import load
 from bench.engine import Engine, forget, free_port, run, started
 from bench.timing import clean_environment, measure, python
-from modelshelf.engines.timeline import Phase, Timeline, timeline
+from modelshelf.engines.timeline import Phase, Timeline
+from modelshelf.engines.timeline_reader import read_timeline
 from modelshelf.render import code
 from modelshelf.render.code import Verb
 from modelshelf.shelf.layout import snapshot_folder
@@ -217,12 +218,12 @@ def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
         (n, float(e["seconds"])) for n, e in (("unpack", unpacked), ("prefetch", prefetched)) if e
     ]
     before = [Phase(name, engine.began, seconds) for name, seconds in steps.items()]
-    lines = timeline(
+    lines = read_timeline(
         # What the gate says of itself leaves the start of its Python out.
         [(at, line) for at, line in engine.lines if '"gate-open"' not in line],
         began=engine.began + sum(steps.values()),
         ready=engine.began + engine.seconds,
-        before=before,
+        earlier_phases=before,
     )
     return Run(
         engine.seconds,

@@ -165,7 +165,7 @@ def charts(measured: Measured) -> dict[str, str]:
         (CHARTS[1], "Eager starts", eager),
     ):
         if rows:
-            drawn[name] = timeline_chart.chart(title, rows)
+            drawn[name] = timeline_chart.draw_chart(title, rows)
     if measured.warmings:
         speeds = [
             (f"{each.delay * 1000:.0f} ms, files: {each.files}, {each.contender}".replace("`", ""),

@@ -21,7 +21,7 @@ from modelshelf.config.lock import (
     refuse_too_large,
     stale,
 )
-from modelshelf.engines import vllm
+from modelshelf.engines import vllm_pod
 from modelshelf.shelf import files
 from modelshelf.shelf.errors import Error, NotFoundError, UsageError
 from modelshelf.shelf.events import Listener, ignore
@@ -97,7 +97,7 @@ def _refuse_arguments(config: Config) -> None:
         if server.engine != "vllm":
             continue
         try:
-            vllm.refuse_arguments(server, config.images, config.registry)
+            vllm_pod.check_arguments(server, config.images, config.registry)
         except UsageError as error:
             raise UsageError(f"servers.{name}: {error}", hint=error.hint) from error
 

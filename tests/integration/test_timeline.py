@@ -1,4 +1,4 @@
-"""The timeline of a real start: our supervisor, and a real engine below it."""
+"""The timeline of a real start: `modelshelf.start` runs a real engine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sys
 
 from support.pod_packages import command_line
 from support.real_model import smollm2
-from support.serve_process import until
+from support.serve_process import wait_until
 
-from modelshelf.engines.timeline import timeline
+from modelshelf.engines.timeline_reader import read_timeline
+from modelshelf.targets.local.log_recorder import LogRecorder
 from modelshelf.targets.local.ports import free_port
-from modelshelf.targets.local.recording import Recorder
 
 
-def test_a_supervised_start_is_told_whole(tmp_path: pathlib.Path) -> None:
-    """How it was made, what was read ahead, and the engine's phases until its first answer."""
+def test_a_supervised_start_has_a_complete_timeline(tmp_path: pathlib.Path) -> None:
+    """It has the start method, the prefetched bytes, and the engine's phases until it answers."""
     model, port = smollm2(), free_port("127.0.0.1")
     health = f"http://127.0.0.1:{port}/health"
     spec = tmp_path / "start.json"
@@ -26,21 +26,21 @@ def test_a_supervised_start_is_told_whole(tmp_path: pathlib.Path) -> None:
     engine += ["--model", str(model), "--name", "x", "--port", str(port), "--context-length=512"]
     argv = command_line("start", spec, *engine)
     log = tmp_path / "replica-0.log"
-    with log.open("wb") as output, Recorder(str(log)) as recorder:
+    with log.open("wb") as output, LogRecorder(str(log)) as recorder:
         child = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            until(lambda: b"engine-ready" in log.read_bytes(), 60)
-            found = timeline(recorder.lines())
+            wait_until(lambda: b"engine-ready" in log.read_bytes(), 60)
+            timeline = read_timeline(recorder.finish())
         finally:
             child.terminate()
             child.communicate()
-    assert found
-    assert found.how == "stock"
-    assert found.ready
-    phases = {phase.name: phase for phase in found.phases}
+    assert timeline
+    assert timeline.how == "stock"
+    assert timeline.ready
+    phases = {phase.name: phase for phase in timeline.phases}
     assert set(phases) == {"prefetch", "import", "weights", "ready"}
     assert phases["prefetch"].bytes == model.stat().st_size
-    ends = [phase.began + phase.seconds for phase in found.phases if not phase.beside]
-    assert max(ends) == found.ready
+    ends = [phase.began + phase.seconds for phase in timeline.phases if not phase.runs_in_parallel]
+    assert max(ends) == timeline.ready

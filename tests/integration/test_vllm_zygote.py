@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.pythons import Python, pythons
-from support.serve_process import gone
+from support.serve_process import has_ended
 
 from modelshelf.start import vllm_zygote
 
@@ -87,10 +87,10 @@ def test_the_zygote_ends_with_its_parent(parent: Path) -> None:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         zygote = told["seen"]["zygote"]
-        assert not gone(zygote)
+        assert not has_ended(zygote)
         process.kill()
         process.wait()
         deadline = time.monotonic() + 10
-        while not gone(zygote) and time.monotonic() < deadline:
+        while not has_ended(zygote) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert gone(zygote)
+        assert has_ended(zygote)

@@ -1,6 +1,7 @@
-"""A server in a process of its own, whose end can be watched: for tests, and their child process.
+"""A server in a process of its own, so that a test can send it signals and watch it end.
 
-Run as a program it serves a model of a shelf until SIGTERM and prints its events as JSON lines.
+A test imports this module, which runs itself as a program. The program serves a model of a shelf
+until SIGTERM, and prints its events as JSON lines.
 """
 
 from __future__ import annotations
@@ -23,49 +24,49 @@ from modelshelf.targets.local import serve
 
 
 @dataclasses.dataclass
-class Serving:
-    """A running server process, and the events it has told of so far."""
+class ServerProcess:
+    """A running server process, its URL, and the events that it has printed so far."""
 
     process: subprocess.Popen[str]
     url: str
     events: list[dict[str, Any]]
 
     def pids(self) -> list[int]:
-        """The process ids of what it started and has not reaped."""
-        return children(self.process.pid)
+        """The process ids of its children."""
+        return child_pids(self.process.pid)
 
 
-def children(pid: int) -> list[int]:
-    """The process ids of a process's children; none if it is gone."""
+def child_pids(pid: int) -> list[int]:
+    """The process ids of a process's children; empty if it has ended."""
     with contextlib.suppress(OSError):
         tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-        return [int(c) for task in tasks for c in (task / "children").read_text().split()]
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
     return []
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, even if its parent has not yet waited for it."""
     with contextlib.suppress(OSError):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     return True
 
 
-def until(condition: Callable[[], object], within: float = 20.0) -> None:
-    """Wait until something is so.
+def wait_until(condition: Callable[[], object], within: float = 20.0) -> None:
+    """Wait until a condition is true, for `within` seconds at most.
 
     Raises:
-        TimeoutError: It was not so in time.
+        TimeoutError: The condition was not true in time.
     """
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"it did not happen within {within} s")
+            raise TimeoutError(f"the condition was not true within {within} s")
         time.sleep(0.02)
 
 
 @contextlib.contextmanager
-def launched(**options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Serve in a process of its own, with the arguments of `serve`; ended at the end."""
+def launch_server(**options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a server process with the arguments of `serve`, and end it after the block."""
     process = subprocess.Popen(
         [sys.executable, __file__, json.dumps(options)],
         stdout=subprocess.PIPE,
@@ -84,9 +85,9 @@ def launched(**options: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextlib.contextmanager
-def serving(**options: Any) -> Iterator[Serving]:
-    """The same, once it is ready."""
-    with launched(**options) as process:
+def ready_server(**options: Any) -> Iterator[ServerProcess]:
+    """Start a server process and wait until it is ready."""
+    with launch_server(**options) as process:
         assert process.stdout is not None
         events = []
         for line in process.stdout:
@@ -94,22 +95,22 @@ def serving(**options: Any) -> Iterator[Serving]:
             if events[-1]["event"] == "serving":
                 break
         assert events[-1]["event"] == "serving"
-        yield Serving(process, events[-1]["url"], events)
+        yield ServerProcess(process, events[-1]["url"], events)
 
 
-def client(url: str) -> openai.OpenAI:
-    """The real client of a served API, which hides no failure by trying again."""
+def openai_client(url: str) -> openai.OpenAI:
+    """The real client of the API. It does not retry, so that it hides no failure."""
     return openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=30)
 
 
 def main() -> None:
-    """Serve what the first argument says, in JSON, until SIGTERM."""
+    """Serve until SIGTERM; the first argument holds the arguments of `serve` as JSON."""
     options = json.loads(sys.argv[1])
 
-    def show(event: Event) -> None:
+    def print_event(event: Event) -> None:
         os.write(1, json.dumps(event.to_json()).encode() + b"\n")
 
-    with serve(options.pop("ref"), on_event=show, **options) as server:
+    with serve(options.pop("ref"), on_event=print_event, **options) as server:
         server.wait()
 
 

@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible server without a pause, all counted and none repeated."""
+"""Steady traffic to an OpenAI-compatible server. Every failure counts: no request is retried."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import time
 from types import TracebackType
 from typing import Self
 
-_TIMEOUT = 60.0  # seconds for an answer's next byte
-_LONGEST = 180.0  # seconds after which a load ends by itself, whatever becomes of the test
-_TOKENS = {"chat": 4, "stream": 24}
+_TIMEOUT_SECONDS = 60.0  # until the next byte of an answer
+_MAX_TRAFFIC_SECONDS = 180.0  # after which the traffic ends, even if the test hangs
+_MAX_TOKENS = {"chat": 4, "stream": 24}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request.
+    """The outcome of one request.
 
     Attributes:
         kind: `chat` or `stream`.
-        status: The HTTP status; 0 where no answer came.
-        fault: What was wrong; empty for an answer that came whole.
-        at: Seconds from the load's beginning to the request's.
+        status: The HTTP status; 0 if there was no answer.
+        fault: What was wrong with the answer; empty if it was complete.
+        at: Seconds from the beginning of the traffic to the request.
         seconds: How long it took.
     """
 
@@ -37,19 +37,20 @@ class Answer:
 
 
 class Traffic:
-    """Several clients, each asking again as soon as it was answered, by a new connection each time.
+    """Several clients, each of which sends its next request as soon as it has an answer.
 
-    One after the other they ask for a short chat completion and for a stream.
+    Each request has a new connection. A client alternates between a short chat completion and a
+    stream.
 
         with Traffic("10.0.0.7", "smol") as traffic:
             …
         traffic.assert_whole()
 
     Args:
-        host: Where the server listens.
-        model: The model's name there.
+        host: The address of the server.
+        model: The model's name in its API.
         port: Its port.
-        clients: How many ask at once.
+        clients: The number of clients.
     """
 
     def __init__(self, host: str, model: str, port: int = 80, clients: int = 3) -> None:
@@ -58,7 +59,8 @@ class Traffic:
         self._stop = threading.Event()
         self._began = 0.0
         self._threads = [
-            threading.Thread(target=self._ask_on, args=(number,)) for number in range(clients)
+            threading.Thread(target=self._send_requests, args=(number,))
+            for number in range(clients)
         ]
 
     def __enter__(self) -> Self:
@@ -79,35 +81,37 @@ class Traffic:
 
     @property
     def answers(self) -> list[Answer]:
-        """What became of every request that is over."""
+        """The outcome of every request that is over."""
         return list(self._answers)
 
     def count(self, kind: str) -> int:
-        """How many requests of a kind are over."""
+        """The number of requests of a kind that are over."""
         return sum(answer.kind == kind for answer in self.answers)
 
-    def assert_whole(self, least: int = 5) -> None:
-        """Assert that there were enough requests, and that each was answered, with 200, to its end.
+    def assert_whole(self, min_requests: int = 5) -> None:
+        """Assert that there were enough requests, and that each has a complete answer with 200.
 
         Args:
-            least: How many of each kind there must have been.
+            min_requests: The smallest number of requests of each kind.
         """
         faults = [answer for answer in self.answers if answer.fault]
         assert not faults, f"{len(faults)} of {len(self.answers)} requests failed: {faults[:5]}"
         assert {answer.status for answer in self.answers} == {200}
         counts = collections.Counter(answer.kind for answer in self.answers)
-        assert min(counts["chat"], counts["stream"]) >= least, counts
-        assert time.monotonic() - self._began < _LONGEST, "the load had ended before the test"
+        assert min(counts["chat"], counts["stream"]) >= min_requests, counts
+        assert time.monotonic() - self._began < _MAX_TRAFFIC_SECONDS, (
+            "the traffic ended before the test"
+        )
 
-    def _ask_on(self, number: int) -> None:
+    def _send_requests(self, number: int) -> None:
         for turn in itertools.count(number):
-            if self._stop.is_set() or time.monotonic() - self._began > _LONGEST:
+            if self._stop.is_set() or time.monotonic() - self._began > _MAX_TRAFFIC_SECONDS:
                 return
-            self._answers.append(self._ask("stream" if turn % 2 else "chat"))
+            self._answers.append(self._send_request("stream" if turn % 2 else "chat"))
 
-    def _ask(self, kind: str) -> Answer:
+    def _send_request(self, kind: str) -> Answer:
         began = time.monotonic()
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_SECONDS)
         status = 0
         try:
             connection.request("POST", "/v1/chat/completions", self._body(kind), _HEADERS)
@@ -123,30 +127,30 @@ class Traffic:
 
     def _body(self, kind: str) -> str:
         messages = [{"role": "user", "content": "Count from one to ten."}]
-        body = {"model": self._model, "messages": messages, "max_tokens": _TOKENS[kind]}
+        body = {"model": self._model, "messages": messages, "max_tokens": _MAX_TOKENS[kind]}
         return json.dumps(body | {"stream": kind == "stream"})
 
 
 def chat_fault(text: str) -> str:
-    """What a chat completion lacks; empty if it is whole."""
+    """What is wrong with a chat completion; empty if it is complete."""
     try:
         (choice,) = json.loads(text)["choices"]
     except (ValueError, KeyError) as error:
         return f"{error!r} in {text[:200]}"
-    whole = choice["finish_reason"] and choice["message"]["content"]
-    return "" if whole else f"no end or no words: {choice}"
+    complete = choice["finish_reason"] and choice["message"]["content"]
+    return "" if complete else f"no reason for the end, or no content: {choice}"
 
 
 def stream_fault(text: str) -> str:
-    """What a stream lacks; empty if it is whole: a reason for its end, and then `[DONE]`."""
+    """What is wrong with a stream; empty if it ends with one finish reason, then `[DONE]`."""
     *parts, last = [part.removeprefix("data: ") for part in text.split("\n\n") if part] or [""]
     if last != "[DONE]":
         return f"the stream ended with {last[-200:]!r}"
     choices = [choice for part in parts for choice in json.loads(part).get("choices", ())]
     if not any(choice["delta"].get("content") for choice in choices):
-        return "the stream has no words"
+        return "the stream has no content"
     reasons = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
-    return "" if len(reasons) == 1 else f"the stream's reasons for its end: {reasons}"
+    return "" if len(reasons) == 1 else f"the stream's finish reasons: {reasons}"
 
 
 _HEADERS = {"Content-Type": "application/json", "Connection": "close"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.serve_process import until
+from support.serve_process import wait_until
 from support.vllm_processes import Engine, Starter
 
 PROMPTS = ("The capital of France is", "Water boils at", "One, two, three, four,", "def add(a, b):")
@@ -37,7 +37,7 @@ def titles(engine: Engine) -> dict[str, int]:
 
 def assert_nothing_left(engine: Engine, segments: set[str]) -> None:
     """Assert that no process, no port and nothing in /dev/shm is left of an engine."""
-    until(lambda: not engine.members(), 15)
+    wait_until(lambda: not engine.members(), 15)
     assert not engine.listens()
     assert not [path for path in segments if Path(path).exists()]
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.serve_process import children, client, gone, launched, serving, until
+from support.serve_process import (
+    child_pids,
+    has_ended,
+    launch_server,
+    openai_client,
+    ready_server,
+    wait_until,
+)
 from support.vllm_processes import Starter
 
 from modelshelf.api import pull
@@ -45,7 +52,7 @@ def surroundings(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_path: Path) -> None:
     """Each answers the same, SIGTERM lets a stream of 200 tokens end, and then nothing is left."""
     before = set(os.listdir(_SHM))
-    with serving(**options, replicas=2, log_dir=str(tmp_path)) as server:
+    with ready_server(**options, replicas=2, log_dir=str(tmp_path)) as server:
         ready = [event for event in server.events if event["event"] == "replica-ready"]
         assert [event["how"] for event in ready] == ["fast", "fast"]
         assert all({"prefetch", "import", "weights"} <= set(dict(it["phases"])) for it in ready)
@@ -55,7 +62,7 @@ def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_
         assert next(iter(answers)).startswith(" 7, 8, 9")
         pids = _descendants(server.process.pid)
         assert len(pids) > 6
-        with client(server.url) as api:
+        with openai_client(server.url) as api:
             stream = api.completions.create(
                 model=MODEL,
                 prompt="Once upon a time",
@@ -70,27 +77,29 @@ def test_two_replicas_answer_and_end_their_streams(options: dict[str, Any], tmp_
         assert pieces[-1].choices[0].finish_reason == "length"
         assert sum(bool(piece.choices[0].text) for piece in pieces) > 200
         assert server.process.wait(60) == 0
-        assert all(gone(pid) for pid in pids)
+        assert all(has_ended(pid) for pid in pids)
     assert set(os.listdir(_SHM)) <= before
 
 
 def test_nothing_outlives_a_killed_server(options: dict[str, Any], tmp_path: Path) -> None:
     """SIGKILL to `serve` ends all processes of an engine in the middle of its start."""
     log = tmp_path / "replica-0.log"
-    with launched(**options, log_dir=str(tmp_path)) as process:
+    with launch_server(**options, log_dir=str(tmp_path)) as process:
         # These names in the log say that the engine has started processes of its own.
-        until(lambda: log.exists() and re.search(r"EngineCore|Worker", log.read_text()), within=120)
+        wait_until(
+            lambda: log.exists() and re.search(r"EngineCore|Worker", log.read_text()), within=120
+        )
         pids = _descendants(process.pid)
         assert len(pids) > 2
         process.kill()
-        until(lambda: all(gone(pid) for pid in pids), within=20)
+        wait_until(lambda: all(has_ended(pid) for pid in pids), within=20)
 
 
 def _ask(url: str, prompt: str) -> str:
-    with client(url) as api:
+    with openai_client(url) as api:
         answer = api.completions.create(model=MODEL, prompt=prompt, max_tokens=12, temperature=0)
     return answer.choices[0].text
 
 
 def _descendants(pid: int) -> list[int]:
-    return [found for child in children(pid) for found in (child, *_descendants(child))]
+    return [found for child in child_pids(pid) for found in (child, *_descendants(child))]

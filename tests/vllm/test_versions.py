@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from modelshelf.engines.vllm_versions import values
+from modelshelf.engines.vllm_versions import known_values
 
 _PRINT_REGISTRIES = """
 import json, typing
@@ -38,5 +38,5 @@ def test_the_table_is_what_vllm_itself_has(engine_python: Path) -> None:
     minor = int(version.split(".")[1])
     assert minor == 32
     assert {option: sorted(names) for option, names in registered.items()} == {
-        option: sorted(values(option, minor)) for option in registered
+        option: sorted(known_values(option, minor)) for option in registered
     }

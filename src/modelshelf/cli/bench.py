@@ -98,10 +98,10 @@ def coldstart(  # noqa: PLR0913 - one for each option
         pods = _Pods(FileRun(file, run.output), str(server), context, kubeconfig, timeout)
         found = _pod_starts(pods, starts, yes=yes)
     rows = list(_shown(run.output, found))
-    markdown = timeline_chart.table(rows)
+    markdown = timeline_chart.format_table(rows)
     run.output.data(f"\n{markdown}")
     title = f"{server or model}: {count(len(rows), 'start')}"
-    _write(chart, timeline_chart.chart(title, rows))
+    _write(chart, timeline_chart.draw_chart(title, rows))
     _write(table, markdown)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from modelshelf.cli.output import Output
 from modelshelf.engines.timeline import Phase, Timeline
-from modelshelf.engines.timeline_chart import COLOURS, detail, length
+from modelshelf.engines.timeline_chart import COLOURS, phase_details, total_seconds
 
 _CELLS = 30  # the width of a bar that takes the whole start
 _PHASE, _PHASE_BESIDE_OTHERS = "█", "▄"
@@ -26,9 +26,9 @@ def draw(output: Output, title: str, start: Timeline) -> None:
     """
     if output.json:
         return
-    state = f"ready after {length(start):.1f} s"
+    state = f"ready after {total_seconds(start):.1f} s"
     if start.ready is None:
-        state = f"not ready yet, {length(start):.1f} s so far"
+        state = f"not ready yet, {total_seconds(start):.1f} s so far"
     how = ": ".join(filter(None, (start.how, start.reason)))
     output.data(f"{title}: {state}{f' ({how})' if how else ''}")
     console = Console(file=sys.stdout, no_color=not output.color, highlight=False)
@@ -42,9 +42,9 @@ def _grid(start: Timeline) -> Table:
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column()
     for phase in start.phases:
-        more = detail(phase).removeprefix(", ")
+        more = phase_details(phase).removeprefix(", ")
         seconds = f"{phase.seconds:.1f} s"
-        grid.add_row(f"  {phase.name}", _bar(phase, length(start)), seconds, more)
+        grid.add_row(f"  {phase.name}", _bar(phase, total_seconds(start)), seconds, more)
     return grid
 
 
@@ -52,5 +52,5 @@ def _bar(phase: Phase, whole: float) -> Text:
     scale = _CELLS / (whole or 1.0)
     first = min(round(phase.began * scale), _CELLS - 1)
     last = min(round((phase.began + phase.seconds) * scale), _CELLS)
-    cells = (_PHASE_BESIDE_OTHERS if phase.beside else _PHASE) * max(1, last - first)
+    cells = (_PHASE_BESIDE_OTHERS if phase.runs_in_parallel else _PHASE) * max(1, last - first)
     return Text(" " * first).append(cells, style=COLOURS[phase.name])

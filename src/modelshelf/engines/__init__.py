@@ -1,16 +1,18 @@
-"""Engines: each a pure function from a snapshot and options to what serves it.
+"""Engines: pure functions that turn a snapshot and options into a process or a container.
 
-That is a process on this machine (`spec`), or a container in a pod (`pods`, `images`, `budget`).
-`llamacpp` says how llama.cpp is started in either place, and `llamacpp_server` is the process that
-it is here. `vllm` says how vLLM is started in a pod, and `vllm_local` how it is here. `custom` is
-for pods alone.
+Each engine is a module. `ENGINES` lists those that run on this machine (the protocol is in
+`local_engine`), and `POD_ENGINES` those that run in pods (the protocol is in `pod_engine`).
+
+- `llamacpp` starts llama.cpp in both places; `llamacpp_server` is its process on this machine.
+- `vllm_pod` starts vLLM in a pod, and `vllm_local` on this machine.
+- `custom` starts a command that the user names, in a pod only.
 """
 
 from __future__ import annotations
 
-from modelshelf.engines import custom, llamacpp, vllm, vllm_local
-from modelshelf.engines.pods import PodEngine
-from modelshelf.engines.spec import Engine, Interpreter, ServeOptions, ServerSpec
+from modelshelf.engines import custom, llamacpp, vllm_local, vllm_pod
+from modelshelf.engines.local_engine import Engine, Interpreter, ServeOptions, ServerSpec
+from modelshelf.engines.pod_engine import PodEngine
 from modelshelf.shelf.errors import UsageError
 
 __all__ = [
@@ -25,14 +27,14 @@ __all__ = [
 ]
 
 ENGINES: dict[str, Engine] = {"llamacpp": llamacpp, "vllm": vllm_local}
-POD_ENGINES: dict[str, PodEngine] = {"custom": custom, "llamacpp": llamacpp, "vllm": vllm}
+POD_ENGINES: dict[str, PodEngine] = {"custom": custom, "llamacpp": llamacpp, "vllm": vllm_pod}
 
 
 def engine_named(name: str) -> Engine:
-    """The engine of a name.
+    """Return the engine with a name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No engine has this name.
     """
     if name not in ENGINES:
         raise UsageError(

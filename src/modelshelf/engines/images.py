@@ -1,4 +1,4 @@
-"""The images that pods run: one table, pinned to versions, each overridable. Pure."""
+"""The images that pods run: one table, pinned to versions. Users can override each entry. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from modelshelf.shelf.errors import UsageError
 
 IMAGES: Mapping[str, str] = {
-    # Runs our own code: pulls, and the gates of engines whose image has no Python.
+    # Runs modelshelf's own code: pulls, and gates before engines whose image has no Python.
     "python": "docker.io/library/python:3.13-slim",
     "vllm": "docker.io/vllm/vllm-openai:v0.32.0",
     "vllm-cpu": "docker.io/vllm/vllm-openai-cpu:v0.32.0",
@@ -17,33 +17,34 @@ IMAGES: Mapping[str, str] = {
 _DOCKER_HUB = "docker.io"
 
 
-def image(
+def choose_image(
     images: Mapping[str, str], registry: str | None, key: str, override: str | None = None
 ) -> str:
-    """The full name of an image.
+    """Choose an image, and return its full name.
 
     Args:
-        images: Names that take the place of the table's, by key.
-        registry: Where a mirror has all images, such as `mirror.example:5000/hub`; it takes the
-            place of the host in the name.
+        images: The user's names by key; each replaces the table's name.
+        registry: The mirror that has all images, such as `mirror.example:5000/hub`. It replaces the
+            host in the name.
         key: A key of `IMAGES`.
-        override: A name that is more special than both.
+        override: A name that takes precedence over both `images` and the table.
 
     Raises:
-        UsageError: `images` has a key that means nothing.
+        UsageError: `images` has an unknown key.
     """
     for unknown in sorted(set(images) - set(IMAGES)):
         raise UsageError(
-            f"images.{unknown} is the image of nothing", hint=f"keys: {', '.join(sorted(IMAGES))}"
+            f"images.{unknown} names no image that modelshelf uses",
+            hint=f"keys: {', '.join(sorted(IMAGES))}",
         )
-    return moved(override or images.get(key) or IMAGES[key], registry)
+    return mirrored_image(override or images.get(key) or IMAGES[key], registry)
 
 
-def moved(name: str, registry: str | None) -> str:
-    """An image's name as a mirror has it.
+def mirrored_image(name: str, registry: str | None) -> str:
+    """The name under which a mirror has an image; the same name if there is no mirror.
 
-    A name without a host is Docker Hub's, and one without a slash is in its `library`:
-    https://pkg.go.dev/github.com/distribution/reference
+    An image's name without a host means Docker Hub, and a name without a slash means its folder
+    `library`: https://pkg.go.dev/github.com/distribution/reference
     """
     if not registry:
         return name

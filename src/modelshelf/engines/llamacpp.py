@@ -1,6 +1,7 @@
-"""llama.cpp: serves one GGUF model with its own HTTP server.
+"""llama.cpp, which serves one GGUF model with its own HTTP server.
 
-On this machine it is embedded as xllamacpp; in a pod it is `llama-server` of the project's image.
+On this machine it is the Python package xllamacpp, run by `llamacpp_server`. In a pod it is the
+program `llama-server` of llama.cpp's own image.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from modelshelf.config.quantity import bytes_of, quantity_of
 from modelshelf.engines import budget
-from modelshelf.engines.images import image
-from modelshelf.engines.pods import PORT, Container, Drain, PodOptions, is_nvidia
-from modelshelf.engines.spec import ServeOptions, ServerSpec
+from modelshelf.engines.images import choose_image
+from modelshelf.engines.local_engine import ServeOptions, ServerSpec
+from modelshelf.engines.pod_engine import PORT, Container, DrainSeconds, PodOptions, is_nvidia
 from modelshelf.select import servable
 from modelshelf.select.gguf import choose_projector, quantisations
 from modelshelf.shelf.errors import NotOnShelfError, UsageError
@@ -24,10 +25,11 @@ from modelshelf.shelf.values import Snapshot
 if TYPE_CHECKING:
     from modelshelf.config.serving import ServerConfig
 
-NEEDS = "xllamacpp"
+PACKAGE = "xllamacpp"
 DISTRIBUTIONS: tuple[str, ...] = ()
 PARALLEL = 4
-_SETTLE = 30  # seconds: SIGTERM ends answers under way, so this is all that they get
+# SIGTERM cuts off the answers that are being made, so all the time to finish is before it.
+_KEEP_SERVING_SECONDS = 30
 
 
 def accepts(snapshot: Snapshot) -> bool:
@@ -35,8 +37,8 @@ def accepts(snapshot: Snapshot) -> bool:
     return servable(snapshot.files, "llamacpp")
 
 
-def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
-    """The process that serves a snapshot whose folder the engine sees at `path`.
+def make_server_spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
+    """Describe the process that serves a snapshot; see `local_engine.Engine`.
 
     Raises:
         NotOnShelfError: The snapshot does not hold exactly one whole GGUF model.
@@ -51,7 +53,7 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
     projector = choose_projector(snapshot.files, model)
     name = options.name or snapshot.repo_id
     argv = [sys.executable, "-P", "-m", "modelshelf.engines.llamacpp_server"]
-    # Of a split model llama.cpp takes the first part and finds the others beside it.
+    # llama.cpp takes the first part of a split model and finds the other parts beside it.
     argv += ["--model", os.path.join(path, model.files[0].path)]
     if projector:
         argv += ["--projector", os.path.join(path, projector.path)]
@@ -66,27 +68,27 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
     )
 
 
-def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Container:
-    """The container that serves a snapshot.
+def make_container(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Container:
+    """Make the container that serves a snapshot.
 
     Raises:
         UsageError: The snapshot does not hold exactly one whole GGUF model, or the pinned image is
-            not for these GPUs.
+            not for these GPUs, or the model's name has a comma.
     """
     gpus = server.gpus or 0
-    _refuse(snapshot, server, options.name, gpus)
+    _require_servable(snapshot, server, options.name, gpus)
     port = server.port or PORT
-    tokens = server.context_length or budget.LLAMACPP_CONTEXT
+    tokens = server.context_length or budget.LLAMACPP_CONTEXT_TOKENS
     tokens *= 1 if server.context_length is None else server.parallel or PARALLEL
     memory = budget.llamacpp_memory(snapshot.size, tokens)
     if server.shm is not None:
         memory += bytes_of(server.shm)
     key = "llamacpp-cuda" if gpus else "llamacpp"
     return Container(
-        image=image(options.images, options.registry, key, server.image),
+        image=choose_image(options.images, options.registry, key, server.image),
         command=("/app/llama-server",),
         args=(*_args(snapshot, server, options, port), *server.args),
-        env={"HOME": "/tmp", **server.env},  # noqa: S108 (of the container's own)
+        env={"HOME": "/tmp", **server.env},  # noqa: S108 - a folder of the container
         port=port,
         health_path="/health",
         model=options.name,
@@ -100,16 +102,16 @@ def pod(snapshot: Snapshot, server: ServerConfig, options: PodOptions) -> Contai
         memory=quantity_of(memory),
         gpus=gpus,
         gpu_resource=server.gpu_resource,
-        drain=Drain(_SETTLE if server.drain is None else server.drain),
-        # With a GPU, the hook that brings it into the container writes there.
+        drain=DrainSeconds(_KEEP_SERVING_SECONDS if server.drain is None else server.drain),
+        # The hook that brings a GPU into the container writes into the root filesystem.
         read_only_root=not gpus,
     )
 
 
-def _refuse(snapshot: Snapshot, server: ServerConfig, name: str, gpus: int) -> None:
+def _require_servable(snapshot: Snapshot, server: ServerConfig, name: str, gpus: int) -> None:
     if "," in name:
         raise UsageError(
-            f"llama.cpp takes the model's name {name!r} for several, because of the comma",
+            f"llama.cpp reads the model's name {name!r} as several names, because of the comma",
             hint="give the server a `name:` without one",
         )
     if not accepts(snapshot):
@@ -138,23 +140,23 @@ def _args(
     if server.context_length is not None:
         args += ["--ctx-size", str(server.context_length * parallel)]
     else:
-        # One context for all requests. On a GPU it becomes as long as fits; otherwise a model's own
-        # length could be more than any pod's memory.
+        # All requests share one context. On a GPU llama.cpp makes it as long as fits. Without one
+        # it takes the model's own length, for which a pod's memory may be too small.
         args += ["--kv-unified"]
-        args += [] if server.gpus else ["--ctx-size", str(budget.LLAMACPP_CONTEXT)]
+        args += [] if server.gpus else ["--ctx-size", str(budget.LLAMACPP_CONTEXT_TOKENS)]
     args += ["--parallel", str(parallel)]
-    if cores := _cores(server):
-        # Threads wait for each other after each layer: more than there are cores stand in the way.
+    if cores := _configured_cores(server):
+        # The threads wait for each other after each layer, so more threads than cores are slower.
         args += ["--threads", str(cores)]
-    args += ["--cache-ram", str(budget.LLAMACPP_PROMPTS // budget.MIB)]
+    args += ["--cache-ram", str(budget.LLAMACPP_PROMPT_CACHE // budget.MIB)]
     return (*args, "--offline", "--no-webui", "--no-slots", "--metrics")
 
 
-def _cores(server: ServerConfig) -> int:
-    """The whole cores that the user gives a pod, rounded up; 0 where nobody says."""
-    given = server.resources or {}
+def _configured_cores(server: ServerConfig) -> int:
+    """The cores that the user's configuration gives a pod, rounded up; 0 if it names none."""
+    resources = server.resources or {}
     for part in ("limits", "requests"):
-        text = given.get(part, {}).get("cpu", "")
+        text = resources.get(part, {}).get("cpu", "")
         try:
             return math.ceil(int(text[:-1]) / 1000 if text.endswith("m") else float(text))
         except ValueError:

@@ -1,9 +1,10 @@
-"""What each minor version of vLLM takes for some of its arguments, so that none fails on a node.
+"""Which values each minor version of vLLM accepts for some of its options.
 
-Read in the packages of 0.30.0, 0.31.0, 0.32.0 and 0.33.0: parsers in their `tool_parsers` and
-`reasoning`, load formats in `model_executor/model_loader`. No name was taken away between them. An
-image of somebody's own may have plugins with other names, and another version other names: nothing
-is refused for those.
+With this table a wrong value is an error before anything is deployed, not a pod that fails. The
+values were read in the packages of 0.30.0, 0.31.0, 0.32.0 and 0.33.0: the parsers in their
+`tool_parsers` and `reasoning`, the load formats in `model_executor/model_loader`. No version has
+lost a value that an earlier one had. Images that a user has built may have plugins with other
+values, and other versions may have other values, so nothing is checked for those.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from modelshelf.shelf.errors import UsageError
 
-MINORS = (30, 31, 32, 33)
-_OFFICIAL = re.compile(r"(?:^|/)vllm/vllm-openai(?:-[a-z0-9]+)*:v0\.(\d+)\.\d+(?:[-@].*)?")
-_PLUGINS = ("--tool-parser-plugin", "--reasoning-parser-plugin")
+MINOR_VERSIONS = (30, 31, 32, 33)
+_OFFICIAL_IMAGE = re.compile(r"(?:^|/)vllm/vllm-openai(?:-[a-z0-9]+)*:v0\.(\d+)\.\d+(?:[-@].*)?")
+_PLUGIN_OPTIONS = ("--tool-parser-plugin", "--reasoning-parser-plugin")
 
-# Option → the minor since which there are values → these.
+# Option → the first minor version that has some values → those values.
 _VALUES: Mapping[str, Mapping[int, str]] = {
     "--load-format": {
         30: "auto dummy fastsafetensors hf instanttensor ipc_cache mistral modelexpress npcache pt "
@@ -48,48 +49,57 @@ _VALUES: Mapping[str, Mapping[int, str]] = {
 OPTIONS = tuple(_VALUES)
 
 
-def values(option: str, minor: int) -> frozenset[str]:
-    """What a minor version takes for one of `OPTIONS`."""
-    since = _VALUES[option]
-    return frozenset(name for first in since if first <= minor for name in since[first].split())
+def known_values(option: str, minor: int) -> frozenset[str]:
+    """The values that a minor version accepts for one of `OPTIONS`."""
+    by_first_minor = _VALUES[option]
+    return frozenset(
+        value
+        for first, values in by_first_minor.items()
+        if first <= minor
+        for value in values.split()
+    )
 
 
 def minor_of(image: str) -> int | None:
-    """The minor version of vLLM that the project's own image of a name has; None of any other."""
-    found = _OFFICIAL.search(image)
-    return int(found[1]) if found and int(found[1]) in MINORS else None
+    """The minor version in one of vLLM's official images; None for any other image."""
+    match = _OFFICIAL_IMAGE.search(image)
+    return int(match[1]) if match and int(match[1]) in MINOR_VERSIONS else None
 
 
-def refuse(args: Sequence[str], image: str) -> None:
-    """Refuse arguments that end vLLM's start.
+def require_known_values(args: Sequence[str], image: str) -> None:
+    """Refuse values with which vLLM would not start.
 
     Args:
-        args: The user's.
-        image: The engine's.
+        args: The user's arguments for vLLM.
+        image: The full name of the engine's image.
 
     Raises:
-        UsageError: The image's version of vLLM does not have a value; the hint has the nearest.
+        UsageError: The image's version of vLLM does not have a value. The hint names a version that
+            has it, or the most similar value.
     """
     minor = minor_of(image)
-    if minor is None or any(option in _PLUGINS for option, _ in given(args)):
+    if minor is None or any(option in _PLUGIN_OPTIONS for option, _ in parse_options(args)):
         return
-    for option, value in given(args):
+    for option, value in parse_options(args):
         if option not in _VALUES:
             continue
-        known = values(option, minor)
-        if _written(option, value) not in known:
-            later = [n for n in MINORS if n > minor and value in values(option, n)]
-            near = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
-            hint = f"it has {', '.join(sorted(known))}"
-            if later:
-                hint = f"vLLM has it from 0.{later[0]} on: name such an image"
-            elif near:
-                hint = f"did you mean {near[0]!r}? {hint}"
+        if _normalise(option, value) not in known_values(option, minor):
+            hint = _hint(option, value, minor)
             raise UsageError(f"vLLM 0.{minor} has no {option} {value!r}", hint=hint)
 
 
-def given(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options with their values, as vLLM's parser reads them; empty where there is none."""
+def _hint(option: str, value: str, minor: int) -> str:
+    for later in MINOR_VERSIONS:
+        if later > minor and value in known_values(option, later):
+            return f"vLLM has it from 0.{later} on: name such an image"
+    known = known_values(option, minor)
+    hint = f"it has {', '.join(sorted(known))}"
+    similar = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
+    return f"did you mean {similar[0]!r}? {hint}" if similar else hint
+
+
+def parse_options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Read options and their values as vLLM's parser does; an option without a value has ""."""
     for i, argument in enumerate(args):
         if not argument.startswith("--"):
             continue
@@ -99,5 +109,5 @@ def given(args: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield option.replace("_", "-"), value
 
 
-def _written(option: str, value: str) -> str:
+def _normalise(option: str, value: str) -> str:
     return value.lower() if option == "--load-format" else value

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from modelshelf.config.file import Config
 from modelshelf.config.quantity import bytes_of, quantity_of
 from modelshelf.config.serving import ServerConfig
-from modelshelf.engines.images import image
-from modelshelf.engines.pods import Container
+from modelshelf.engines.images import choose_image
+from modelshelf.engines.pod_engine import Container
 from modelshelf.render import code
 from modelshelf.render.confined import (
     SHELF_PATH,
@@ -73,7 +73,7 @@ def pod_spec(parts: Parts) -> Object:
         # setting.
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": container.drain.grace,
+        "terminationGracePeriodSeconds": container.drain.grace_period,
         "securityContext": _identity(parts),
         "tolerations": [*node_failure_tolerations(), *_gpu_taint(container), *server.tolerations],
         "topologySpreadConstraints": [_spread(parts.selector)],
@@ -122,7 +122,7 @@ def _gate(parts: Parts) -> Object:
         # The engine's own image where it has Python, so that the node pulls no second image.
         "image": container.image
         if container.start is not None
-        else image(config.images, config.registry, "python", config.pull.image),
+        else choose_image(config.images, config.registry, "python", config.pull.image),
         "imagePullPolicy": "IfNotPresent",
         "command": code.command("gate"),
         "resources": merged(_GATE_RESOURCES, None),
@@ -164,11 +164,11 @@ def _command(container: Container) -> Object:
 def _lifecycle(container: Container) -> Object:
     """The hook that runs before SIGTERM: it waits until requests have ended."""
     drain = container.drain
-    if not drain.most:
+    if not drain.before_sigterm:
         return {}
     if container.start is not None:
         return {"lifecycle": {"preStop": {"exec": {"command": code.command("drain")}}}}
-    return {"lifecycle": {"preStop": {"sleep": {"seconds": drain.most}}}}
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": drain.before_sigterm}}}}
 
 
 def _resources(container: Container) -> dict[str, dict[str, str]]:

@@ -5,7 +5,7 @@ for minutes and may be busy for seconds: with the defaults it would be killed wh
 taken out of service while it works.
 """
 
-from modelshelf.engines.pods import Container
+from modelshelf.engines.pod_engine import Container
 from modelshelf.render.names import Object
 
 _PERIOD_SECONDS = 5

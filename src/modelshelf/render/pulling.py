@@ -10,7 +10,7 @@ from typing import Literal
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
-from modelshelf.engines.images import image
+from modelshelf.engines.images import choose_image
 from modelshelf.render import code
 from modelshelf.render.confined import (
     SHELF_PATH,
@@ -139,7 +139,7 @@ def _container(config: Config, verb: Verb) -> Object:
         mounts.append({"name": "ca", "mountPath": _CA_PATH, "readOnly": True})
     return {
         "name": verb,
-        "image": image(config.images, config.registry, "python", config.pull.image),
+        "image": choose_image(config.images, config.registry, "python", config.pull.image),
         "imagePullPolicy": "IfNotPresent",
         "command": code.command(verb),
         "env": _environment(config) if verb == "pull" else [_HOME],

@@ -11,9 +11,9 @@ from modelshelf.config.quantity import bytes_of
 from modelshelf.config.serving import ServerConfig
 from modelshelf.config.storage import Kind
 from modelshelf.engines import POD_ENGINES
-from modelshelf.engines.budget import start_budget
-from modelshelf.engines.loading import Where
-from modelshelf.engines.pods import Container, PodOptions
+from modelshelf.engines.budget import start_seconds
+from modelshelf.engines.pod_engine import Container, PodOptions
+from modelshelf.engines.weight_loading import StorageKind
 from modelshelf.render import access, code
 from modelshelf.render.keeping import template_hash
 from modelshelf.render.names import (
@@ -36,7 +36,7 @@ from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot
 
 # Many nodes mount a claim of the user's, so it is a network filesystem of some kind.
-_WHERE: Mapping[Kind, Where] = {
+_STORAGE_KINDS: Mapping[Kind, StorageKind] = {
     "nfs": "nfs",
     "claim": "network",
     "storageClass": "network",
@@ -93,12 +93,12 @@ def container_of(config: Config, server_key: str, snapshot: Snapshot) -> tuple[C
         UsageError: The engine cannot serve these files, or not as it is configured.
     """
     server = config.servers[server_key]
-    start = server.start_within or start_budget(snapshot.size, bytes_of(config.shelf.speed))
+    start = server.start_within or start_seconds(snapshot.size, bytes_of(config.shelf.speed))
     name = server.name or server_key
-    where = _WHERE[config.shelf.kind]
-    options = PodOptions(model_path(name), name, start, config.images, config.registry, where)
+    storage = _STORAGE_KINDS[config.shelf.kind]
+    options = PodOptions(model_path(name), name, start, config.images, config.registry, storage)
     try:
-        return POD_ENGINES[server.engine].pod(snapshot, server, options), start
+        return POD_ENGINES[server.engine].make_container(snapshot, server, options), start
     except UsageError as error:
         raise UsageError(f"servers.{server_key}: {error}", hint=error.hint) from error
 
@@ -151,4 +151,4 @@ def _progress_deadline(server: ServerConfig, container: Container, start: int) -
 
     In that time an old pod frees its GPU, an image is pulled, and a model is loaded.
     """
-    return server.progress_deadline or container.drain.grace + _IMAGE_SECONDS + start
+    return server.progress_deadline or container.drain.grace_period + _IMAGE_SECONDS + start

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from modelshelf.config.serving import ServerConfig
-from modelshelf.engines.pods import Container
+from modelshelf.engines.pod_engine import Container
 from modelshelf.render.code import Verb
 from modelshelf.render.confined import SHELF_PATH
 from modelshelf.render.names import Object
@@ -31,9 +31,9 @@ def specs(server: ServerConfig, snapshot: Snapshot, container: Container) -> Map
         "drain": {
             "port": container.port,
             "metrics": container.start.metrics,
-            "settle": drain.settle,
-            "quiet": min(_QUIET_SECONDS, drain.settle),
-            "most": drain.most,
+            "settle": drain.keep_serving,
+            "quiet": min(_QUIET_SECONDS, drain.keep_serving),
+            "most": drain.before_sigterm,
         },
     }
 

@@ -30,7 +30,6 @@ So three things are combined:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -39,6 +38,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from modelshelf.shelf.proc_stat import proc_shows_our_pids, read_proc_stat
+from modelshelf.start.parent_death import signal_group_at_parent_death
 
 _PR_SET_CHILD_SUBREAPER = 36  # an option of prctl(2)
 # Processes that remove what others leave in /dev/shm. They end when the last of those has ended.
@@ -75,7 +75,7 @@ class ProcessTree:
             self._program = subprocess.Popen(  # noqa: S603 - running it is what we are for
                 argv, env=dict(env), stdin=reader, start_new_session=True
             )
-            _kill_group_on_close(reader, self._program.pid)
+            signal_group_at_parent_death(reader, self._program.pid, signal.SIGKILL)
         except BaseException:
             os.close(self._tether)
             raise
@@ -137,22 +137,6 @@ def _become_subreaper() -> None:
         import ctypes  # noqa: PLC0415 - a Python may have been built without it
 
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _kill_group_on_close(reader: int, group: int) -> None:
-    """Have the kernel kill a process group when the writing end of a pipe is closed.
-
-    Args:
-        reader: The reading end. Its owner is signalled, and F_SETOWN takes a negative number for a
-            process group. The group also holds it as its standard input, so it stays open.
-        group: The id of the group.
-    """
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(reader, fcntl.F_SETOWN, -group)
-        if hasattr(fcntl, "F_SETSIG"):
-            # Without F_SETSIG, which only Linux has, the kernel sends SIGIO.
-            fcntl.fcntl(reader, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _running_pids(session: int) -> list[int]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
 import math
 import os
 import signal
@@ -22,6 +21,7 @@ from modelshelf.shelf.events import Event, Listener, ignore
 from modelshelf.start import cache_store, vllm_fast
 from modelshelf.start.cache_unpack import unpack
 from modelshelf.start.events import CacheMissing, EngineEnded, EngineReady, EngineStarting
+from modelshelf.start.health_check import is_healthy
 from modelshelf.start.prefetch import prefetch
 from modelshelf.start.process_tree import ProcessTree
 from modelshelf.start.stop_signals import StopSignals
@@ -132,7 +132,7 @@ def start(
 
         def is_ready() -> bool:
             # The sender of a signal may have seen the engine answer a moment before we asked it.
-            return has_answered.is_set() or _is_healthy(spec.health)
+            return has_answered.is_set() or is_healthy(spec.health, _HEALTH_ANSWER_SECONDS)
 
         with (
             run_engine(command.argv, env) as tree,
@@ -248,7 +248,7 @@ def wait_until_healthy(url: str, stop: threading.Event, max_seconds: float = mat
     """
     deadline = time.monotonic() + max_seconds
     while not stop.is_set() and time.monotonic() < deadline:
-        if _is_healthy(url):
+        if is_healthy(url, _HEALTH_ANSWER_SECONDS):
             return True
         stop.wait(_HEALTH_POLL_SECONDS)
     return False
@@ -285,19 +285,6 @@ def _start_thread(target: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=target, daemon=True)
     thread.start()
     return thread
-
-
-def _is_healthy(url: str) -> bool:
-    parts = urllib.parse.urlsplit(url)
-    # urllib.request would ask the proxy that the environment names.
-    connection = http.client.HTTPConnection(parts.netloc, timeout=_HEALTH_ANSWER_SECONDS)
-    try:
-        connection.request("GET", parts.path or "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _check_url(text: str) -> str:

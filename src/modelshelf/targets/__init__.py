@@ -1,1 +1,1 @@
-"""Targets: where servers run. `local` is this machine."""
+"""The places where servers run: `local` is this machine, `kubernetes` is a cluster."""

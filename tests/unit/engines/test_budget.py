@@ -1,10 +1,17 @@
-"""Time and memory that a model's size asks for."""
+"""Estimates of time and memory from a model's size."""
 
 from __future__ import annotations
 
 import pytest
 
-from modelshelf.engines.budget import GIB, MIB, llamacpp_memory, shm_size, start_budget, vllm_memory
+from modelshelf.engines.budget import (
+    GIB,
+    MIB,
+    llamacpp_memory,
+    shm_size,
+    start_seconds,
+    vllm_memory,
+)
 
 MB, GB = 10**6, 10**9
 
@@ -12,21 +19,21 @@ MB, GB = 10**6, 10**9
 @pytest.mark.parametrize(
     ("size", "speed", "seconds"),
     [
-        pytest.param(100 * MB, 200 * MB, 600, id="a small model gets ten minutes all the same"),
-        pytest.param(30 * GB, 200 * MB, 600, id="where twice the reading and the rest are as long"),
-        pytest.param(140 * GB, 200 * MB, 1700, id="70B in 16 bits on a usual share"),
-        pytest.param(140 * GB, 60 * MB, 4967, id="the same on a slow one, rounded up"),
+        pytest.param(100 * MB, 200 * MB, 600, id="a small model gets ten minutes, too"),
+        pytest.param(30 * GB, 200 * MB, 600, id="where both limits are equal"),
+        pytest.param(140 * GB, 200 * MB, 1700, id="70B at 16 bits on a usual share"),
+        pytest.param(140 * GB, 60 * MB, 4967, id="70B on a slow share, rounded up"),
     ],
 )
 def test_a_start_may_take_twice_the_reading_and_five_minutes(
     size: int, speed: int, seconds: int
 ) -> None:
-    """The budget grows with the size and falls with the speed, from ten minutes on."""
-    assert start_budget(size, speed) == seconds
+    """The time grows with the size and falls with the speed; it is at least ten minutes."""
+    assert start_seconds(size, speed) == seconds
 
 
 def test_vllm_can_read_a_checkpoint_ahead() -> None:
-    """The checkpoint is at most 90 % of what is left for it; on a CPU it is there twice."""
+    """The checkpoint takes at most 90 % of the free memory; on a CPU memory holds it twice."""
     size = 14 * GB
     memory = vllm_memory(size, 2 * GIB, gpus=1)
     assert memory == 25 * GIB
@@ -46,12 +53,12 @@ def test_vllm_can_read_a_checkpoint_ahead() -> None:
     ],
 )
 def test_llamacpp_has_room_for_its_cache(size: int, token: int, tokens: int) -> None:
-    """Real models at four bits, repacked, with a full cache and kept prompts fit."""
+    """Real models at four bits fit, repacked, with a full key-value cache and a prompt cache."""
     assert llamacpp_memory(size, tokens) >= size + tokens * token + 256 * MIB + 512 * MIB
 
 
 def test_llamacpp_grows_with_the_context_in_whole_steps() -> None:
-    """Twice the context costs more, and the limit is a multiple of 256 MiB."""
+    """A longer context needs more memory, and the limit is a multiple of 256 MiB."""
     small, large = llamacpp_memory(98 * MB, 8192), llamacpp_memory(98 * MB, 65_536)
     assert small == 1536 * MIB
     assert large > small

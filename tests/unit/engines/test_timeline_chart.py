@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from modelshelf.engines.timeline import PHASES, Phase, Timeline
-from modelshelf.engines.timeline_chart import COLOURS, chart, table
+from modelshelf.engines.timeline_chart import COLOURS, draw_chart, format_table
 
 ROWS = [
     (
@@ -33,13 +33,13 @@ TABLE = """\
 """
 
 
-def test_a_table_has_the_medians_of_what_was_there() -> None:
-    """A column for each phase that any start had; a start without it does not count."""
-    assert table(ROWS) == TABLE
+def test_a_table_ends_with_the_medians() -> None:
+    """There is a column for each phase of any start; starts without it do not count for it."""
+    assert format_table(ROWS) == TABLE
 
 
 def _boxes(svg: str) -> dict[str, tuple[float, float]]:
-    """What a box says → where it begins and ends."""
+    """The tooltip of a bar → the x coordinates of its ends."""
     space = "{http://www.w3.org/2000/svg}"
     return {
         box.findtext(f"{space}title", ""): (x, x + float(box.get("width", "0")))
@@ -48,9 +48,9 @@ def _boxes(svg: str) -> dict[str, tuple[float, float]]:
     }
 
 
-def test_bars_are_as_long_as_what_they_stand_for() -> None:
-    """All starts share one scale; names that are no XML do no harm."""
-    boxes = _boxes(chart("a & b", ROWS))
+def test_bars_are_as_long_as_their_phases() -> None:
+    """All starts share one scale, and special characters of XML are escaped."""
+    boxes = _boxes(draw_chart("a & b", ROWS))
     first, prefetch = boxes["import: 12.0 s"], boxes["prefetch: 2.0 s, 1,000.0 MB at 500 MB/s"]
     second, last = boxes["import: 10.0 s"], boxes["ready: 8.0 s"]
     assert first[0] == second[0] < prefetch[0]
@@ -59,12 +59,12 @@ def test_bars_are_as_long_as_what_they_stand_for() -> None:
 
 
 def test_every_phase_has_a_colour_of_its_own() -> None:
-    """No phase is drawn as another is."""
+    """Each phase has a colour, and no two phases share one."""
     assert set(COLOURS) == set(PHASES)
     assert len(set(COLOURS.values())) == len(PHASES)
 
 
-def test_nothing_can_be_drawn() -> None:
-    """A chart of no starts, or of one that took no time, is a chart."""
-    assert "<svg" in chart("none", [])
-    assert "<svg" in chart("instant", [("x", Timeline(0.0, 0.0, "", "", ()))])
+def test_empty_charts_can_be_drawn() -> None:
+    """A chart of no starts, and one of a start that took no time, are valid."""
+    assert "<svg" in draw_chart("none", [])
+    assert "<svg" in draw_chart("instant", [("x", Timeline(0.0, 0.0, "", "", ()))])

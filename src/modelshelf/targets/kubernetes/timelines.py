@@ -7,7 +7,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 
 from modelshelf.engines.timeline import GATE as GATED
-from modelshelf.engines.timeline import Phase, Stamped, Timeline, timeline
+from modelshelf.engines.timeline import Phase, Timeline
+from modelshelf.engines.timeline_reader import TimedLine, read_timeline
 from modelshelf.kube import endings, phases
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
@@ -56,7 +57,7 @@ def start_of(site: Site, pod: Object) -> Timeline | None:
 
 
 def of_pod(
-    pod: Object, gate: Iterable[Stamped], engine: Iterable[Stamped], now: float
+    pod: Object, gate: Iterable[TimedLine], engine: Iterable[TimedLine], now: float
 ) -> Timeline | None:
     """The start of a pod from what it says of itself, and its containers' lines. Pure.
 
@@ -71,16 +72,16 @@ def of_pod(
     gate = list(gate)
     is_ready = endings.condition(pod, "Ready")
     answered = is_ready.get("lastTransitionTime") if is_ready.get("status") == "True" else None
-    return timeline(
+    return read_timeline(
         [*gate, *engine],
         began=pods.seconds(running) if running else None,
         ready=pods.seconds(answered) if answered else None,
         now=now,
-        before=[] if _restarted(pod) else _before(pod, gate),
+        earlier_phases=[] if _restarted(pod) else _before(pod, gate),
     )
 
 
-def _before(pod: Object, gate: Sequence[Stamped]) -> list[Phase]:
+def _before(pod: Object, gate: Sequence[TimedLine]) -> list[Phase]:
     """What was over before the engine's first line, by Kubernetes' clock of whole seconds.
 
     What the gate says is exact, so that is left to it; the next image begins where it ended.
@@ -98,7 +99,7 @@ def _restarted(pod: Object) -> bool:
     return any(status.get("restartCount") for status in endings.main_statuses(pod))
 
 
-def _said(site: Site, pod: Object, container: str) -> list[Stamped]:
+def _said(site: Site, pod: Object, container: str) -> list[TimedLine]:
     name = pod["metadata"]["name"]
     try:
         return list(stamped(site.cluster.logs(name, site.namespace, container, stamped=_BEGINNING)))
@@ -108,7 +109,7 @@ def _said(site: Site, pod: Object, container: str) -> list[Stamped]:
         return []  # it has not begun
 
 
-def stamped(lines: Iterable[str]) -> Iterator[Stamped]:
+def stamped(lines: Iterable[str]) -> Iterator[TimedLine]:
     """Lines behind their moments, as the Kubernetes API gives them, taken apart. Pure."""
     for line in lines:
         moment, _, text = line.partition(" ")

@@ -1,4 +1,8 @@
-"""The environment of a replica or router: what it needs, and nothing it could misuse. Pure."""
+"""The environment variables of a replica or a router. Pure.
+
+Only listed variables pass. A list of forbidden ones would let a token, a proxy or the address of a
+hub through whose variable nobody thought of.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ OFFLINE = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 
-_NAMES = {
+_PASSED_NAMES = {
     "HOME",
     "LANG",
     "LANGUAGE",
@@ -27,32 +31,33 @@ _NAMES = {
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 }
-_OF_OUR_PYTHON = {"PYTHONPATH", "VIRTUAL_ENV"}
-# Locales, devices, threads, and what llama.cpp's numeric library reads.
-_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "OMP_", "KMP_", "GOMP_", "GGML_")
-_SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIALS")
+_OWN_PYTHON_NAMES = {"PYTHONPATH", "VIRTUAL_ENV"}
+# For locales, devices, threads, and llama.cpp's numeric library.
+_PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "OMP_", "KMP_", "GOMP_", "GGML_")
+_SECRET_SUFFIXES = ("TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIALS")
 
 
 def replica_environment(
     surrounding: Mapping[str, str],
     engine: Mapping[str, str] | None = None,
     *,
-    own: bool = True,
+    own_python: bool = True,
 ) -> dict[str, str]:
-    """What of an environment a replica gets.
-
-    It is a list of what may pass, so that a token, a proxy or a hub of an unknown name stays out.
+    """The environment of a replica.
 
     Args:
-        surrounding: The environment of whoever serves.
-        engine: Variables that the engine asks for, unless they are there and pass.
-        own: Whether the replica runs in our own Python.
+        surrounding: The environment of this process.
+        engine: The variables that the engine needs. A variable of `surrounding` that passes takes
+            precedence.
+        own_python: Whether the replica runs in modelshelf's own Python.
     """
-    passed = {name: value for name, value in surrounding.items() if _passes(name, own=own)}
+    passed = {
+        name: value for name, value in surrounding.items() if _passes(name, own_python=own_python)
+    }
     return dict(engine or {}) | passed | OFFLINE
 
 
-def _passes(name: str, *, own: bool) -> bool:
-    if name in _NAMES or (own and name in _OF_OUR_PYTHON):
+def _passes(name: str, *, own_python: bool) -> bool:
+    if name in _PASSED_NAMES or (own_python and name in _OWN_PYTHON_NAMES):
         return True
-    return name.startswith(_PREFIXES) and not name.upper().endswith(_SECRET)
+    return name.startswith(_PASSED_PREFIXES) and not name.upper().endswith(_SECRET_SUFFIXES)

@@ -1,15 +1,16 @@
-"""What happens while this machine serves, as frozen values."""
+"""The events of serving on this machine."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from modelshelf.engines.timeline import StartMethod
 from modelshelf.shelf.events import Event
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelReading(Event):
-    """How an engine reads its model, and why."""
+    """The engine reads a model; `load` says how, and why."""
 
     model: str
     load: str
@@ -17,7 +18,7 @@ class ModelReading(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReplicaStarting(Event):
-    """An engine process was started; its output goes to the file `log`."""
+    """The process of a replica was started; its output goes to the file `log`."""
 
     replica: int
     pid: int
@@ -30,23 +31,24 @@ class ReplicaReady(Event):
     """A replica answers on its port.
 
     Attributes:
-        seconds: Since it was started.
-        phases: What they were made of: names and seconds.
-        how: `stock`, `mended` or `fast`, where its engine says so.
-        reason: Why it was not faster; may be empty.
+        seconds: Seconds since it was started.
+        phases: The name and the seconds of each phase of the start.
+        how: How the engine was started: `stock`, `mended` or `fast`, as in `EngineStarting`; empty
+            if unknown.
+        reason: Why it was not started in a faster way; may be empty.
     """
 
     replica: int
     port: int
     seconds: float
     phases: tuple[tuple[str, float], ...] = ()
-    how: str = ""
+    how: StartMethod = ""
     reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReplicaDied(Event):
-    """A replica ended by itself and is started again after `wait` seconds."""
+    """A replica ended by itself; it is started again after `wait` seconds."""
 
     replica: int
     exit_code: int
@@ -55,7 +57,7 @@ class ReplicaDied(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouterDied(Event):
-    """The router before the replicas ended by itself and is started again after `wait` seconds."""
+    """The router ended by itself; it is started again after `wait` seconds."""
 
     exit_code: int
     wait: float
@@ -63,7 +65,7 @@ class RouterDied(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Serving(Event):
-    """Everything is ready: base URL of the OpenAI-compatible API, and the model's name there."""
+    """All replicas are ready; the OpenAI-compatible API is at `url`, and serves `model`."""
 
     url: str
     model: str
@@ -72,6 +74,6 @@ class Serving(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Draining(Event):
-    """Stopping: requests in flight are finished first, for `seconds` at most."""
+    """The server stops; its requests get `seconds` to finish."""
 
     seconds: float

@@ -1,36 +1,39 @@
-"""What a folder of this machine lies on."""
+"""The kind of storage that a folder of this machine lies on."""
 
 from __future__ import annotations
 
 import os
 import re
 
-from modelshelf.engines.loading import Where
+from modelshelf.engines.weight_loading import StorageKind
 
-_NFS = re.compile(r"nfs\d*")
-_NETWORK = re.compile(
+_NFS_TYPES = re.compile(r"nfs\d*")
+_NETWORK_TYPES = re.compile(
     r"fuse\..*|fuse|ceph|lustre|virtiofs|9p|cifs|smb\d*|glusterfs|beegfs|gpfs|afs|ocfs2|gfs2"
 )
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def place(path: str, mounts: str = "/proc/mounts") -> Where:
-    """Whether a folder lies on NFS, on something else that many mount, or on a disk here.
+def storage_kind(path: str, mounts: str = "/proc/mounts") -> StorageKind:
+    """The kind of storage that a folder lies on: NFS, another shared filesystem, or a local disk.
 
-    A system that does not say has a disk.
+    Args:
+        path: The folder.
+        mounts: The system's list of mounts. Without one, the storage counts as a local disk.
     """
     path = os.path.realpath(path)
-    found = ("", "")
+    mount_point, filesystem = "", ""
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
-                _, where, kind, *_ = line.split(" ")
-                where = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), where)
-                # Of two at the same place the later one is seen.
-                if len(where) >= len(found[0]) and f"{path}/".startswith(where.rstrip("/") + "/"):
-                    found = (where, kind)
+                _, escaped, line_filesystem, *_ = line.split(" ")
+                candidate = _OCTAL_ESCAPE.sub(lambda octal: chr(int(octal[1], 8)), escaped)
+                is_above = f"{path}/".startswith(candidate.rstrip("/") + "/")
+                # The later one of two mounts at the same place hides the earlier one.
+                if is_above and len(candidate) >= len(mount_point):
+                    mount_point, filesystem = candidate, line_filesystem
     except OSError:
         return "local"
-    if _NFS.fullmatch(found[1]):
+    if _NFS_TYPES.fullmatch(filesystem):
         return "nfs"
-    return "network" if _NETWORK.fullmatch(found[1]) else "local"
+    return "network" if _NETWORK_TYPES.fullmatch(filesystem) else "local"

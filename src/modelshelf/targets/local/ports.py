@@ -6,17 +6,19 @@ import errno
 import os
 import socket
 
-from modelshelf.engines.listening import bind_errno, reachable
+from modelshelf.engines.listening_sockets import bind_errno, connectable_address
 from modelshelf.shelf.errors import TargetError, UsageError
 
-_HIGHEST = 65_535
+_MAX_PORT = 65_535
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on now; somebody may before it is used.
+    """Find a port that no process listens on now.
+
+    Another process may listen on it before it is used.
 
     Raises:
-        TargetError: The address is not one of this machine's.
+        TargetError: This machine does not have the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -24,36 +26,38 @@ def free_port(host: str) -> int:
             probe.bind((host, 0))
             return int(probe.getsockname()[1])
     except OSError as error:
-        raise _cannot_listen(host, 0, error.errno or errno.EINVAL) from error
+        raise _listen_error(host, 0, error.errno or errno.EINVAL) from error
 
 
 def require_port(host: str, port: int) -> None:
-    """Find out before anything is started whether a server may listen on a port.
+    """Check that a server can listen on a port, before anything is started.
 
     Raises:
-        UsageError: It is no port.
-        TargetError: Somebody else listens there, or this user may not.
+        UsageError: The number is not a port.
+        TargetError: Another process listens there, or this user may not.
     """
-    if not 0 <= port <= _HIGHEST:
-        raise UsageError(f"{port} is not a port", hint=f"ports go up to {_HIGHEST}; 0 finds one")
-    number = bind_errno(host, port)
-    if number:
-        raise _cannot_listen(host, port, number)
+    if not 0 <= port <= _MAX_PORT:
+        raise UsageError(
+            f"{port} is not a port", hint=f"ports go up to {_MAX_PORT}; 0 chooses a free one"
+        )
+    error_number = bind_errno(host, port)
+    if error_number:
+        raise _listen_error(host, port, error_number)
 
 
-def url_of(host: str, port: int) -> str:
-    """The base URL under which a server that listens there can be reached from this machine."""
-    address, port = reachable((host, port))
+def base_url(host: str, port: int) -> str:
+    """The URL at which clients on this machine reach a server with this host and port."""
+    address, port = connectable_address((host, port))
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def _cannot_listen(host: str, port: int, number: int) -> TargetError:
-    if number == errno.EADDRINUSE:
+def _listen_error(host: str, port: int, error_number: int) -> TargetError:
+    if error_number == errno.EADDRINUSE:
         return TargetError(
             f"port {port} of {host} is in use",
-            hint="stop what listens there, or give another --port (0 finds a free one)",
+            hint="stop the process that listens there, or give another --port (0 chooses one)",
         )
     return TargetError(
-        f"this user cannot listen on port {port} of {host}: {os.strerror(number)}",
+        f"this user cannot listen on port {port} of {host}: {os.strerror(error_number)}",
         hint="give an address of this machine, and a port above 1023",
     )

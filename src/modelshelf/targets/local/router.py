@@ -1,8 +1,9 @@
-"""vllm-router before several replicas: how it is started. Pure.
+"""The command line of vllm-router, which divides requests among several replicas. Pure.
 
-The numbers were found by killing replicas under load with vllm-router 0.1.17. Its defaults look at
-a replica's health once a minute and open a circuit after ten failures for another: a replica that
-died got requests until then, and one that came back none.
+The values were found with vllm-router 0.1.17, by killing replicas under load. By default it checks
+the health of each replica once a minute, and it stops sending requests to a replica (it opens the
+replica's circuit) after ten failures, for a minute. So a dead replica got requests until then, and
+a restarted one got none.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-NEEDS = "vllm_router"
+ROUTER_PACKAGE = "vllm_router"
 
-_CHOICES = {
-    # Requests that begin alike go to one replica, whose memory of the beginning saves its work.
+_OPTIONS = {
+    # Prompts with the same beginning go to the replica that still has the beginning in its cache.
     "policy": "cache_aware",
     "balance-rel-threshold": "1.0",
     "health-check-interval-secs": "1",
     "health-failure-threshold": "1",
     "health-success-threshold": "1",
-    # A dead replica has the least to do, so it is chosen again and again until its circuit opens,
-    # which must be before the five tries of a request are over.
+    # A dead replica has no requests, so the router chooses it again and again. Its circuit must
+    # open before the five attempts of one request are used up.
     "cb-failure-threshold": "2",
     "cb-success-threshold": "1",
     "cb-timeout-duration-secs": "1",
@@ -29,7 +30,7 @@ _CHOICES = {
 }
 
 
-def router_argv(  # noqa: PLR0913 - all of them plain values of one command line
+def router_command_line(  # noqa: PLR0913 - the values of one command line
     host: str,
     port: int,
     workers: Sequence[str],
@@ -38,22 +39,23 @@ def router_argv(  # noqa: PLR0913 - all of them plain values of one command line
     parallel: int,
     ready_within: float,
 ) -> tuple[str, ...]:
-    """The command line of a router.
+    """The command line of a router: the program and its arguments.
 
     Args:
-        host: Where it listens.
-        port: Where it listens.
-        workers: Base URLs of the replicas.
-        metrics_port: Where it shows its own counters; without one it insists on port 29000.
-        parallel: Requests that one replica works on at once. Beginnings that are alike count for
-            less than a replica that is free, once another one's hands are full.
-        ready_within: Seconds that it waits for the replicas.
+        host: The address that it listens on.
+        port: The port that it listens on.
+        workers: The base URL of each replica.
+        metrics_port: The port of its own metrics. Its default is the fixed port 29000, which only
+            one router on the machine could have.
+        parallel: The requests that one replica works on at once. If a replica has that many more
+            than another, the router prefers the other one, whatever the beginning of the prompt.
+        ready_within: Seconds that it waits for the replicas to be ready.
     """
     argv = [sys.executable, "-P", "-m", "vllm_router.launch_router"]
     argv += ["--host", host, "--port", str(port), "--worker-urls", *workers]
     argv += ["--prometheus-port", str(metrics_port)]
     argv += ["--balance-abs-threshold", str(max(parallel - 1, 0))]
     argv += ["--worker-startup-timeout-secs", str(max(round(ready_within), 1))]
-    for name, value in _CHOICES.items():
+    for name, value in _OPTIONS.items():
         argv += [f"--{name}", value]
     return tuple(argv)

@@ -1,4 +1,4 @@
-"""`serve`: a model from the shelf, answered for by processes of this machine."""
+"""`serve`: serves a model of the shelf with processes on this machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from modelshelf.engines import ServeOptions, engine_named
-from modelshelf.engines.timeline import Stamped
+from modelshelf.engines.timeline_reader import TimedLine
 from modelshelf.shelf.errors import NotOnShelfError, ShelfError
 from modelshelf.shelf.events import Event, Listener, ignore
 from modelshelf.shelf.leases import Lease
 from modelshelf.shelf.shelf import Shelf, reader_lease_key
 from modelshelf.shelf.values import ModelRef, Snapshot
+from modelshelf.targets.local.compile_cache import unpacked_compile_cache
 from modelshelf.targets.local.events import (
     Draining,
     ModelReading,
@@ -32,28 +33,27 @@ from modelshelf.targets.local.events import (
     RouterDied,
     Serving,
 )
-from modelshelf.targets.local.jobs import (
+from modelshelf.targets.local.log_files import log_folder, prepare_log
+from modelshelf.targets.local.log_recorder import save_timeline
+from modelshelf.targets.local.ports import base_url, free_port, require_port
+from modelshelf.targets.local.restarting_process import ProcessCallbacks, RestartingProcess
+from modelshelf.targets.local.serving_plan import (
     LOOPBACK,
-    Plan,
-    fresh_log,
-    log_folder,
-    plan_of,
-    replica_job,
-    router_job,
-    spec_of,
+    ServingPlan,
+    make_server_spec,
+    plan_replica,
+    plan_router,
+    plan_serving,
 )
-from modelshelf.targets.local.kept import Kept, Reports
-from modelshelf.targets.local.ports import free_port, require_port, url_of
-from modelshelf.targets.local.recording import recorded
-from modelshelf.targets.local.unpacking import unpacked
 
-DRAIN = 30.0  # seconds
-READY_WITHIN = 600.0  # seconds; a large model comes slowly from a share
-_REPLICA_END = 10.0  # seconds for a replica whose router has gone; it has nothing left to do
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DRAIN_SECONDS = 30.0
+_READY_WITHIN_SECONDS = 600.0  # reading a large model from a share takes long
+# How long a replica gets to end, once its router has ended. It has no requests by then.
+_REPLICA_END_SECONDS = 10.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(  # noqa: PLR0913 - each is one option of one sentence
+def serve(  # noqa: PLR0913 - the options of the command
     ref: str | ModelRef,
     *,
     shelf: Shelf | str | os.PathLike[str],
@@ -68,45 +68,47 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
     threads: int | None = None,
     extra: Sequence[str] = (),
     log_dir: str | os.PathLike[str] | None = None,
-    ready_within: float = READY_WITHIN,
-    drain: float = DRAIN,
+    ready_within: float = _READY_WITHIN_SECONDS,
+    drain: float = _DRAIN_SECONDS,
     fast_start: bool | None = None,
     on_event: Listener = ignore,
 ) -> Server:
-    """Serve a model of a shelf on this machine; returns when all of it is ready.
+    """Serve a model of a shelf on this machine, and return when all replicas are ready.
 
     Args:
         ref: `org/name` (the newest snapshot that the engine can serve), `org/name@tag` or
             `org/name@first-digits-of-an-id`.
         shelf: The shelf, or its folder.
-        engine: Which engine: `llamacpp` or `vllm`.
-        engine_python: The Python of an environment that has the engine, which vLLM may be in; None
-            for our own.
-        replicas: How many processes answer; a router stands before several (Linux only).
+        engine: The engine: `llamacpp` or `vllm`.
+        engine_python: The Python of an environment that has the engine; None for modelshelf's own.
+            vLLM may be in such an environment, llama.cpp may not.
+        replicas: The number of processes that serve. Several need a router, which exists for Linux
+            only.
         host: The address to listen on.
-        port: The port to listen on; 0 finds a free one.
+        port: The port to listen on; 0 chooses a free one.
         name: The model's name in the API; None for `org/name`.
-        context_length: Tokens that one request and its answer may have together; None for the
+        context_length: The tokens that one request and its answer may have together; None for the
             model's own length, shared by all requests of a replica.
-        parallel: Requests that one replica works on at once; None for 4 of llama.cpp's, and for as
-            many of vLLM's as it chooses.
-        threads: CPU threads for each replica; None divides this machine's cores among them.
+        parallel: The requests that one replica works on at once; None for 4 with llama.cpp, and for
+            vLLM's own choice.
+        threads: The CPU threads of each replica; None divides this machine's cores among them.
         extra: Arguments for the engine itself.
-        log_dir: Where logs go; None for `~/.local/state/modelshelf/<name>-<port>`.
+        log_dir: The folder for logs; None for `~/.local/state/modelshelf/<name>-<port>`.
         ready_within: Seconds that a replica may take until it answers.
-        drain: Seconds that requests under way get when it stops.
-        fast_start: Whether vLLM's processes are forked from one that has imported it, instead of
-            importing it each; None for yes on a CPU and no on GPUs.
+        drain: Seconds that requests get to finish when the server stops.
+        fast_start: Whether vLLM is imported once, and its processes are forked from that one. None
+            for yes on a CPU and no on GPUs.
         on_event: Called with `ModelReading`, `ReplicaStarting`, `ReplicaReady`, `ReplicaDied`,
             `Serving` and `Draining`, by one thread at a time.
 
     Returns:
-        The running server. Leaving it as a context manager stops it.
+        The running server. As a context manager, it stops at the end of the block.
 
     Raises:
-        UsageError: An option makes no sense, or not on this system; something is not installed.
+        UsageError: An option is wrong, or not possible on this system, or something is not
+            installed.
         NotOnShelfError: The shelf has no such model, or none that the engine can serve.
-        TargetError: The port is taken, or a replica ended before it was ready; its last lines are
+        TargetError: The port is in use, or a replica ended before it was ready; its last lines are
             in the message.
         TimedOutError: A replica was not ready in time.
 
@@ -126,7 +128,7 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
         drain=drain,
         fast_start=fast_start,
     )
-    plan = plan_of(
+    plan = plan_serving(
         ref,
         shelf,
         engine_named(engine),
@@ -136,66 +138,66 @@ def serve(  # noqa: PLR0913 - each is one option of one sentence
     )
     require_port(host, port)
     if port == 0:
-        moved = dataclasses.replace(plan.options, port=free_port(host))
-        plan = dataclasses.replace(plan, options=moved)
+        chosen_port = dataclasses.replace(plan.options, port=free_port(host))
+        plan = dataclasses.replace(plan, options=chosen_port)
     folder = os.path.abspath(log_dir or log_folder(plan.snapshot, str(plan.options.port)))
     return Server(plan, folder, on_event)
 
 
 class Server:
-    """A running server: replicas, and a router before several. Made by `serve`.
+    """A running server: its replicas, and a router if there are several. `serve` makes it.
 
     Attributes:
-        url: Base URL of the OpenAI-compatible API.
-        model: The model's name there.
-        snapshot: What is served.
-        log_dir: The folder of the logs: `replica-0.log`, …, `router.log`. What an earlier run
-            left there has `.1` behind its name.
+        url: The base URL of the OpenAI-compatible API.
+        model: The model's name in the API.
+        snapshot: The snapshot that is served.
+        log_dir: The folder of the logs: `replica-0.log`, …, `router.log`. The logs of an earlier
+            run have `.1` at the end of their names.
     """
 
-    def __init__(self, plan: Plan, log_dir: str, on_event: Listener) -> None:
+    def __init__(self, plan: ServingPlan, log_dir: str, on_event: Listener) -> None:
         self.snapshot = plan.snapshot
         self.model = plan.options.name or plan.snapshot.repo_id
-        self.url = url_of(plan.options.host, plan.options.port) + "/v1"
+        self.url = base_url(plan.options.host, plan.options.port) + "/v1"
         self.log_dir = log_dir
         self._plan = plan
-        self._tell = _one_at_a_time(on_event)
-        self._woken: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._on_event = _serialise_calls(on_event)
+        self._stop_requests: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = threading.Lock()
-        self._replicas: list[Kept] = []
-        self._held = contextlib.ExitStack()
-        self._router: Kept | None = None
-        self._lease = _hold(plan.shelf, plan.snapshot)
+        self._replicas: list[RestartingProcess] = []
+        self._cleanup = contextlib.ExitStack()
+        self._router: RestartingProcess | None = None
+        self._lease = _take_lease(plan.shelf, plan.snapshot)
         try:
             self._start()
         except BaseException:
             self._end(0.0)
             raise
-        self._tell(Serving(self.url, self.model, plan.replicas))
+        self._on_event(Serving(self.url, self.model, plan.replicas))
 
     def wait(self) -> None:
-        """Return on SIGTERM, SIGINT, or a `stop` from another thread.
+        """Wait for SIGTERM, for SIGINT, or for a call of `stop` by another thread.
 
-        Signals count where Python lets them: in the main thread.
+        Python allows only the main thread to handle signals. In another thread, only `stop` counts.
         """
-        with _signals_to(self._woken.put):
-            self._woken.get()
+        with _signals_passed_to(self._stop_requests.put):
+            self._stop_requests.get()
 
     def stop(self, drain: float | None = None) -> None:
-        """Take no new requests, finish those under way, and end every process.
+        """Accept no new requests, finish those that are being worked on, and end all processes.
 
         Args:
-            drain: Seconds that requests get; None for what `serve` was told.
+            drain: Seconds that requests get to finish; None for those that `serve` got.
         """
-        self._woken.put(0)
+        self._stop_requests.put(0)
         if not self._stopping.acquire(blocking=False):
             return
         seconds = self._plan.options.drain if drain is None else drain
-        self._tell(Draining(seconds))
+        self._on_event(Draining(seconds))
         try:
             self._end(seconds)
         except BaseException:
-            # A second Ctrl-C: nobody waits any longer.
+            # A second Ctrl-C, for example. Requests get no more time then.
             self._end(0.0)
             raise
 
@@ -212,74 +214,79 @@ class Server:
 
     def _start(self) -> None:
         plan = self._plan
-        if load := spec_of(plan).load:
-            self._tell(ModelReading(self.snapshot.repo_id, load))
-        caches = self._held.enter_context(unpacked(plan, self._tell))
+        if load := make_server_spec(plan).load:
+            self._on_event(ModelReading(self.snapshot.repo_id, load))
+        cache_variables = self._cleanup.enter_context(unpacked_compile_cache(plan, self._on_event))
         for number in range(plan.replicas):
-            log = fresh_log(self.log_dir, f"replica-{number}")
-            reports = self._replica_reports(number, log)
-            self._replicas.append(Kept(replica_job(plan, number, log, caches), reports))
-        _await_ready(self._replicas)
+            log = prepare_log(self.log_dir, f"replica-{number}")
+            replica = plan_replica(plan, number, log, cache_variables)
+            callbacks = self._replica_callbacks(number, log)
+            self._replicas.append(RestartingProcess(replica, callbacks))
+        _wait_until_ready(self._replicas)
         if plan.replicas > 1:
             ports = [replica.port for replica in self._replicas]
-            job = router_job(plan, ports, fresh_log(self.log_dir, "router"))
-            self._router = Kept(job, self._router_reports())
-            _await_ready([self._router])
+            router = plan_router(plan, ports, prepare_log(self.log_dir, "router"))
+            self._router = RestartingProcess(router, self._router_callbacks())
+            _wait_until_ready([self._router])
 
-    def _replica_reports(self, number: int, log: str) -> Reports:
-        def ready(port: int, seconds: float, lines: Sequence[Stamped]) -> None:
-            start = recorded(lines, seconds, log)
-            told = (start.lengths, start.how, start.reason) if start else ()
-            self._tell(ReplicaReady(number, port, seconds, *told))
+    def _replica_callbacks(self, number: int, log: str) -> ProcessCallbacks:
+        def on_ready(port: int, seconds: float, lines: Sequence[TimedLine]) -> None:
+            timeline = save_timeline(lines, seconds, log)
+            start = (timeline.phase_seconds, timeline.how, timeline.reason) if timeline else ()
+            self._on_event(ReplicaReady(number, port, seconds, *start))
 
-        return Reports(
-            lambda pid, port: self._tell(ReplicaStarting(number, pid, port, log)),
-            ready,
-            lambda code, wait: self._tell(ReplicaDied(number, code, wait)),
+        return ProcessCallbacks(
+            lambda pid, port: self._on_event(ReplicaStarting(number, pid, port, log)),
+            on_ready,
+            lambda code, wait: self._on_event(ReplicaDied(number, code, wait)),
         )
 
-    def _router_reports(self) -> Reports:
-        return Reports(
+    def _router_callbacks(self) -> ProcessCallbacks:
+        return ProcessCallbacks(
             lambda _pid, _port: None,
             lambda _port, _seconds, _lines: None,
-            lambda code, wait: self._tell(RouterDied(code, wait)),
+            lambda code, wait: self._on_event(RouterDied(code, wait)),
         )
 
     def _end(self, drain: float) -> None:
-        """End the front first, since it knows the requests under way, then the rest."""
+        """End all processes: the router first, since it knows which requests are not finished."""
         for replica in self._replicas:
-            # A supervisor may have sent SIGTERM to each process by itself.
-            replica.retire()
+            # A supervisor may have sent SIGTERM to each process by itself. A replica that ends
+            # because of that must not be restarted.
+            replica.stop_restarting()
         if self._router:
             self._router.terminate()
-            self._router.end(drain)
-        _end_all(self._replicas, min(drain, _REPLICA_END) if self._router else drain)
-        self._held.close()
+            self._router.wait_or_kill(drain)
+        _end_all(self._replicas, min(drain, _REPLICA_END_SECONDS) if self._router else drain)
+        self._cleanup.close()
         if self._lease:
             self._lease.release()
 
 
-def _await_ready(kept: Sequence[Kept]) -> None:
-    """Wait until all are ready, or raise the first error."""
-    waiting = [one.ready for one in kept]
-    done, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_EXCEPTION)
+def _wait_until_ready(processes: Sequence[RestartingProcess]) -> None:
+    """Wait until all processes are ready, or raise the first error."""
+    futures = [process.ready for process in processes]
+    done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
     for future in done:
         future.result()
 
 
-def _end_all(kept: Sequence[Kept], within: float) -> None:
-    for one in kept:
-        one.terminate()
-    deadline = time.monotonic() + within
-    for one in kept:
-        one.end(deadline - time.monotonic())
+def _end_all(processes: Sequence[RestartingProcess], timeout_seconds: float) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + timeout_seconds
+    for process in processes:
+        process.wait_or_kill(deadline - time.monotonic())
 
 
-def _hold(shelf: Shelf, snapshot: Snapshot) -> Lease | None:
-    """Keep `rm` from a snapshot; None on a shelf where nothing can be written.
+def _take_lease(shelf: Shelf, snapshot: Snapshot) -> Lease | None:
+    """Take the lease that keeps `rm` from removing a snapshot.
+
+    Returns:
+        None if the shelf cannot be written.
 
     Raises:
-        NotOnShelfError: It was removed in the meantime.
+        NotOnShelfError: The snapshot was removed in the meantime.
     """
     lease = None
     with contextlib.suppress(ShelfError):
@@ -287,30 +294,37 @@ def _hold(shelf: Shelf, snapshot: Snapshot) -> Lease | None:
     if shelf.get(snapshot.repo_id, snapshot.id) is None:
         if lease:
             lease.release()
-        raise NotOnShelfError(f"{snapshot.repo_id}@{snapshot.id} has just left {shelf.path}")
+        raise NotOnShelfError(
+            f"{snapshot.repo_id}@{snapshot.id} was just removed from {shelf.path}"
+        )
     return lease
 
 
-def _one_at_a_time(listener: Listener) -> Listener:
+def _serialise_calls(listener: Listener) -> Listener:
+    """Make a listener that only one thread at a time can call."""
     lock = threading.Lock()
 
     @functools.wraps(listener)
-    def tell(event: Event) -> None:
+    def call_listener(event: Event) -> None:
         with lock:
             listener(event)
 
-    return tell
+    return call_listener
 
 
 @contextlib.contextmanager
-def _signals_to(put: Callable[[int], None]) -> Iterator[None]:
-    """Send SIGTERM and SIGINT to a function that may be called at any moment."""
+def _signals_passed_to(put: Callable[[int], None]) -> Iterator[None]:
+    """Pass SIGTERM and SIGINT to a function, in the block.
+
+    A handler runs between any two instructions of the main thread. So the function must be safe to
+    call while the main thread is anywhere, even inside the function itself: `SimpleQueue.put` is.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda n, _: put(n)) for number in _SIGNALS}
+    previous = {number: signal.signal(number, lambda n, _: put(n)) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -14,7 +14,7 @@ from modelshelf.render.names import Key
 from modelshelf.shelf.errors import BusyError, Error, NoSpaceError, SourceError, TargetError
 from modelshelf.shelf.events import Event
 from modelshelf.shelf.values import LeftOut
-from modelshelf.targets import lines
+from modelshelf.targets import event_lines
 from modelshelf.targets.kubernetes import jobs, pods, prune, ready
 from modelshelf.targets.kubernetes.events import PodForced
 from modelshelf.transfer.events import FileDone, Planned
@@ -129,11 +129,11 @@ def test_a_pods_error_is_of_its_own_kind(code: int, kind: type[Error]) -> None:
 def test_lines_of_pods_are_the_events_they_were() -> None:
     """What another version tells otherwise, or newly, is passed over."""
     planned = Planned("o/n", "main", "id", 2, 9, 9, 0, (LeftOut("not needed", 1, 5),), 7)
-    assert lines.event_of(planned.to_json()) == planned
+    assert event_lines.event_from_json(planned.to_json()) == planned
     newer = {"event": "file-done", "path": "a", "size": 1, "how": "linked", "colour": "red"}
-    assert lines.event_of(newer) == FileDone("a", 1, "linked")
-    assert lines.event_of({"event": "file-done", "path": "a"}) is None
-    assert lines.event_of({"event": "never-heard-of"}) is None
+    assert event_lines.event_from_json(newer) == FileDone("a", 1, "linked")
+    assert event_lines.event_from_json({"event": "file-done", "path": "a"}) is None
+    assert event_lines.event_from_json({"event": "never-heard-of"}) is None
 
 
 def test_volumes_need_no_rights_where_the_claim_is_the_users() -> None:

@@ -13,7 +13,8 @@ from support.render_inputs import config, lock
 from modelshelf.cli.output import Output
 from modelshelf.cli.timelines import draw
 from modelshelf.config.file import Config
-from modelshelf.engines.timeline import Stamped, Timeline
+from modelshelf.engines.timeline import Timeline
+from modelshelf.engines.timeline_reader import TimedLine
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.shelf.errors import TargetError, TimedOutError, UsageError
 from modelshelf.shelf.events import GateOpen, ignore
@@ -26,7 +27,7 @@ OPEN = json.dumps(GateOpen("o/n@1", "/m", 0.4).to_json())
 GATE = state("gate", terminated(0, at="2026-11-24T10:00:06Z", until="2026-11-24T10:00:06Z"))
 PLACED = condition("PodScheduled", at="2026-11-24T10:00:02Z")
 READY = condition("Ready", at="2026-11-24T10:00:19Z")
-ENGINE: list[Stamped] = [
+ENGINE: list[TimedLine] = [
     (CREATED + 10.0, "0.0 I srv    load_model: loading model '/m/x.gguf'"),
     (CREATED + 16.0, "6.0 I srv  llama_server: model loaded"),
 ]

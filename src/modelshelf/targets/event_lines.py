@@ -1,4 +1,4 @@
-"""Lines of JSON that our code printed in a pod or a process, read as events. Pure."""
+"""Events that modelshelf's own code printed as JSON lines, in a pod or in a process. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ _KINDS: Mapping[str, type[Event]] = {
 }
 
 
-def said(line: str) -> dict[str, Any]:
-    """A line that our code printed; empty if it is something else."""
+def parse_event_line(line: str) -> dict[str, Any]:
+    """Parse a line of a log as the JSON of an event.
+
+    Returns:
+        The JSON object; empty if the line is something else.
+    """
     try:
         value = json.loads(line)
     except ValueError:
@@ -30,21 +34,21 @@ def said(line: str) -> dict[str, Any]:
     return value if isinstance(value, dict) and "event" in value else {}
 
 
-def event_of(told: Mapping[str, Any]) -> Event | None:
-    """The event that a line tells of.
+def event_from_json(data: Mapping[str, Any]) -> Event | None:
+    """Make an event from its JSON.
 
     Args:
-        told: A line as JSON.
+        data: The JSON object, as `parse_event_line` returns it.
 
     Returns:
-        None for a kind of event, or a form of one, that this version does not know: a pod may run
-        the code of another.
+        None if this version does not know the kind of event, or not in this form. A pod may run the
+        code of another version.
     """
-    kind = _KINDS.get(str(told.get("event")))
+    kind = _KINDS.get(str(data.get("event")))
     if kind is None:
         return None
-    known = {field.name for field in dataclasses.fields(kind)}
-    values = {name: value for name, value in told.items() if name in known}
+    known_fields = {field.name for field in dataclasses.fields(kind)}
+    values = {name: value for name, value in data.items() if name in known_fields}
     try:
         if "left_out" in values:
             values["left_out"] = tuple(LeftOut(**part) for part in values["left_out"])

@@ -1,8 +1,9 @@
-"""Folders for compiled caches, used by one server at a time, at the same paths again and again.
+"""Folders for unpacked compile caches. They have the same few paths again and again.
 
-On a CPU part of what was compiled is found only at the path at which it was made. So priming and
-serving take the first of these folders that is free, which is the same one as a rule. The replicas
-of a server share theirs, as all vLLMs of one user share vLLM's own.
+On a CPU, vLLM finds a part of its compiled code only at the path at which it was compiled. So the
+folders are numbered, and a prime and a server both use the first one that is free: as a rule it is
+the same one. All replicas of a server share one folder, just as all vLLM processes of one user
+share vLLM's own cache.
 """
 
 from __future__ import annotations
@@ -17,13 +18,21 @@ from modelshelf.shelf.files import delete_tree, explain_os_errors
 
 
 @contextlib.contextmanager
-def slot(parent: str) -> Iterator[str]:
-    """The first folder below another that nobody uses; it is deleted in the end.
+def reserve_slot(parent: str) -> Iterator[str]:
+    """Reserve the first numbered folder that no process uses, and delete it in the end.
 
-    It is not made, and what a process that was killed has left in it is still there.
+    A lock file beside the folder reserves it. The kernel frees the lock of a process that ends,
+    even if it is killed. The folder itself is not made here, and it may hold files of a process
+    that was killed.
+
+    Args:
+        parent: The folder that holds the numbered folders.
+
+    Yields:
+        The path of the folder.
 
     Raises:
-        ShelfError, NotWritableError: Nothing can be written there.
+        ShelfError, NotWritableError: The parent folder cannot be written.
     """
     with explain_os_errors(parent):
         os.makedirs(parent, mode=0o700, exist_ok=True)
@@ -43,11 +52,10 @@ def slot(parent: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             delete_tree(path)
-        # Closing it, even by the kernel after SIGKILL, lets go of the lock.
         os.close(lock)
 
 
 def slots_folder() -> str:
-    """Where this user's lie."""
+    """The parent folder of this user's slots."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(os.path.abspath(cache), "modelshelf", "starts")

@@ -1,4 +1,4 @@
-"""llama.cpp's command line, from a snapshot and options."""
+"""llama.cpp's command line on this machine, and the options that all engines share."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ START = (sys.executable, "-P", "-m", "modelshelf.engines.llamacpp_server")
 
 
 def test_a_model_is_served_by_its_path_and_name() -> None:
-    """The command line names the file, the repository, address, context, slots and threads."""
+    """The command line has the file, the model's name, address, context, slots and threads."""
     options = ServeOptions(port=8001, context_length=512, parallel=2, threads=3)
-    assert llamacpp.spec(snapshot("x.Q4_1.gguf", "README.md"), "/models/m", options) == ServerSpec(
+    assert llamacpp.make_server_spec(
+        snapshot("x.Q4_1.gguf", "README.md"), "/models/m", options
+    ) == ServerSpec(
         argv=(
             *(*START, "--model", "/models/m/x.Q4_1.gguf", "--name", "org/name"),
             *("--host", "127.0.0.1", "--port", "8001", "--context-length", "512"),
@@ -35,14 +37,16 @@ def test_a_model_is_served_by_its_path_and_name() -> None:
     )
 
 
-def test_a_split_model_with_eyes_is_served_by_its_first_part() -> None:
-    """Of parts the first is named, and the projector beside them."""
+def test_a_split_model_is_served_by_its_first_part() -> None:
+    """The command line has the first of the parts, and the projector for images."""
     model = snapshot("q/x-00002-of-00002.gguf", "q/x-00001-of-00002.gguf", "q/mmproj-x-f16.gguf")
-    spec = llamacpp.spec(model, "/m", ServeOptions(name="mine", extra=("--param", "n_batch=64")))
-    assert spec.model == "mine"
+    spec = llamacpp.make_server_spec(
+        model, "/m", ServeOptions(name="my-name", extra=("--param", "n_batch=64"))
+    )
+    assert spec.model == "my-name"
     assert spec.argv == (
         *(*START, "--model", "/m/q/x-00001-of-00002.gguf"),
-        *("--projector", "/m/q/mmproj-x-f16.gguf", "--name", "mine"),
+        *("--projector", "/m/q/mmproj-x-f16.gguf", "--name", "my-name"),
         *("--host", "127.0.0.1", "--port", "8000", "--parallel", "4"),
         *("--param", "n_batch=64"),
     )
@@ -57,16 +61,16 @@ def test_a_split_model_with_eyes_is_served_by_its_first_part() -> None:
         pytest.param(("mmproj-a.gguf",), id="a projector alone"),
     ],
 )
-def test_other_files_are_not_accepted(paths: tuple[str, ...]) -> None:
-    """Without exactly one whole GGUF model nothing is served, and the error says what to pull."""
+def test_a_snapshot_without_one_whole_model_is_refused(paths: tuple[str, ...]) -> None:
+    """A snapshot without exactly one whole GGUF model is refused; the hint says what to pull."""
     assert not llamacpp.accepts(snapshot(*paths))
     with pytest.raises(NotOnShelfError, match="exactly one whole GGUF model") as caught:
-        llamacpp.spec(snapshot(*paths), "/m", ServeOptions())
+        llamacpp.make_server_spec(snapshot(*paths), "/m", ServeOptions())
     assert caught.value.hint == "modelshelf pull hf://org/name@main --for llamacpp"
 
 
-def test_an_engine_that_is_not_there_is_refused() -> None:
-    """The error names the engines that there are."""
+def test_an_unknown_engine_is_refused() -> None:
+    """The hint lists the known engines."""
     with pytest.raises(UsageError, match="no engine 'tgi'") as caught:
         engine_named("tgi")
     assert caught.value.hint == "engines: llamacpp, vllm"
@@ -74,6 +78,6 @@ def test_an_engine_that_is_not_there_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [{"parallel": 0}, {"threads": -1}, {"context_length": 0}])
 def test_numbers_below_one_are_refused(wrong: dict[str, int]) -> None:
-    """Options that no engine could follow cannot be made."""
+    """Options with a number below 1 are an error."""
     with pytest.raises(UsageError, match="cannot serve"):
         ServeOptions(**wrong)  # type: ignore[arg-type]

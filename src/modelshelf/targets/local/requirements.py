@@ -1,4 +1,4 @@
-"""What serving here needs besides modelshelf itself. Pure, but for a look at what is installed."""
+"""What serving on this machine requires besides modelshelf itself."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import importlib.util
 from collections.abc import Callable, Sequence
 
 from modelshelf.shelf.errors import UsageError
-from modelshelf.targets.local.router import NEEDS as ROUTER_NEEDS
+from modelshelf.targets.local.router import ROUTER_PACKAGE
 
 
-def installed(package: str) -> bool:
-    """Whether a Python package can be imported here."""
+def can_import(package: str) -> bool:
+    """Whether modelshelf's own Python has a package."""
     return importlib.util.find_spec(package) is not None
 
 
-def require(
+def check_requirements(
     packages: Sequence[str],
     replicas: int,
     platform: str,
-    is_installed: Callable[[str], bool] = installed,
+    is_installed: Callable[[str], bool] = can_import,
 ) -> None:
-    """Refuse what cannot be served here before anything is started.
+    """Refuse what cannot be served here, before anything is started.
 
     Args:
-        packages: What the engine needs in our own Python.
-        replicas: How many replicas are wanted.
+        packages: The packages that the engine needs in modelshelf's own Python.
+        replicas: The number of replicas.
         platform: `sys.platform`.
-        is_installed: Whether a package is there.
+        is_installed: Whether a package is installed.
 
     Raises:
-        UsageError: The number of replicas makes no sense, or not on this system, or a package is
-            missing.
+        UsageError: There are fewer than one replica, or several on a system without the router, or
+            a package is not installed.
     """
     if replicas < 1:
         raise UsageError(f"{replicas} replicas cannot serve", hint="give --replicas 1 or more")
@@ -39,8 +39,8 @@ def require(
             f"several replicas need vllm-router, which exists for Linux only, not for {platform}",
             hint="serve one replica here, or several on Linux or Kubernetes",
         )
-    needed = [*packages] if replicas == 1 else [*packages, ROUTER_NEEDS]
-    missing = [package for package in needed if not is_installed(package)]
+    required = [*packages] if replicas == 1 else [*packages, ROUTER_PACKAGE]
+    missing = [package for package in required if not is_installed(package)]
     if missing:
         raise UsageError(
             f"serving on this machine needs {' and '.join(missing)}, which is not installed",
