@@ -35,7 +35,9 @@ test-unit: .venv/.synced
 	$(IN)/pytest -q -n 2 tests/unit
 
 # What CI runs. A real Kubernetes and real NFS clients need root on Debian or Ubuntu; elsewhere a
-# line says what was left out. What they are made of is built once, and nothing is installed.
+# line says what was left out. `lab build` makes all parts of the test clusters, once, and prints
+# the seconds of each. It needs the network, and the tests after it run without one. Nothing is
+# installed.
 test: check
 	$(IN)/pytest -q -n 2 --dist loadfile tests/integration
 	$(LAB) build
@@ -47,8 +49,8 @@ test-nfs: .venv/.synced
 	$(LAB) build
 	$(LAB) run $(IN)/pytest -q --timeout=600 tests/nfs
 
-# Real vLLM, on the CPU. Its environment and a model are made once, elsewhere than on Linux x86-64 a
-# line says that it was left out.
+# Real vLLM, on the CPU. Its environment and a model are made once. On machines other than Linux
+# x86-64 a line says that they were left out.
 test-vllm: .venv/.synced
 	$(LAB) build vllm vllm-model
 	$(IN)/pytest -q --timeout=300 tests/vllm
