@@ -151,15 +151,21 @@ def _build(name: str, place: Path, build: Callable[[Path], None]) -> None:
     try:
         made = work / "made"
         made.mkdir(mode=0o755)
-        build(made)
-        if not any(made.iterdir()):
-            raise PartError(f"building {name} left nothing behind, and no program said why")
+        _fill(made, build)
         made.rename(place)
+    except PartError as error:
+        raise PartError(f"{name} cannot be built: {error}") from error
     finally:
         # Go's module cache and other trees hold folders that even their owner may not write.
         subprocess.run(["chmod", "-R", "u+w", str(work)], check=False, capture_output=True)
         shutil.rmtree(work, ignore_errors=True)
     say(f"building {name} took {time.monotonic() - started:.1f} s")
+
+
+def _fill(folder: Path, build: Callable[[Path], None]) -> None:
+    build(folder)
+    if not any(folder.iterdir()):
+        raise PartError("nothing was built, and no program said why")
 
 
 @contextlib.contextmanager

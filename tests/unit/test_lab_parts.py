@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab import __main__ as main
 from lab import debian, parts
 from lab.parts import REPOSITORY, TABLE, PartError, part, register
 
@@ -97,8 +98,9 @@ def test_a_part_whose_making_failed_is_not_kept(cache: Path, *, fails: bool) -> 
             _write(place)
             raise PartError("no network")
 
+    reason = "no network" if fails else "nothing was built"
     for _ in range(2):
-        with pytest.raises(PartError, match="no network" if fails else "left nothing behind"):
+        with pytest.raises(PartError, match=f"sample cannot be built: {reason}"):
             _asks(build)()
         assert _kept(cache) == []
 
@@ -137,6 +139,11 @@ def test_packages_that_did_not_come_are_a_failure(
     with pytest.raises(PartError, match="fewer packages than hello"):
         packages()
     assert _kept(cache) == []
+
+
+def test_parts_that_are_built_in_an_order_exist() -> None:
+    """Each name in the order of `python -m lab build` is one of the table."""
+    assert set(main._FIRST + main._LAST) <= set(TABLE)
 
 
 def test_what_the_namespace_may_ask_for_is_what_is_built_before() -> None:
