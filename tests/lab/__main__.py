@@ -68,7 +68,7 @@ def _within(verb: str, rest: list[str]) -> int:
 def _build(names: Sequence[str]) -> int:
     """Make parts side by side: some compile while others wait for the network."""
     started = time.monotonic()
-    supported = [name for name in names if not _left_out(name)]
+    supported = _supported(names)
     # Compiling must not slow down whatever else this machine does.
     os.nice(5)
     failed = False
@@ -88,13 +88,14 @@ def _build(names: Sequence[str]) -> int:
     return 0
 
 
-def _left_out(name: str) -> bool:
-    """Whether this machine does not support a part; a line says why."""
-    reason = (TABLE[name].why_not or namespace.why_not)()
-    if reason:
-        # No failure: tests that need it are left out by the same words.
-        say(f"{name} is left out: {reason}")
-    return reason is not None
+def _supported(names: Sequence[str]) -> list[str]:
+    """The parts that can be made on this machine; a line says why others are left out."""
+    reasons = {name: (TABLE[name].why_not or namespace.why_not)() for name in names}
+    for reason in sorted(set(filter(None, reasons.values()))):
+        # No failure: the tests that need them are skipped for the same reason.
+        left_out = [name for name in names if reasons[name] == reason]
+        say(f"{', '.join(left_out)} left out: {reason}")
+    return [name for name in names if reasons[name] is None]
 
 
 def _inside(argv: list[str]) -> int:
