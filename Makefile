@@ -41,7 +41,9 @@ test-unit: .venv/.synced
 	$(IN)/pytest -q -n 2 tests/unit
 
 # What CI runs. A real Kubernetes and real NFS clients need root on Debian or Ubuntu; elsewhere a
-# line says what was left out. What they are made of is built once, and nothing is installed.
+# line says what was left out. `lab build` makes all parts of the test clusters, once, and prints
+# the seconds of each. It needs the network, and the tests after it run without one. Nothing is
+# installed.
 # The demo in `dist` has two replicas behind one port, for which there is a router on Linux alone.
 test: check
 	$(IN)/pytest -q -n 2 --dist loadfile tests/integration
@@ -55,10 +57,10 @@ test-nfs: .venv/.synced
 	$(LAB) build
 	$(LAB) run $(IN)/pytest -q --timeout=600 tests/nfs
 
-# Real vLLM, on the CPU. Its environment and a model are made once, elsewhere than on Linux x86-64 a
-# line says that it was left out.
+# Real vLLM, on the CPU. Its environment and a model are made once. On machines other than Linux
+# x86-64 a line says that they were left out.
 test-vllm: .venv/.synced
-	PYTHONPATH=tests $(IN)/python -m lab.vllm
+	$(LAB) build vllm vllm-model
 	$(IN)/pytest -q --timeout=300 tests/vllm
 
 # A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.
@@ -79,7 +81,7 @@ bench-kubernetes: .venv/.synced
 # Cold starts of real vLLM; for the share that it emulates it needs root. Writes
 # docs/benchmarks-vllm.md and its charts.
 bench-vllm: .venv/.synced
-	PYTHONPATH=tests $(IN)/python -m lab.vllm
+	$(LAB) build vllm vllm-model
 	$(IN)/python -m bench.vllm $(QUICK)
 
 # The pages that are written from the code; a test fails when they are behind.

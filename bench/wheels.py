@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lab.parts import PartError, part, run
+from lab.parts import PartError, part, register, run
 
 # Of the Pythons that Debian's releases have; one of them is in the image that pods use.
 _PYTHONS = ("3.11", "3.12", "3.13")
 _TAGS = ("manylinux2014", "manylinux_2_28")
 
 
+@register("bench-wheels", command="python -m bench.wheels")
 def packages() -> Path:
     """A folder with `wheels`, all that huggingface_hub needs, and `pip`, which can be imported.
 

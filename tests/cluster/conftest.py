@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 from hub import Hub
-from lab import vllm, vllm_image
+from lab import vllm_image
 from lab.cluster import Cluster, one_node, why_not
-from lab.parts import PartError
 from support.cluster_project import (
     SERVER,
     TINY_ID,
@@ -104,12 +103,9 @@ def vllm_project(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> 
     """A project of one server of real vLLM, whose image has its Python from the node."""
     if cluster.mount is None:
         pytest.skip("somebody's own cluster has no vLLM of ours")
-    if reason := vllm.why_not():
+    if reason := vllm_image.why_not():
         pytest.skip(reason)
-    try:
-        cluster.mount(vllm_image.VLLM, vllm_image.packages())
-    except PartError as error:
-        pytest.skip(str(error))
+    cluster.mount(vllm_image.VLLM, vllm_image.packages())
     with _named(cluster) as name, Hub(address=cluster.address) as hub:
         add_vllm(hub)
         share = {"hostPath": {"path": str(_folder(cluster, name))}}

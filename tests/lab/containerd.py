@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab import control, images
-from lab.parts import part, run
+from lab.parts import REPOSITORY, part, run
 from lab.processes import Process
 
 # Where containerd keeps content and snapshots below its root, and databases of what there is.
@@ -135,6 +135,19 @@ def environment(programs: Path | None = None) -> Mapping[str, str]:
     return tools.env | {"PATH": ":".join([*paths, tools.programs, os.environ["PATH"]])}
 
 
+def bake(place: Path, archives: Sequence[Path]) -> None:
+    """Import images into an empty folder; only inside the namespace, with which mounts vanish."""
+    folder = place.parent / "containerd"
+    running = Containerd(folder, place.parent / "logs", None)
+    try:
+        for archive in archives:
+            running.load(archive)
+    finally:
+        running.process.stop()
+    for name in (_CONTENT, _SNAPSHOTS, "io.containerd.metadata.v1.bolt"):
+        (folder / "root" / name).rename(place / name)
+
+
 def baked(chosen: Sequence[images.Image]) -> Path:
     """A containerd's root in which images are imported and unpacked.
 
@@ -143,15 +156,10 @@ def baked(chosen: Sequence[images.Image]) -> Path:
     """
 
     def build(place: Path) -> None:
-        folder = place.parent / "containerd"
-        running = Containerd(folder, place.parent / "logs", None)
-        try:
-            for image in chosen:
-                running.load(image.archive)
-        finally:
-            running.process.stop()
-        for name in (_CONTENT, _SNAPSHOTS, "io.containerd.metadata.v1.bolt"):
-            (folder / "root" / name).rename(place / name)
+        lab = [sys.executable, "-m", "lab"]
+        archives = [image.archive for image in chosen]
+        env = {"PYTHONPATH": str(REPOSITORY / "tests")}
+        run([*lab, "run", *lab, "bake", place, *archives], env=env)
 
     inputs = ("baked 1", str(control.tools().folder), *(str(image.archive) for image in chosen))
     return part("containerd-images", inputs, build)

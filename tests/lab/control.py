@@ -13,6 +13,7 @@ from typing import Self
 
 from lab import binaries, debian
 from lab.parts import key as short
+from lab.parts import register
 from lab.pki import Authority, Pair
 from lab.processes import Process
 
@@ -55,6 +56,7 @@ class KubectlError(Exception):
     """kubectl failed; the message is what it said."""
 
 
+@register("cluster-tools")
 def tools() -> debian.Tree:
     """Debian's programs for a cluster on this machine: etcd, containerd, runc, iptables, CNI.
 

@@ -25,15 +25,18 @@ _APT = (
     # Nothing of the machine's is written, its indexes neither.
     *("-o", "Dir::Cache::pkgcache="),
     *("-o", "Dir::Cache::srcpkgcache="),
+    # Otherwise `update` succeeds without lists where a mirror is not reached.
+    *("-o", "APT::Update::Error-Mode=any"),
 )
 _LIBRARIES = ("usr/lib", "lib")
 _PROGRAMS = ("usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 # What a root is made of before its packages; without the second apt merges /usr by a perl script.
 _MINIMUM = ("?essential", "?exact-name(usr-is-merged)")
 _MERGED = ("bin", "sbin", "lib", "lib64")
-# Not `dpkg -x`: it replaces the links of a merged /usr by folders.
+# Not `dpkg -x`: it replaces the links of a merged /usr by folders. And not by a pipe: a shell tells
+# how the last program of one ended, and nothing of the first.
 _EXTRACT = (
-    'dpkg-deb --fsys-tarfile "$1" | tar -xp --keep-directory-symlink -C "$2"'
+    'dpkg-deb --fsys-tarfile "$1" >"$1.tar" && tar -xpf "$1.tar" --keep-directory-symlink -C "$2"'
     " --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale"
 )
 
@@ -141,6 +144,7 @@ def _fetch(
             _download([*_APT, *options, "-o", lists], packages, always, debs)
         for deb in sorted(Path(debs).glob("*.deb")):
             run(["sh", "-c", _EXTRACT, "sh", deb, place])
+            deb.with_name(f"{deb.name}.tar").unlink()
 
 
 def _download(
@@ -149,7 +153,10 @@ def _download(
     shown = run([*apt, "-q=1", "-s", "install", "--no-install-recommends", *packages])
     found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", shown, re.MULTILINE)
     missing = [f"{name}={version}" for name, version in found if name not in always]
-    run([*apt, "download", *always, *missing], folder=folder)
+    wanted = [*always, *missing]
+    run([*apt, "download", *wanted], folder=folder)
+    if len(list(Path(folder).glob("*.deb"))) < len(wanted):
+        raise PartError(f"apt-get downloaded fewer packages than {' '.join(wanted)}")
 
 
 def _new_lists() -> Path:
@@ -158,6 +165,11 @@ def _new_lists() -> Path:
     def build(place: Path) -> None:
         (place / "partial").mkdir()
         run([*_APT, "-o", f"Dir::State::lists={place}", "update"])
+        # No package index: a mirror that is not reached must not become today's lists.
+        if not any(path.stat().st_size for path in place.glob("*_Packages*")):
+            raise PartError(
+                "apt-get update fetched no package lists: is a mirror reached from here?"
+            )
 
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     return part("apt-lists", ("lists 1", release(), today), build)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import debian
-from lab.parts import part, run
+from lab import debian, namespace
+from lab.parts import part, register, run
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("initramfs-init", "node-init")
@@ -57,6 +58,15 @@ class NodeDisk:
     disk: Path
 
 
+def why_not() -> str | None:
+    """One line saying why this machine can hold no such nodes, or None."""
+    if reason := namespace.why_not():
+        return reason
+    if platform.machine() != "x86_64":
+        return f"the emulated nodes are x86_64, and this machine is {platform.machine()}"
+    return None
+
+
 def node_disk(programs: Sequence[Path], containerd: Path) -> NodeDisk:
     """The disk of all nodes, built now if there is none of the same content.
 
@@ -67,7 +77,7 @@ def node_disk(programs: Sequence[Path], containerd: Path) -> NodeDisk:
     Raises:
         PartError: It cannot be built here.
     """
-    root = debian.root("node-root", (*_PACKAGES, _kernel_package()))
+    root = node_root()
 
     def build(place: Path) -> None:
         tree = place / "root"
@@ -88,6 +98,16 @@ def node_disk(programs: Sequence[Path], containerd: Path) -> NodeDisk:
     inputs = ("disk 1", str(root), _own_content(), *map(str, [*programs, containerd]))
     made = part("node-disk", inputs, build)
     return NodeDisk(made / "vmlinuz", made / "initramfs.gz", made / "disk.ext4")
+
+
+@register("machine-root", why_not)
+def node_root() -> Path:
+    """A Debian root with a kernel and what a node needs beside Kubernetes' programs.
+
+    Raises:
+        PartError: It cannot be fetched here.
+    """
+    return debian.root("node-root", (*_PACKAGES, _kernel_package()))
 
 
 def _kernel_package() -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab import debian, llama
-from lab.parts import part, run
+from lab.parts import part, register, run
 
 PAUSE = "localhost/pause:1"
 PYTHON = "docker.io/library/python:3.13-slim"
@@ -49,6 +49,7 @@ class Image:
     archive: Path
 
 
+@register("images")
 def images() -> tuple[Image, ...]:
     """All images of a cluster, made now where they are missing.
 
@@ -75,9 +76,16 @@ def python() -> Image:
     return image(PYTHON, python_root(), {"Cmd": ["python3"], "Env": [_PATH]})
 
 
+@register("python-root")
 def python_root() -> Path:
     """A Debian root with Python, and with what compiled packages for it need."""
     return debian.root("root-python", ["python3", "ca-certificates", "libgomp1", "libstdc++6"])
+
+
+@register("llama-root")
+def llama_root() -> Path:
+    """A Debian root with what llama-server is linked to."""
+    return debian.root("root-llama", ["ca-certificates", "libgomp1", "libstdc++6"])
 
 
 def llama_server() -> Image:
@@ -85,7 +93,7 @@ def llama_server() -> Image:
 
     Source of its configuration: https://github.com/ggml-org/llama.cpp/blob/master/.devops/cpu.Dockerfile
     """
-    root = debian.root("root-llama", ["ca-certificates", "libgomp1", "libstdc++6"])
+    root = llama_root()
     programs = llama.server()
 
     def build(layer: Path) -> None:

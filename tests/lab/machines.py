@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lab import binaries, containerd, control, debian, images, namespace, nfs
-from lab.disk import NodeDisk, node_disk
-from lab.parts import run, say
+from lab.disk import NodeDisk, node_disk, why_not
+from lab.parts import register, run, say
 from lab.processes import Process
 
 _PACKAGES = ("qemu-system-x86", "qemu-system-data", "seabios")
@@ -66,6 +66,7 @@ class Place:
         return f"tap{self.number}"
 
 
+@register("qemu", why_not)
 def emulator() -> debian.Tree:
     """The unpacked qemu.
 
@@ -221,18 +222,25 @@ class TwoNodes:
         return control.kubectl(self.kubeconfig, *args, stdin=stdin)
 
 
-def prepare() -> NodeDisk:
-    """Make what two nodes need; inside the namespace nothing could be fetched.
+@register("machine-images", why_not)
+def machine_images() -> Path:
+    """The root of a containerd that has the images of a machine's pods.
 
     Raises:
-        PartError: Something cannot be made here.
+        PartError: It cannot be made here.
     """
-    control.tools()
-    nfs.program()
-    emulator()
+    return containerd.baked(images.images())
+
+
+@register("machine-disk", why_not)
+def machine_disk() -> NodeDisk:
+    """What each machine starts from.
+
+    Raises:
+        PartError: It cannot be made here.
+    """
     programs = binaries.kubernetes()
-    baked = containerd.baked(images.images())
-    return node_disk([programs / "kubelet", programs / "kube-proxy"], baked)
+    return node_disk([programs / "kubelet", programs / "kube-proxy"], machine_images())
 
 
 @contextlib.contextmanager
@@ -246,7 +254,7 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
         PartError: A part cannot be made here.
         StartError: A program or a machine does not come up.
     """
-    disk = prepare()
+    disk = machine_disk()
     share, seed = folder / "share", folder / "seed"
     share.mkdir(mode=0o755)
     os.chown(share, _OWNER, _OWNER)

@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import debian
-from lab.parts import run, say
+from lab.parts import INSIDE, run, say
 
 ADDRESS = "10.77.0.1"
 BRIDGE = "node0"
 CGROUP = "modelshelf-test-"
-_INSIDE = "MODELSHELF_LAB_CGROUP"
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _TOOLS = ("unshare", "setpriv", "mount", "ip", "openssl", "dpkg-deb", "apt-get", "tar")
 _COMPILERS = ("cc", "c++", "make", "strip")
@@ -53,14 +52,9 @@ def why_not() -> str | None:
     return None
 
 
-def inside() -> bool:
-    """Whether this process lives in such a namespace."""
-    return _INSIDE in os.environ
-
-
 def cgroup() -> str:
     """The name of this namespace's own cgroup, below the root of each hierarchy."""
-    return os.environ[_INSIDE]
+    return os.environ[INSIDE]
 
 
 def enter(argv: Sequence[str]) -> int:
@@ -72,7 +66,7 @@ def enter(argv: Sequence[str]) -> int:
     name = f"{CGROUP}{os.getpid()}"
     here = str(Path(__file__).resolve().parents[1])
     python_path = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, _INSIDE: name, "PYTHONPATH": ":".join(python_path)}
+    env = {**os.environ, INSIDE: name, "PYTHONPATH": ":".join(python_path)}
     # It dies with this process, even when that is killed.
     command = ["setpriv", "--pdeathsig", "KILL", *_UNSHARE, sys.executable, "-m", "lab", "inside"]
     with subprocess.Popen([*command, *argv], env=env) as child:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from lab import debian
+from lab.parts import register
 from lab.processes import Process
 
 PORT = 2049
@@ -62,6 +63,7 @@ def configuration(address: str, folder: Path, plugins: Path, exports: tuple[Expo
     return "\n".join(blocks) + "\n"
 
 
+@register("nfs-ganesha")
 def program() -> debian.Tree:
     """The unpacked nfs-ganesha.
 

