@@ -15,7 +15,7 @@ from lab.cluster import Cluster as Lab
 
 from modelshelf.kube import calls
 from modelshelf.kube.client import Cluster
-from modelshelf.kube.connection import Reply
+from modelshelf.kube.connection import RawResponse
 from modelshelf.kube.endings import Ending, condition, ending
 from modelshelf.kube.kinds import Object
 from modelshelf.kube.phases import pod_phase, timeline
@@ -319,7 +319,7 @@ def test_a_pod_is_followed_to_its_answer_and_asked_through_a_service(
     assert sum(seconds for _, seconds in spans) < 60
     assert why_pod(looked_at(it, restricted, "serves"), it.events(restricted)) == ""
     path = f"/api/v1/namespaces/{restricted}/services/m:http/proxy"
-    name_of_pod = Reply(200, b"serves\n")
+    name_of_pod = RawResponse(200, b"serves\n")
     until(lambda: it.list("EndpointSlice", restricted)[0].get("endpoints"), "the Service knows it")
     assert it.request("GET", f"{path}/etc/hostname") == name_of_pod
     assert it.request("POST", f"{path}/x", b"{}").status == 501

@@ -21,7 +21,7 @@ from support.scripted_server import Answer, ApiServer, of, refusing, serving
 
 from modelshelf.kube import refusals
 from modelshelf.kube.client import Cluster
-from modelshelf.kube.connection import Connection, Reply
+from modelshelf.kube.connection import Connection, RawResponse
 from modelshelf.kube.kubeconfig import KubeContext
 from modelshelf.kube.refusals import (
     ConflictError,
@@ -203,7 +203,7 @@ def test_a_raw_request_is_sent_once_and_returns_any_status(api: ApiServer) -> No
     api.script = [Answer(503, b"no endpoints")]
     with cluster(api.url, token="t0ken") as it:
         reply = it.request("POST", "/proxy/v1/x?y=1", b"hi", headers={"Content-Type": "text/x"})
-        assert (reply, it.calls) == (Reply(503, b"no endpoints"), 1)
+        assert (reply, it.calls) == (RawResponse(503, b"no endpoints"), 1)
     (request,) = api.asked
     assert (request.path, request.body) == ("/proxy/v1/x?y=1", b"hi")
     assert (request.headers["authorization"], request.headers["content-type"]) == (

@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from modelshelf.kube import calls
 from modelshelf.kube.calls import Call
-from modelshelf.kube.connection import Connection, Reply
+from modelshelf.kube.connection import Connection, RawResponse
 from modelshelf.kube.kinds import KINDS, Object
 from modelshelf.kube.kubeconfig import find
 from modelshelf.kube.refusals import MissingError
 from modelshelf.shelf.errors import TargetError, TimedOutError
 
-__all__ = ["Cluster", "Reply"]
+__all__ = ["Cluster", "RawResponse"]
 
 Objects = list[Object]  # within the class, `list` is its method
 
@@ -245,7 +245,7 @@ class Cluster:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
-    ) -> Reply:
+    ) -> RawResponse:
         """Send one request as it is, once, and return whatever is answered.
 
         Args:

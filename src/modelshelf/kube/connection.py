@@ -32,7 +32,7 @@ _TRIES = Backoff(tries=4, first=0.4, most=10.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
+class RawResponse:
     """What came back from a raw request: any HTTP status, and the whole body."""
 
     status: int
@@ -48,11 +48,16 @@ class Connection:
         calls: HTTP requests sent so far, repeated ones included.
     """
 
-    def __init__(self, chosen: KubeContext, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        chosen: KubeContext,
+        sleep: Callable[[float], None] = time.sleep,
+        http: httpx2.Client | None = None,
+    ) -> None:
         self.server = chosen.server
         self.context = chosen.name
         self.calls = 0
-        self._http = _open(chosen)
+        self._http = http or _open(chosen)
         self._sleep = sleep
         self._lock = threading.Lock()
 
@@ -97,7 +102,7 @@ class Connection:
                 if not follow:
                     raise self._unreachable(error) from error
 
-    def once(self, call: Call, timeout: float) -> Reply:
+    def once(self, call: Call, timeout: float) -> RawResponse:
         """Whatever is answered to one request.
 
         Args:
@@ -111,7 +116,7 @@ class Connection:
             response = self._send(call, read=timeout, stream=False)
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from error
-        return Reply(response.status_code, response.content)
+        return RawResponse(response.status_code, response.content)
 
     def _answer(self, call: Call, *, read: float | None, stream: bool) -> httpx2.Response:
         for failures in range(1, _TRIES.tries + 1):

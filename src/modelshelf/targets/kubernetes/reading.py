@@ -7,9 +7,9 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 
+from modelshelf.kube.client import Cluster
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.shelf.errors import Error
-from modelshelf.targets.kubernetes.cluster import Cluster
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

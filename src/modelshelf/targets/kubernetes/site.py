@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from modelshelf.config.file import Config
+from modelshelf.kube.client import Cluster
 from modelshelf.shelf.events import Event, Listener, ignore
-from modelshelf.targets.kubernetes.cluster import Cluster
 from modelshelf.targets.kubernetes.events import Awaiting
 
 

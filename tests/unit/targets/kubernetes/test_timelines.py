@@ -92,8 +92,8 @@ def test_gate_and_engine_of_each_pod_are_read_and_drawn(capsys: pytest.CaptureFi
     [pod_name] = (at.name for at in cluster.objects if at.kind == "Pod" and "front" in at.name)
     starting = EngineStarting(("vllm",), "stock", "vLLM 0.29 was not tried").to_json()
     prefetched = Prefetched(600_000_000, 2.0, "").to_json()
-    cluster.said[f"{pod_name}/gate"] = [f"2027-01-15T07:59:59.5Z {OPEN}"]
-    cluster.said[f"{pod_name}/engine"] = [
+    cluster.logs[f"{pod_name}/gate"] = [f"2027-01-15T07:59:59.5Z {OPEN}"]
+    cluster.logs[f"{pod_name}/engine"] = [
         f"2027-01-15T08:00:00.5Z {json.dumps(starting)}",
         f"2027-01-15T08:00:03.5Z {json.dumps(prefetched)}",
         f"2027-01-15T08:00:06.5Z {json.dumps(EngineReady(6.0).to_json())}",

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from support.fake_cluster import (
     FakeCluster,
-    FakeReply,
     bind_claims,
     end_job,
     roll_out,
@@ -19,6 +18,7 @@ from support.fake_cluster import (
 from support.render_inputs import config, lock
 
 from modelshelf.config.file import Config
+from modelshelf.kube.connection import RawResponse
 from modelshelf.render.names import Key
 from modelshelf.shelf.errors import NoSpaceError, NotAuthorisedError, TargetError, TimedOutError
 from modelshelf.shelf.events import Event
@@ -174,7 +174,7 @@ def test_what_others_set_on_our_objects_is_shown_and_set_back() -> None:
     """Fields that kubectl set on a Deployment of ours are told before they are taken back."""
     cluster = FakeCluster()
     _up(cluster, _config())
-    cluster.taken[Key("Deployment", "llm", "front")] = ((".spec.paused",), ("kubectl-edit",))
+    cluster.owned_fields[Key("Deployment", "llm", "front")] = {".spec.paused": "kubectl-edit"}
     told = _up(cluster, _config())
     assert _of(told, TakenBack) == [
         TakenBack("Deployment", "front", (".spec.paused",), ("kubectl-edit",))
@@ -393,24 +393,24 @@ def test_a_gpu_that_no_node_offers_is_named_early() -> None:
         (
             {
                 "/v1/chat/completions": [
-                    FakeReply(400, b'{"error": {"message": "no chat template is set"}}')
+                    RawResponse(400, b'{"error": {"message": "no chat template is set"}}')
                 ],
-                "/v1/completions": [FakeReply(200, b'{"choices": [{"text": " Paris."}]}')],
+                "/v1/completions": [RawResponse(200, b'{"choices": [{"text": " Paris."}]}')],
             },
             Answered("front", "tiny", "The capital city of France is", "Paris.", 0.0),
         ),
         (
-            {"/v1/models": [FakeReply(404, b"nothing here")]},
+            {"/v1/models": [RawResponse(404, b"nothing here")]},
             NotAsked("front", "it has no OpenAI-compatible API (404 for /v1/models)"),
         ),
         (
-            {"/v1/models": [FakeReply(403, b'{"kind": "Status", "message": "no proxy"}')]},
+            {"/v1/models": [RawResponse(403, b'{"kind": "Status", "message": "no proxy"}')]},
             NotAsked("front", "this user may not use the API server as proxy: no proxy"),
         ),
     ],
     ids=["no chat template", "no OpenAI", "no proxy"],
 )
-def test_how_a_server_is_asked(answers: dict[str, list[FakeReply]], expected: Event) -> None:
+def test_how_a_server_is_asked(answers: dict[str, list[RawResponse]], expected: Event) -> None:
     """A model without a chat template completes a text; what cannot be asked is told."""
     cluster = FakeCluster()
     cluster.answers = answers
@@ -421,10 +421,10 @@ def test_how_a_server_is_asked(answers: dict[str, list[FakeReply]], expected: Ev
 def test_an_endpoint_that_comes_late_is_waited_for() -> None:
     """503 of the API server itself is asked again; 500 of the server is its answer."""
     cluster = FakeCluster()
-    status = FakeReply(503, b'{"kind": "Status", "message": "no endpoints available"}')
-    usual = FakeReply(200, b'{"data": [{"id": "tiny"}]}')
+    status = RawResponse(503, b'{"kind": "Status", "message": "no endpoints available"}')
+    usual = RawResponse(200, b'{"data": [{"id": "tiny"}]}')
     cluster.answers = {"/v1/models": [status, status, usual]}
     assert _of(_up(cluster, _config()), Answered)[0].answer == "Paris."
-    cluster.answers = {"/v1/models": [FakeReply(500, b"out of order")]}
+    cluster.answers = {"/v1/models": [RawResponse(500, b"out of order")]}
     with pytest.raises(TargetError, match="answers /v1/models with 500: out of order"):
         _up(cluster, _config())

@@ -161,7 +161,7 @@ def test_logs_are_those_of_a_servers_pods_or_of_a_models_pulls() -> None:
     _up(cluster, file)
     names = [each["metadata"]["name"] for each in cluster.of("Pod")]
     front = [name for name in names if name.startswith("front")]
-    cluster.said |= {name: ["one", name] for name in front}
+    cluster.logs |= {name: ["one", name] for name in front}
     site = cluster.site(file, ignore)
     lines = list(logs(site, "front", LogChoice(tail=1)))
     assert sorted((line.pod, line.text) for line in lines) == [(name, name) for name in front]
