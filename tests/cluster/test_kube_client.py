@@ -16,10 +16,10 @@ from lab.cluster import Cluster as Lab
 from modelshelf.kube import calls
 from modelshelf.kube.client import Cluster
 from modelshelf.kube.connection import RawResponse
-from modelshelf.kube.endings import Ending, condition, ending
+from modelshelf.kube.endings import Ending, condition, ending_of
 from modelshelf.kube.kinds import Object
 from modelshelf.kube.phases import pod_phase, timeline
-from modelshelf.kube.reasons import why_claim, why_deployment, why_job, why_pod
+from modelshelf.kube.reasons import explain_claim, explain_deployment, explain_job, explain_pod
 from modelshelf.kube.refusals import ConflictError, ExistsError, ForbiddenError, MissingError
 from modelshelf.shelf.errors import TargetError, TimedOutError
 
@@ -236,7 +236,7 @@ def why_no_pod(it: Cluster, namespace: str) -> str:
     found = it.get("Deployment", "m", namespace)
     assert found is not None
     sets, pods = it.list("ReplicaSet", namespace), it.list("Pod", namespace)
-    reason = why_deployment(found, sets, pods, it.events(namespace))
+    reason = explain_deployment(found, sets, pods, it.events(namespace))
     return reason if "may not start a pod" in reason else ""
 
 
@@ -317,7 +317,7 @@ def test_a_pod_is_followed_to_its_answer_and_asked_through_a_service(
     spans = timeline(looked_at(it, restricted, "serves"))
     assert [name for name, _ in spans] == ["scheduled", "image", "gate", "weights"]
     assert sum(seconds for _, seconds in spans) < 60
-    assert why_pod(looked_at(it, restricted, "serves"), it.events(restricted)) == ""
+    assert explain_pod(looked_at(it, restricted, "serves"), it.events(restricted)) == ""
     path = f"/api/v1/namespaces/{restricted}/services/m:http/proxy"
     name_of_pod = RawResponse(200, b"serves\n")
     until(lambda: it.list("EndpointSlice", restricted)[0].get("endpoints"), "the Service knows it")
@@ -340,8 +340,10 @@ def test_last_words_and_reasons_of_pods_that_end(it: Cluster, restricted: str) -
     job = until(failed, "the Job fails")
     assert job is not None
     pods = it.list("Pod", restricted, {"job-name": "pull-m"})
-    assert [ending(one) for one in pods] == [Ending("engine", 10, "Error", json.loads(TOLD), TOLD)]
-    assert why_job(job, pods, it.events(restricted)) == (
+    assert [ending_of(one) for one in pods] == [
+        Ending("engine", 10, "Error", json.loads(TOLD), TOLD)
+    ]
+    assert explain_job(job, pods, it.events(restricted)) == (
         f"Job {restricted}/pull-m failed, and its pod said: org/m is gated (BackoffLimitExceeded: "
         "Job has reached the specified backoff limit)"
     )
@@ -394,7 +396,7 @@ def test_pods_that_do_not_start_say_why(it: Cluster, cluster: Lab, restricted: s
 
     def reasons() -> dict[str, str] | None:
         events = it.events(restricted)
-        found = {case: why_pod(looked_at(it, restricted, case), events) for case in REASONS}
+        found = {case: explain_pod(looked_at(it, restricted, case), events) for case in REASONS}
         told = [reason for reason in found.values() if reason and "not answer" not in reason]
         return found if len(told) == len(REASONS) else None
 
@@ -420,7 +422,7 @@ def test_a_claim_that_stays_pending_names_the_field(it: Cluster, restricted: str
         },
     }
     it.apply(claim)
-    assert why_claim(read(it, restricted, "shelf"), None) == (
+    assert explain_claim(read(it, restricted, "shelf"), None) == (
         f"claim {restricted}/shelf waits for PersistentVolume {name}, which does not exist"
     )
     volume: Object = {
@@ -437,18 +439,18 @@ def test_a_claim_that_stays_pending_names_the_field(it: Cluster, restricted: str
         },
     }
     live = it.apply(volume)
-    assert why_claim(read(it, restricted, "shelf"), live, it.events(restricted)) == (
+    assert explain_claim(read(it, restricted, "shelf"), live, it.events(restricted)) == (
         f"claim {restricted}/shelf cannot bind: {name} has a capacity of 1Gi, and the claim asks "
         "for 2Gi"
     )
     volume["spec"]["capacity"]["storage"] = "2Gi"
     it.apply(volume)
-    until(lambda: not why_claim(read(it, restricted, "shelf"), live), "the claim is bound")
+    until(lambda: not explain_claim(read(it, restricted, "shelf"), live), "the claim is bound")
     it.delete("PersistentVolumeClaim", "shelf", restricted, wait=True)
     it.apply(claim)
     released = it.get("PersistentVolume", name)
     assert released is not None
-    assert "spec.claimRef.uid of pv-" in why_claim(read(it, restricted, "shelf"), released)
+    assert "spec.claimRef.uid of pv-" in explain_claim(read(it, restricted, "shelf"), released)
 
 
 def test_a_class_that_does_not_exist_is_named(it: Cluster, restricted: str) -> None:
@@ -458,7 +460,9 @@ def test_a_class_that_does_not_exist_is_named(it: Cluster, restricted: str) -> N
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about}
     it.apply(claim | {"spec": spec | {"storageClassName": "fast"}})
     until(lambda: it.events(restricted, "dynamic"), "there is an event")
-    assert why_claim(read(it, restricted, "dynamic"), None, it.events(restricted, "dynamic")) == (
+    assert explain_claim(
+        read(it, restricted, "dynamic"), None, it.events(restricted, "dynamic")
+    ) == (
         f'claim {restricted}/dynamic is not bound yet: storageclass.storage.k8s.io "fast" not found'
     )
 

@@ -228,7 +228,7 @@ def test_logs_are_lines_and_a_lost_connection_ends_following(api: ApiServer) -> 
     with cluster(api.url) as it:
         followed = list(it.logs("a", "llm", "pull", follow=True, tail=5))
         whole = list(it.logs("a", "llm", previous=True))
-        assert list(it.logs("a", "llm", stamped=9)) == ["{}"]
+        assert list(it.logs("a", "llm", timestamped_bytes=9)) == ["{}"]
     assert whole == ["a\u2028b", '{"x": 1}', "progress\rmore", "la\ufffd"]
     assert followed == whole[:-1]
     assert [request.path for request in api.asked] == [

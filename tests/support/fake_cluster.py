@@ -15,7 +15,8 @@ from modelshelf.kube.connection import Connection
 from modelshelf.kube.kubeconfig import KubeContext
 from modelshelf.render.names import Object, key, short_hash
 from modelshelf.shelf.events import Event
-from modelshelf.targets.kubernetes.site import Pace, Site, Timeouts
+from modelshelf.targets.kubernetes.clock import Clock
+from modelshelf.targets.kubernetes.session import Session, Timeouts
 
 Controller = Callable[["FakeCluster"], None]
 _STARTED = 1_800_000_000.0  # seconds since 1970 when the cluster's clock is at 0
@@ -29,6 +30,7 @@ class FakeCluster(FakeApiServer):
         controllers: They change objects after each write, and each time that somebody waits.
             `working_controllers` has those of a cluster in which everything works.
         now: Seconds on its clock.
+        poll_seconds: Seconds between two looks of a verb at the cluster.
         client: The real client, connected to this cluster.
     """
 
@@ -36,13 +38,14 @@ class FakeCluster(FakeApiServer):
         super().__init__()
         self.controllers = list(controllers or working_controllers())
         self.now = 0.0
+        self.poll_seconds = 1.0
         context = KubeContext("fake", "https://fake:6443", {}, {})
         self.client = Cluster(Connection(context, self.sleep, self.http()), self.sleep)
 
-    def site(self, config: Any, tell: Callable[[Event], None], **timeouts: float) -> Site:
+    def session(self, config: Any, tell: Callable[[Event], None], **timeouts: float) -> Session:
         """What verbs work on, with this cluster's clock."""
-        pace = Pace(lambda: self.now, self.sleep, lambda: _STARTED + self.now, look=1.0)
-        return Site(config, self.client, tell, Timeouts(**timeouts), pace)
+        clock = Clock(lambda: self.now, self.sleep, lambda: _STARTED + self.now, self.poll_seconds)
+        return Session(config, self.client, tell, Timeouts(**timeouts), clock)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""

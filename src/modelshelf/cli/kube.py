@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelshelf.config.file import Config
     from modelshelf.config.lock import Lock
     from modelshelf.kube.client import Cluster
-    from modelshelf.targets.kubernetes.site import Site
+    from modelshelf.targets.kubernetes.session import Session
 
 ContextOption = Annotated[
     str | None,
@@ -61,17 +61,17 @@ class Opened:
     lock_path: str
     cluster: Cluster
 
-    def site(self, tell: Listener, timeout: float | None = None) -> Site:
+    def site(self, tell: Listener, timeout: float | None = None) -> Session:
         """What the verbs work on.
 
         Args:
             tell: Who is told.
             timeout: Seconds for each wait; None for as long as the thing itself allows for.
         """
-        from modelshelf.targets.kubernetes.site import Site, Timeouts  # noqa: PLC0415
+        from modelshelf.targets.kubernetes.session import Session, Timeouts  # noqa: PLC0415
 
         timeouts = Timeouts() if timeout is None else Timeouts.all(timeout)
-        return Site(self.config, self.cluster, tell, timeouts)
+        return Session(self.config, self.cluster, tell, timeouts)
 
     def keep(self, lock: Lock) -> None:
         """Write the lock, if it is another than before."""

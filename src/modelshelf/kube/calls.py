@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelshelf.kube.kinds import KINDS, Object, label_selector, named
+from modelshelf.kube.kinds import KINDS, Object, describe_object, label_selector
 
 FIELD_MANAGER = "modelshelf"
 _CHUNK = 1000  # objects in one part of a list
@@ -45,7 +45,7 @@ class Call:
     @property
     def thing(self) -> str:
         """The object in words."""
-        return named(self.kind, self.name, self.namespace)
+        return describe_object(self.kind, self.name, self.namespace)
 
 
 def get(kind: str, name: str, namespace: str | None) -> Call:

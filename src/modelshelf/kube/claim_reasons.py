@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from modelshelf.config.quantity import bytes_of
-from modelshelf.kube.kinds import Object, named
+from modelshelf.kube.kinds import Object, describe_object
 from modelshelf.kube.messages import event_about, one_line
 from modelshelf.shelf.errors import UsageError
 
 _FIRST_CONSUMER = "WaitForFirstConsumer"
 
 
-def why_claim(claim: Object, volume: Object | None, events: Iterable[Object] = ()) -> str:
+def explain_claim(claim: Object, volume: Object | None, events: Iterable[Object] = ()) -> str:
     """Why a claim is not bound, in one sentence; empty if it is.
 
     Args:
@@ -25,7 +25,7 @@ def why_claim(claim: Object, volume: Object | None, events: Iterable[Object] = (
         volume: The PersistentVolume that it names, if there is one.
         events: Those of its namespace.
     """
-    thing = named("claim", claim["metadata"]["name"], claim["metadata"].get("namespace"))
+    thing = describe_object("claim", claim["metadata"]["name"], claim["metadata"].get("namespace"))
     phase = (claim.get("status") or {}).get("phase")
     wanted = claim["spec"].get("volumeName")
     if phase == "Bound":

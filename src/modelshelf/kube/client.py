@@ -210,7 +210,7 @@ class Cluster:
         tail: int | None = None,
         previous: bool = False,
         idle: float | None = None,
-        stamped: int | None = None,
+        timestamped_bytes: int | None = None,
     ) -> Iterator[str]:
         """A container's output, line by line, without the line ends.
 
@@ -223,16 +223,16 @@ class Cluster:
             tail: How many of the last lines; None for all.
             previous: Whether to read what the container said before it was restarted.
             idle: Seconds without a byte after which following ends; None for never.
-            stamped: How many bytes of its beginning, each line behind the moment it was written at;
-                None for all of it without moments.
+            timestamped_bytes: Read so many bytes from the log's beginning, and put the time at which
+                it was written before each line; None for the whole log, without times.
         """
         params = {
             "container": container or "",
             "follow": "true" if follow else "",
             "previous": "true" if previous else "",
             "tailLines": "" if tail is None else str(tail),
-            "timestamps": "" if stamped is None else "true",
-            "limitBytes": "" if stamped is None else str(stamped),
+            "timestamps": "" if timestamped_bytes is None else "true",
+            "limitBytes": "" if timestamped_bytes is None else str(timestamped_bytes),
         }
         call = calls.logs(pod, namespace, params)
         yield from self._connection.lines(call, follow=follow, idle=idle)

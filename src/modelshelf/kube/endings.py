@@ -52,7 +52,7 @@ class Ending:
         return f"{self.container} ended with exit code {self.exit_code}{reason}{again}{said}"
 
 
-def ending(pod: Object, container: str | None = None) -> Ending | None:
+def ending_of(pod: Object, container: str | None = None) -> Ending | None:
     """How a container ended last, or None if it never has.
 
     Args:
@@ -61,11 +61,11 @@ def ending(pod: Object, container: str | None = None) -> Ending | None:
     """
     for status in statuses(pod) if container else main_statuses(pod):
         if container in {None, status["name"]}:
-            return of_status(status)
+            return ending_of_status(status)
     return None
 
 
-def of_status(status: Object) -> Ending | None:
+def ending_of_status(status: Object) -> Ending | None:
     """How the container of one container status ended last, or None if it never has."""
     ended = (status.get("state") or {}).get("terminated")
     ended = ended or (status.get("lastState") or {}).get("terminated")
@@ -76,13 +76,13 @@ def of_status(status: Object) -> Ending | None:
         container=status["name"],
         exit_code=ended.get("exitCode", 0),
         reason=ended.get("reason") or "",
-        message=parsed(lines[-1]) if lines else None,
+        message=parse_object(lines[-1]) if lines else None,
         text=" | ".join(line.strip() for line in lines[-_LAST_LINES:]),
         restarts=status.get("restartCount", 0),
     )
 
 
-def parsed(line: str) -> dict[str, Any] | None:
+def parse_object(line: str) -> dict[str, Any] | None:
     """The JSON object in a line, or None if there is none."""
     try:
         found = json.loads(line)

@@ -81,7 +81,7 @@ def label_selector(labels: Mapping[str, str | None]) -> str:
     )
 
 
-def named(kind: str, name: str = "", namespace: str | None = None) -> str:
+def describe_object(kind: str, name: str = "", namespace: str | None = None) -> str:
     """An object in words: `Deployment llm/mistral`."""
     where = f"{namespace}/{name}" if namespace and name else name or namespace or ""
     return f"{kind} {where}".rstrip()

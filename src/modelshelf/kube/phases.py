@@ -8,9 +8,9 @@ from typing import Any
 
 from modelshelf.kube.endings import (
     condition,
+    ending_of_status,
     main_statuses,
-    of_status,
-    parsed,
+    parse_object,
     statuses,
     waiting,
 )
@@ -109,10 +109,10 @@ def _node(pod: Object) -> str:
 
 def _gate_detail(init: Object, gate_says: str) -> str:
     """What the gate waits for: it says so in its log, and when it gives up in its last words."""
-    said = parsed(gate_says)
+    said = parse_object(gate_says)
     if said and said.get("reason"):
         return str(said["reason"])
-    ended = of_status(init)
+    ended = ending_of_status(init)
     return ended.said() if ended else ""
 
 
@@ -125,12 +125,12 @@ def _failure(pod: Object) -> str:
     status = pod["status"]
     if status.get("message") or status.get("reason"):
         return ": ".join(filter(None, (status.get("reason"), status.get("message"))))
-    bad = (item for item in statuses(pod) if (ended := of_status(item)) and ended.exit_code)
+    bad = (item for item in statuses(pod) if (ended := ending_of_status(item)) and ended.exit_code)
     return next((_ended(item) for item in bad), "")
 
 
 def _ended(status: Object) -> str:
-    ended = of_status(status)
+    ended = ending_of_status(status)
     return ended.sentence() if ended else f"{status['name']} ends again and again"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from modelshelf.kube.endings import condition, main_statuses, of_status, statuses, waiting
-from modelshelf.kube.kinds import Object, named
+from modelshelf.kube.endings import condition, ending_of_status, main_statuses, statuses, waiting
+from modelshelf.kube.kinds import Object, describe_object
 from modelshelf.kube.messages import event_about, one_line
 from modelshelf.kube.phases import ENDING_AGAIN, IMAGE_TROUBLE, START_TROUBLE, pod_phase
 
@@ -53,7 +53,7 @@ _NO_ROOM = (
 )
 
 
-def why_pod(pod: Object, events: Iterable[Object] = (), said: Sequence[str] = ()) -> str:
+def explain_pod(pod: Object, events: Iterable[Object] = (), said: Sequence[str] = ()) -> str:
     """Why a pod does not answer yet, in one sentence; empty if it is ready or nothing is known.
 
     Args:
@@ -77,7 +77,7 @@ def why_pod(pod: Object, events: Iterable[Object] = (), said: Sequence[str] = ()
     return _gate(pod, said) or _not_started(pod, events) or _not_ready(pod, events, said)
 
 
-def why_fetching(pod: Object) -> str:
+def explain_image_pull(pod: Object) -> str:
     """That a pod's image is on its way, as the reason of a wait that is over; else empty.
 
     No trouble by itself, but a node that does not reach a registry takes long to say so.
@@ -92,7 +92,7 @@ def why_fetching(pod: Object) -> str:
 
 
 def _name(pod: Object) -> str:
-    return named("pod", pod["metadata"]["name"], pod["metadata"].get("namespace"))
+    return describe_object("pod", pod["metadata"]["name"], pod["metadata"].get("namespace"))
 
 
 def _terminating(pod: Object) -> str:
@@ -130,7 +130,7 @@ def _container(pod: Object, status: Object, events: Sequence[Object]) -> str:
         return _image(pod, status, why, events)
     if reason in START_TROUBLE:
         return _no_start(pod, status, why.get("message") or reason)
-    ended = of_status(status)
+    ended = ending_of_status(status)
     trouble = reason == ENDING_AGAIN or "terminated" in (status.get("state") or {})
     if ended is None or not trouble or not (ended.exit_code or status in main_statuses(pod)):
         return ""
@@ -183,7 +183,7 @@ def _gate(pod: Object, said: Sequence[str]) -> str:
 
 def _not_started(pod: Object, events: Sequence[Object]) -> str:
     """Volumes and sandboxes have no state of their own: only events tell."""
-    if any(of_status(one) or "running" in (one.get("state") or {}) for one in statuses(pod)):
+    if any(ending_of_status(one) or "running" in (one.get("state") or {}) for one in statuses(pod)):
         return ""
     event = event_about(pod, events, _NOT_STARTED)
     if event is None:
@@ -199,7 +199,7 @@ def _not_ready(pod: Object, events: Sequence[Object], said: Sequence[str]) -> st
     event = event_about(pod, events, ("Unhealthy",))
     reason = f": {one_line(event.get('message'))}" if event else ""
     last = f"; it last said: {one_line(' | '.join(said))}" if said else ""
-    ended = of_status(running[0])
+    ended = ending_of_status(running[0])
     before = f"; before, {one_line(ended.sentence())}" if ended else ""
     name = running[0]["name"]
     return f"container {name} of {_name(pod)} runs, but does not answer{reason}{before}{last}"

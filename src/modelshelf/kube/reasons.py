@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from modelshelf.kube.claim_reasons import why_claim
-from modelshelf.kube.endings import condition, ending
-from modelshelf.kube.kinds import Object, named
+from modelshelf.kube.claim_reasons import explain_claim
+from modelshelf.kube.endings import condition, ending_of
+from modelshelf.kube.kinds import Object, describe_object
 from modelshelf.kube.messages import event_about, one_line
-from modelshelf.kube.pod_reasons import why_fetching, why_pod
+from modelshelf.kube.pod_reasons import explain_image_pull, explain_pod
 
 __all__ = [
+    "explain_claim",
+    "explain_deployment",
+    "explain_image_pull",
+    "explain_job",
+    "explain_pod",
     "newest_replicaset",
-    "why_claim",
-    "why_deployment",
-    "why_fetching",
-    "why_job",
-    "why_pod",
 ]
 
 _REVISION = "deployment.kubernetes.io/revision"
 
 
-def why_job(job: Object, pods: Iterable[Object], events: Iterable[Object] = ()) -> str:
+def explain_job(job: Object, pods: Iterable[Object], events: Iterable[Object] = ()) -> str:
     """Why a Job is not complete, in one sentence; empty if it is or nothing is known.
 
     Args:
@@ -42,7 +42,7 @@ def why_job(job: Object, pods: Iterable[Object], events: Iterable[Object] = ()) 
         return ""
     if (job.get("spec") or {}).get("suspend"):
         return f"{name} is suspended: somebody, or a queue, must resume it"
-    found = [why for pod in mine if _open(pod) and (why := why_pod(pod, events))]
+    found = [why for pod in mine if _open(pod) and (why := explain_pod(pod, events))]
     # A pod on its way out explains less than the one after it.
     if found:
         return found[-1]
@@ -53,7 +53,7 @@ def why_job(job: Object, pods: Iterable[Object], events: Iterable[Object] = ()) 
     return f"{name} tries again after its pod said: {said}" if said else ""
 
 
-def why_deployment(
+def explain_deployment(
     deployment: Object,
     replicasets: Iterable[Object],
     pods: Iterable[Object],
@@ -81,7 +81,8 @@ def why_deployment(
         found = [
             why
             for pod in group
-            if _open(pod) and (why := why_pod(pod, events, said.get(pod["metadata"]["name"], ())))
+            if _open(pod)
+            and (why := explain_pod(pod, events, said.get(pod["metadata"]["name"], ())))
         ]
         if found:
             return _first_of(found)
@@ -93,7 +94,7 @@ def why_deployment(
     late = condition(deployment, "Progressing")
     if late.get("status") == "False":
         return f"{name}: {one_line(late.get('message'))}"
-    return next((why for pod in mine if (why := why_pod(pod, events))), "")
+    return next((why for pod in mine if (why := explain_pod(pod, events))), "")
 
 
 def newest_replicaset(deployment: Object, replicasets: Iterable[Object]) -> Object | None:
@@ -127,7 +128,7 @@ def _first_of(found: Sequence[str]) -> str:
 
 def _last_words(pods: Sequence[Object]) -> str:
     for pod in reversed(pods):
-        last = ending(pod)
+        last = ending_of(pod)
         if last and last.exit_code:
             return one_line(last.said() or last.sentence())
         status = pod.get("status") or {}
@@ -160,4 +161,6 @@ def _created(obj: Object) -> str:
 
 
 def _name(obj: Object) -> str:
-    return named(obj.get("kind", ""), obj["metadata"]["name"], obj["metadata"].get("namespace"))
+    return describe_object(
+        obj.get("kind", ""), obj["metadata"]["name"], obj["metadata"].get("namespace")
+    )

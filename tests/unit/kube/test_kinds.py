@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelshelf.kube.kinds import KINDS, label_selector, named
+from modelshelf.kube.kinds import KINDS, describe_object, label_selector
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,12 @@ def test_a_selector_is_sorted() -> None:
 
 def test_an_object_in_words() -> None:
     """Kind, and where it is known namespace and name."""
-    assert [named("Pod", "a", "llm"), named("Pod", "a"), named("Pod", "", "llm"), named("Pod")] == [
+    assert [
+        describe_object("Pod", "a", "llm"),
+        describe_object("Pod", "a"),
+        describe_object("Pod", "", "llm"),
+        describe_object("Pod"),
+    ] == [
         "Pod llm/a",
         "Pod a",
         "Pod llm",

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.kube_objects import CREATED, condition, pod, running, state, terminated, waiting
 
-from modelshelf.kube.endings import Ending, ending
+from modelshelf.kube.endings import Ending, ending_of
 from modelshelf.kube.kinds import Object
 from modelshelf.kube.phases import PodPhase, pod_phase, timeline
 
@@ -176,31 +176,31 @@ def test_a_container_that_ended_left_an_outcome() -> None:
     outcome = {"event": "error", "message": "org/m is gated", "hint": "log in", "exit_code": 10}
     text = 'noise\n{"event": "x"}\n' + json.dumps(outcome) + "\n"
     it = pod([], [state("pull", terminated(10, text))], phase="Failed")
-    found = ending(it, "pull")
+    found = ending_of(it, "pull")
     assert found == Ending(
         "pull", 10, "Error", outcome, f'noise | {{"event": "x"}} | {json.dumps(outcome)}'
     )
-    assert (ending(it), ending(it, "other")) == (found, None)
+    assert (ending_of(it), ending_of(it, "other")) == (found, None)
     assert found.sentence() == "pull ended with exit code 10: org/m is gated"
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[1]", '{"cut": "o', "", "\n \n"])
 def test_last_words_may_be_anything(text: str) -> None:
     """What is no JSON object is text."""
-    found = ending(pod([], [state("pull", terminated(3, text))]))
+    found = ending_of(pod([], [state("pull", terminated(3, text))]))
     assert found == Ending("pull", 3, "Error", None, text.strip())
 
 
 def test_a_container_that_runs_again_ended_before() -> None:
     """Its last end is what counts; one that never ended has none."""
     again = pod([], [running("engine", restarts=1, last=terminated(139, "segfault"))])
-    assert ending(again) == Ending("engine", 139, "Error", None, "segfault", 1)
-    assert ending(pod([], [running("engine")])) is None
-    assert ending(pod()) is None
+    assert ending_of(again) == Ending("engine", 139, "Error", None, "segfault", 1)
+    assert ending_of(pod([], [running("engine")])) is None
+    assert ending_of(pod()) is None
 
 
 def test_a_gate_is_found_by_its_name_only() -> None:
     """Without a name it is the main container that is meant."""
     it = pod([], [running("engine")], [state("gate", terminated(0))])
-    assert ending(it) is None
-    assert ending(it, "gate") == Ending("gate", 0, "Completed")
+    assert ending_of(it) is None
+    assert ending_of(it, "gate") == Ending("gate", 0, "Completed")

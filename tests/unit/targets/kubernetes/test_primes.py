@@ -57,7 +57,7 @@ def _cluster(*first: Any) -> FakeCluster:
 
 def _up(cluster: FakeCluster, file: Config) -> list[Event]:
     told: list[Event] = []
-    up(cluster.site(file, told.append), lock(file), Options())
+    up(cluster.session(file, told.append), lock(file), Options())
     return told
 
 
@@ -89,8 +89,8 @@ def test_a_complete_job_is_left_alone_until_what_it_made_fits_no_more(
     assert _of(_up(cluster, _config()), PrimeStarted)[0].how == "present"
     assert _prime_jobs(cluster) == [before]
     told: list[Event] = []
-    site = cluster.site(_config(), told.append)
-    assert [each for each in diff(site, lock(site.config)) if each.kind == "Job"] == []
+    session = cluster.session(_config(), told.append)
+    assert [each for each in diff(session, lock(session.config)) if each.kind == "Job"] == []
     other = _config(_SERVER.replace("gpus: 0", "gpus: 0, contextLength: 99"))
     assert _of(_up(cluster, other), PrimeStarted)[0].how == "created"
     (after,) = _prime_jobs(cluster)
@@ -103,11 +103,11 @@ def test_a_prime_that_fails_ends_up_with_its_reason_and_touches_no_server() -> N
     with pytest.raises(TargetError, match="server front: the engine ended with 1"):
         _up(cluster, _config())
     assert cluster.of("Deployment") == []
-    (failed,) = status(cluster.site(_config(), list[Event]().append)).primes
+    (failed,) = status(cluster.session(_config(), list[Event]().append)).primes
     assert (failed.state, failed.detail) == ("failed", "server front: the engine ended with 1")
     cluster.controllers = [bind_claims, _primes, run_jobs, run_deployments]
     assert _of(_up(cluster, _config()), PrimeStarted)[0].how == "replaced"
-    (primed,) = status(cluster.site(_config(), list[Event]().append)).primes
+    (primed,) = status(cluster.session(_config(), list[Event]().append)).primes
     assert primed.state == "complete"
 
 
@@ -133,8 +133,10 @@ def test_a_server_that_has_the_last_gpu_is_updated_without_being_primed() -> Non
     assert _of(told, PrimeSkipped) == [PrimeSkipped("front", "Insufficient nvidia.com/gpu")]
     assert len(_of(told, ServerReady)) == 1
     assert _prime_jobs(cluster) == []
+    cluster = _cluster(_crowded)
+    cluster.poll_seconds = 30.0
     with pytest.raises(TargetError, match="Insufficient nvidia"):
-        _up(_cluster(_crowded), _config())
+        _up(cluster, _config())
 
 
 def test_prime_runs_a_complete_job_again() -> None:
@@ -142,8 +144,8 @@ def test_prime_runs_a_complete_job_again() -> None:
     cluster = _cluster()
     _up(cluster, _config())
     told: list[Event] = []
-    site = cluster.site(_config(), told.append)
-    prime(site, lock(site.config), "front")
+    session = cluster.session(_config(), told.append)
+    prime(session, lock(session.config), "front")
     assert _of(told, PrimeStarted)[0].how == "replaced"
     assert len(_of(told, PrimeEvent)) == 1
     assert _of(told, ServerReady) == []
@@ -153,5 +155,5 @@ def test_prime_refuses_a_server_that_would_not_look_for_it() -> None:
     """The error says which key to set."""
     file = _config("front: {model: tiny}")
     with pytest.raises(UsageError, match="front does not say prime: true") as raised:
-        prime(_cluster().site(file, list[Event]().append), lock(file), "front")
+        prime(_cluster().session(file, list[Event]().append), lock(file), "front")
     assert "servers.front.prime" in raised.value.hint

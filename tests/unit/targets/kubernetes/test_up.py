@@ -48,7 +48,7 @@ def _config(**parts: str) -> Config:
 def _up(cluster: FakeCluster, file: Config, **options: Any) -> list[Event]:
     told: list[Event] = []
     timeouts = options.pop("timeouts", {})
-    up(cluster.site(file, told.append, **timeouts), lock(file), Options(**options))
+    up(cluster.session(file, told.append, **timeouts), lock(file), Options(**options))
     return told
 
 
@@ -200,7 +200,7 @@ def test_a_claim_that_stays_pending_ends_with_its_reason() -> None:
     """The deadline's error says which field keeps claim and volume apart."""
     cluster = FakeCluster(run_jobs, run_deployments)
     with pytest.raises(TargetError) as raised:
-        _up(cluster, _config(), timeouts={"bound": 5})
+        _up(cluster, _config(), timeouts={"claim": 5})
     assert raised.value.exit_code == 20
     assert "has no volume after 5 s" in str(raised.value)
     assert cluster.of("Job") == []
@@ -232,7 +232,7 @@ def test_a_model_larger_than_the_shelf_is_refused_before_anything() -> None:
     cluster = FakeCluster()
     file = _config(shelf="hostPath: {path: /data, size: 1Ki}")
     with pytest.raises(NoSpaceError):
-        up(cluster.site(file, print), lock(file, size=2000), Options())
+        up(cluster.session(file, print), lock(file, size=2000), Options())
     assert cluster.calls == []
 
 
@@ -365,7 +365,7 @@ def test_maps_that_a_kept_replica_set_names_stay() -> None:
     file = _config()
     told: list[Event] = []
     newer = lock(file, size=3000)
-    up(cluster.site(file, told.append), newer, Options())
+    up(cluster.session(file, told.append), newer, Options())
     after = {key for key in cluster.objects if key.name.startswith("gate-front-spec")}
     assert len(before) == 1
     assert len(after) == 2
