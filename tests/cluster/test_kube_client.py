@@ -168,7 +168,7 @@ def test_a_list_has_all_parts(
     it: Cluster, restricted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several parts make one list of whole objects, chosen by labels."""
-    monkeypatch.setattr(calls, "_CHUNK", 2)
+    monkeypatch.setattr(calls, "_OBJECTS_PER_PAGE", 2)
     made = [it.apply(config_map(restricted, f"c{number}")) for number in range(5)]
     before = it.calls
     assert it.list("ConfigMap", restricted, {"of": "test"}) == made

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelshelf.kube.kubeconfig import KubeContext
-from modelshelf.kube.plugins import Credential, exec_info, parse, run
+from modelshelf.kube.plugins import Credential, exec_info, parse_credential, run_plugin
 from modelshelf.shelf.errors import TargetError
 
 V1 = "client.authentication.k8s.io/v1"
@@ -63,7 +63,7 @@ def printed(**status: Any) -> bytes:
 )
 def test_a_plugin_gives_a_token_or_a_certificate(output: bytes, credential: Credential) -> None:
     """Either will do, with or without an end."""
-    assert parse(output) == credential
+    assert parse_credential(output) == credential
 
 
 def test_a_certificate_becomes_a_user() -> None:
@@ -105,7 +105,7 @@ def test_a_plugin_that_fails_is_named_with_its_hint(code: str, what: str) -> Non
         "installHint": "install it\n",
     }
     with pytest.raises(TargetError) as raised:
-        run(plugin, CONTEXT)
+        run_plugin(plugin, CONTEXT)
     assert (str(raised.value), raised.value.hint) == (
         f"{sys.executable}, which context prod gets its credentials from, {what}",
         "install it",
@@ -115,8 +115,8 @@ def test_a_plugin_that_fails_is_named_with_its_hint(code: str, what: str) -> Non
 def test_a_plugin_that_is_not_installed_is_named() -> None:
     """With the system's reason."""
     with pytest.raises(TargetError, match="started: No such file or directory: /no") as raised:
-        run({"apiVersion": V1, "command": "/no/such/login"}, CONTEXT)
+        run_plugin({"apiVersion": V1, "command": "/no/such/login"}, CONTEXT)
     assert raised.value.hint == "run it by hand: it says more"
     unread = KubeContext("prod", "https://c", {"certificate-authority": "/no/ca.crt"}, {})
     with pytest.raises(TargetError, match=r"No such file or directory: /no/ca\.crt"):
-        run({"apiVersion": V1, "command": "true", "provideClusterInfo": True}, unread)
+        run_plugin({"apiVersion": V1, "command": "true", "provideClusterInfo": True}, unread)

@@ -369,7 +369,7 @@ def test_a_dynamic_claim_says_what_its_class_says(reason: str, message: str, sen
     it = claim(storageClassName="fast", volumeName=None)
     assert explain_claim(it, None, events) == f"claim llm/shelf {sentence}"
     assert explain_claim(it, None) == (
-        "claim llm/shelf is not bound yet: nothing was heard of storage class fast yet"
+        "claim llm/shelf is not bound yet: storage class fast has not reported anything yet"
     )
 
 

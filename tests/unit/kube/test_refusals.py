@@ -14,8 +14,8 @@ from modelshelf.kube.refusals import (
     ExistsError,
     ForbiddenError,
     MissingError,
-    passing,
-    refusal,
+    error_for,
+    is_transient,
 )
 from modelshelf.shelf.errors import TargetError
 
@@ -26,7 +26,7 @@ APPLY = Call("apply", "Deployment", "mistral", "llm", "PATCH", "/x")
 def refused(call: Call, status: int, message: str, **more: Any) -> TargetError:
     """The error for a Status with a message."""
     body = {"kind": "Status", "message": message, **more}
-    return refusal(call, SERVER, "prod", status, json.dumps(body).encode())
+    return error_for(call, SERVER, "prod", status, json.dumps(body).encode())
 
 
 def test_credentials_that_are_not_accepted() -> None:
@@ -191,7 +191,7 @@ def test_a_secrets_content_is_not_passed_on() -> None:
 @pytest.mark.parametrize("body", [b"<html>SECRET</html>", b'{"message": "SECRET"}', b"[]", b"\xff"])
 def test_who_is_not_an_api_server_is_not_quoted(body: bytes) -> None:
     """What stands between may answer with anything."""
-    error = refusal(APPLY, SERVER, "prod", 418, body)
+    error = error_for(APPLY, SERVER, "prod", 418, body)
     assert str(error) == f"{SERVER} refused to apply Deployment llm/mistral: HTTP status 418"
 
 
@@ -218,4 +218,4 @@ def test_what_may_pass_is_worth_another_try(
 ) -> None:
     """Not a field that does not exist, whose status is 500 too, nor what may have been done."""
     body = json.dumps({"kind": "Status", "message": message}).encode()
-    assert passing(Call("x", "Pod", "a", "llm", method, "/x"), status, body) is again
+    assert is_transient(Call("x", "Pod", "a", "llm", method, "/x"), status, body) is again
