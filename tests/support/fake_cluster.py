@@ -82,17 +82,17 @@ def run_jobs(cluster: FakeCluster) -> None:
 
 
 def published() -> dict[str, Any]:
-    """What a pull says that found its model."""
+    """The last event of a pull whose model is on the shelf already."""
     return {
         "event": "published", "repo_id": "acme/tiny", "snapshot": "c0ffee-1", "path": "/shelf/x",
         "bytes": 1000, "fetched": 0, "seconds": 0.1, "how": "present",
     }  # fmt: skip
 
 
-def end_job(cluster: FakeCluster, job: Object, told: Mapping[str, Any], code: int = 0) -> None:
+def end_job(cluster: FakeCluster, job: Object, outcome: Mapping[str, Any], code: int = 0) -> None:
     """End a Job by one pod that says something."""
     name = f"{job['metadata']['name']}-abcde"
-    line = json.dumps(told)
+    line = json.dumps(outcome)
     cluster.logs[name] = [line]
     metadata = {
         "name": name,
@@ -144,25 +144,28 @@ def roll_out(cluster: FakeCluster, deployment: Object, *, ready: bool) -> None:
 def _replica_set(cluster: FakeCluster, deployment: Object) -> Object:
     metadata, template = deployment["metadata"], deployment["spec"]["template"]
     name = f"{metadata['name']}-{short_hash(template)}"
-    mine = [
+    owned = [
         each
         for each in cluster.of("ReplicaSet")
         if each["metadata"]["ownerReferences"][0]["uid"] == metadata["uid"]
     ]
-    found = next((each for each in mine if each["metadata"]["name"] == name), None)
-    if found is None:
+    replica_set = next((each for each in owned if each["metadata"]["name"] == name), None)
+    if replica_set is None:
         owner = {"kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
         about = {
             "name": name, "namespace": metadata["namespace"], "ownerReferences": [owner],
             "labels": dict(template["metadata"]["labels"]), "annotations": {},
         }  # fmt: skip
         spec = {"template": copy.deepcopy(template), "replicas": deployment["spec"]["replicas"]}
-        found = cluster.put({"kind": "ReplicaSet", "metadata": about, "spec": spec})
-    revisions = [int(each["metadata"]["annotations"].get(_REVISION, 0)) for each in mine]
+        replica_set = cluster.put({"kind": "ReplicaSet", "metadata": about, "spec": spec})
+    revisions = [int(each["metadata"]["annotations"].get(_REVISION, 0)) for each in owned]
     newest = max(revisions, default=0)
-    if int(found["metadata"]["annotations"].get(_REVISION, 0)) <= newest - 1 or found not in mine:
-        found["metadata"]["annotations"][_REVISION] = str(newest + 1)
-    return found
+    if (
+        int(replica_set["metadata"]["annotations"].get(_REVISION, 0)) <= newest - 1
+        or replica_set not in owned
+    ):
+        replica_set["metadata"]["annotations"][_REVISION] = str(newest + 1)
+    return replica_set
 
 
 def _pod(replica_set: Object, number: int, *, ready: bool) -> Object:

@@ -86,10 +86,10 @@ def ending_of_status(status: Object) -> Ending | None:
 def parse_object(line: str) -> dict[str, Any] | None:
     """Read a line as a JSON object; None if it is something else."""
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def statuses(pod: Object) -> Iterator[Object]:
@@ -110,5 +110,5 @@ def waiting_state(status: Object) -> Object:
 
 def condition(obj: Object, kind: str) -> Object:
     """An object's condition of a type; empty if it has no such condition."""
-    found = (obj.get("status") or {}).get("conditions") or []
-    return next((item for item in found if item.get("type") == kind), {})
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item.get("type") == kind), {})

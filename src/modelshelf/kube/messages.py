@@ -43,13 +43,13 @@ def event_about(
         reasons: The reasons that count; empty for any reason.
     """
     about = obj["metadata"]
-    found = [
+    matching = [
         event
         for event in events
         if _is_about(event.get("involvedObject") or {}, about, obj.get("kind"))
         and (not reasons or event.get("reason") in reasons)
     ]
-    return max(found, key=last_seen, default=None)
+    return max(matching, key=last_seen, default=None)
 
 
 def _is_about(ref: Object, about: Object, kind: Any) -> bool:  # noqa: ANN401

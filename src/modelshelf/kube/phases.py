@@ -180,8 +180,8 @@ def spans(pod: Object) -> list[tuple[str, float, float]]:
 
 def _time_of_condition(pod: Object, kind: str) -> float | None:
     """When a condition of a pod became true; None if it is not true."""
-    found = condition(pod, kind)
-    return _parse_time(found.get("lastTransitionTime")) if found.get("status") == "True" else None
+    state = condition(pod, kind)
+    return _parse_time(state.get("lastTransitionTime")) if state.get("status") == "True" else None
 
 
 def _parse_time(timestamp: Any) -> float | None:  # noqa: ANN401

@@ -241,9 +241,9 @@ def _explain_not_ready(pod: Object, events: Sequence[Object], last_lines: Sequen
         return ""
     event = event_about(pod, events, ("Unhealthy",))
     probe = f": {one_line(event.get('message'))}" if event else ""
-    said = f"; it last said: {one_line(' | '.join(last_lines))}" if last_lines else ""
+    log = f"; it last said: {one_line(' | '.join(last_lines))}" if last_lines else ""
     ending = ending_of_status(status)
     before = f"; before, {one_line(ending.sentence())}" if ending else ""
     return (
-        f"container {status['name']} of {_name(pod)} runs, but does not answer{probe}{before}{said}"
+        f"container {status['name']} of {_name(pod)} runs, but does not answer{probe}{before}{log}"
     )

@@ -142,8 +142,8 @@ def _forbidden_error(call: Call, server: str, message: str, sentence: str) -> Ta
 
 
 def _namespace_hint(message: str) -> str:
-    found = re.search(r'namespaces "([^"]+)" not found', message)
-    return f"there is no namespace {found[1]}: create it, or run `modelshelf up`" if found else ""
+    match = re.search(r'namespaces "([^"]+)" not found', message)
+    return f"there is no namespace {match[1]}: create it, or run `modelshelf up`" if match else ""
 
 
 def _conflict_error(call: Call, server: str, details: dict[str, Any], sentence: str) -> TargetError:

@@ -73,7 +73,7 @@ def test_what_is_inside_counts_before_the_file_beside_it(tmp_path: Path) -> None
 
 
 def test_files_are_merged_and_the_first_entry_of_a_name_counts_whole(tmp_path: Path) -> None:
-    """The second file adds names; it changes none, not even a field that the first left out."""
+    """The second file adds entries, but adds no field to an entry of the first file."""
     first = write(tmp_path / "1", conf("a", user={"token": "one"}))
     second = conf("a", user={"token": "two", "username": "u"}, current="b")
     for part in ("contexts", "clusters", "users"):
@@ -199,7 +199,7 @@ def test_what_cannot_be_used_is_named(
 
 
 def test_keys_that_say_nothing_are_nothing(tmp_path: Path) -> None:
-    """Tools write empty keys, which ask for nothing; `extensions` are notes to themselves."""
+    """A key without a value is ignored, since tools write such keys; `extensions` are allowed."""
     empty = {"proxy-url": "", "tls-server-name": None, "extensions": [{"name": "minikube"}]}
     path = write(tmp_path / "config", conf(cluster=empty, user={"auth-provider": None}))
     chosen = read_context([path], "a")
@@ -210,7 +210,7 @@ def test_keys_that_say_nothing_are_nothing(tmp_path: Path) -> None:
 
 
 def test_only_the_chosen_context_is_judged(tmp_path: Path) -> None:
-    """A key of another cluster that is not supported is no concern here."""
+    """A key that is not supported is no error in the entry of another context."""
     both = conf("a")
     for part in ("contexts", "clusters", "users"):
         both[part] += conf("b", cluster={"proxy-url": "http://p"})[part]
@@ -218,7 +218,7 @@ def test_only_the_chosen_context_is_judged(tmp_path: Path) -> None:
 
 
 def test_a_context_does_not_show_its_user(tmp_path: Path) -> None:
-    """Not even a debugger's view has the token."""
+    """The token is not in the context's repr."""
     path = write(tmp_path / "config", conf(user={"token": "SECRET"}))
     assert "SECRET" not in repr(read_context([path], "a"))
 
@@ -226,7 +226,7 @@ def test_a_context_does_not_show_its_user(tmp_path: Path) -> None:
 def test_the_files_are_those_that_kubectl_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """--kubeconfig, else all of KUBECONFIG that exist, else the one in the home folder."""
+    """The order is --kubeconfig, the existing files of KUBECONFIG, the file in the home folder."""
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     write(tmp_path / ".kube" / "config", conf("home", current="home"))
@@ -240,7 +240,7 @@ def test_the_files_are_those_that_kubectl_reads(
 def test_a_kubeconfig_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pod's own account does not stand in for a file that somebody named."""
+    """If a named file is missing, the service account of the pod is not used instead."""
     account(tmp_path, monkeypatch)
     with pytest.raises(UsageError) as raised:
         find_context(f"{tmp_path}/nope", None)
@@ -261,7 +261,7 @@ def account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pod_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no kubeconfig but a service account."""
+    """A pod without a kubeconfig uses its service account."""
     account(tmp_path, monkeypatch)
     assert find_context(None, None) == KubeContext(
         "in-cluster",
@@ -277,11 +277,11 @@ def test_a_pod_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_address_of_version_6_is_written_in_brackets() -> None:
-    """A URL needs them."""
+    """The URL of an IPv6 address has it in brackets."""
     assert service_account_context("fd00::1", "443").server == "https://[fd00::1]:443"
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    """The system's reason is given."""
+    """The error has the system's reason."""
     with pytest.raises(UsageError, match=f"{tmp_path} cannot be read: Is a directory"):
         read_context([os.fspath(tmp_path)], None)

@@ -1,4 +1,4 @@
-"""Tell a listener about the state of things, but only when it is another state than before."""
+"""Tell a listener the state of pods, Jobs and claims, but only when it has changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from modelshelf.targets.kubernetes.events import Awaiting
 
 
 class ChangeReporter:
-    """Remembers the last state that was told of each thing, so that nothing is told twice."""
+    """Remembers the last state of each subject that was told, so that nothing is told twice."""
 
     def __init__(self, tell: Listener) -> None:
         self._tell = tell
@@ -18,8 +18,8 @@ class ChangeReporter:
         if reason:
             self.report(what, reason, Awaiting(what, reason))
 
-    def report(self, thing: str, state: str, event: Event) -> None:
-        """Tell an event about a thing, if the thing's state is a new one."""
-        if self._last_states.get(thing) != state:
-            self._last_states[thing] = state
+    def report(self, subject: str, state: str, event: Event) -> None:
+        """Tell an event about a subject, such as a pod, if the subject has a new state."""
+        if self._last_states.get(subject) != state:
+            self._last_states[subject] = state
             self._tell(event)

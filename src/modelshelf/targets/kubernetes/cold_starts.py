@@ -1,4 +1,4 @@
-"""Start a server's pods anew, one at a time, and measure the phases of each start."""
+"""Replace a server's pods, one at a time, and measure the phases of each start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def coldstarts(session: Session, server: str, starts: int) -> Iterator[PodTimeli
     Args:
         session: The file, the cluster, and how long to wait.
         server: The server's key in the file.
-        starts: How many pods are started anew.
+        starts: How many pods are replaced.
 
     Yields:
         The phases of each start.

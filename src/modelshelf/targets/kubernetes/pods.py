@@ -111,7 +111,7 @@ def report_phase(
 
     Args:
         session: The clock.
-        reporter: Knows what was told before.
+        reporter: Knows which phase was told last.
         name: The key of the server or the model that the pod works for.
         pod: The pod.
         gate_line: The last line of its gate's log, where that is known.

@@ -92,13 +92,13 @@ def _phases_before_engine(pod: Object, gate: Sequence[Stamped]) -> list[Phase]:
     The gate's own lines are more exact. So its phase is left out where there are lines, and the
     phase after it (the engine's image) begins at the gate's last line.
     """
-    found: list[Phase] = []
+    before: list[Phase] = []
     for name, start, end in phases.spans(pod):
-        if name == "image" and gate and found and found[-1].name == "image":
+        if name == "image" and gate and before and before[-1].name == "image":
             start = min(max(start, gate[-1][0]), end)  # noqa: PLW2901
         if name in {"scheduled", "image"} or (name == GATE_PHASE and not gate):
-            found.append(Phase(name, start, end - start))
-    return found
+            before.append(Phase(name, start, end - start))
+    return before
 
 
 def _was_restarted(pod: Object) -> bool:

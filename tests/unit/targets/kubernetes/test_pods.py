@@ -46,19 +46,19 @@ def _hanging() -> FakeCluster:
 def test_what_hangs_on_a_node_that_is_gone_is_deleted_by_force(
     now: float, forced: list[str]
 ) -> None:
-    """Only there, and only once its time to end has been over for a while."""
+    """A pod is forced only on a lost node, and only some time after its grace period."""
     cluster = _hanging()
     cluster.now = now
-    told: list[Event] = []
-    session = cluster.session(config(), told.append)
+    events: list[Event] = []
+    session = cluster.session(config(), events.append)
     pods.force_hanging(session, cluster.of("Pod"))
-    assert told == [PodForced(name, "gone") for name in forced]
+    assert events == [PodForced(name, "gone") for name in forced]
     assert (Key("Pod", "llm", "on-gone") in cluster.objects) is not bool(forced)
     assert Key("Pod", "llm", "on-alive") in cluster.objects
 
 
 def test_a_jobs_pod_is_called_failed_first() -> None:
-    """Else the Job would hold it for ever: it replaces only pods that have failed."""
+    """A Job's pod is marked as failed before it is deleted, since its Job holds it until then."""
     cluster = _hanging()
     cluster.now = 100.0
     held = cluster.objects[Key("Pod", "llm", "on-gone")]
@@ -68,7 +68,7 @@ def test_a_jobs_pod_is_called_failed_first() -> None:
 
 
 def test_who_may_not_see_nodes_forces_nothing() -> None:
-    """A node that cannot be looked at may be alive."""
+    """If this user may not see nodes, no pod is deleted by force."""
     cluster = _hanging()
     cluster.now = 100.0
     cluster.forbidden = {"Node"}
@@ -109,7 +109,7 @@ def test_a_container_that_ends_again_and_again_is_not_waited_for(
     reason: str,
     hopeless: bool,  # noqa: FBT001 - a parameter of tests
 ) -> None:
-    """A wrong argument does not mend itself; a registry may."""
+    """Only a container that crashes repeatedly is hopeless; a failed image pull is not."""
     status = {"restartCount": restarts, "state": {"waiting": {"reason": reason}}}
     assert rollout.is_crashing({"status": {"containerStatuses": [status]}}) is hopeless
 
@@ -118,16 +118,16 @@ def test_a_container_that_ends_again_and_again_is_not_waited_for(
     ("code", "kind"), [(12, NoSpaceError), (15, SourceError), (16, BusyError), (1, TargetError)]
 )
 def test_a_pods_error_is_of_its_own_kind(code: int, kind: type[Error]) -> None:
-    """The exit code tells which, and the command line ends with it."""
-    told = {"event": "error", "message": "no", "hint": "do", "exit_code": code}
-    error = job_state.error_in(told, "model m")
+    """The class of an error is that of the pod's exit code."""
+    outcome = {"event": "error", "message": "no", "hint": "do", "exit_code": code}
+    error = job_state.error_in(outcome, "model m")
     assert type(error) is kind
     assert (str(error), error.hint) == ("model m: no", "do")
     assert job_state.error_in({"event": "published"}, "model m") is None
 
 
 def test_lines_of_pods_are_the_events_they_were() -> None:
-    """What another version tells otherwise, or newly, is passed over."""
+    """Events and fields that only another version knows are ignored."""
     planned = Planned("o/n", "main", "id", 2, 9, 9, 0, (LeftOut("not needed", 1, 5),), 7)
     assert lines.event_of(planned.to_json()) == planned
     newer = {"event": "file-done", "path": "a", "size": 1, "how": "linked", "colour": "red"}
@@ -146,7 +146,7 @@ def test_volumes_need_no_rights_where_the_claim_is_the_users() -> None:
 
 
 def test_a_ready_pod_tells_what_its_way_took() -> None:
-    """Phases that were over between two looks are there, too."""
+    """Phases that began and ended between two looks are included."""
     moments = [f"2026-11-24T10:00:{second:02}Z" for second in range(20)]
     placed = condition("PodScheduled", at=moments[1])
     answers = condition("Ready", at=moments[15])

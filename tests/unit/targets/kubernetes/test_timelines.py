@@ -38,7 +38,7 @@ def _phases(found: Timeline | None) -> list[tuple[str, float, float]]:
 
 
 def test_a_pod_is_told_from_its_creation_to_its_first_answer() -> None:
-    """Kubernetes knows of node and image, the gate of itself, the engine of all that follows."""
+    """Phases come from Kubernetes, from the gate's lines and from the engine's lines."""
     it = pod([PLACED, READY], [running("engine", at="2026-11-24T10:00:09Z")], [GATE])
     found = timeline_of(it, [(CREATED + 6.5, OPEN)], ENGINE, CREATED + 1e6)
     assert found
@@ -55,7 +55,7 @@ def test_a_pod_is_told_from_its_creation_to_its_first_answer() -> None:
 
 
 def test_a_restarted_engine_is_told_from_its_last_start() -> None:
-    """Its pod's own beginning is long past."""
+    """The phases of a restarted engine begin at its restart, not at the pod's creation."""
     again = running("engine", at="2026-11-24T10:00:09Z", restarts=2)
     found = timeline_of(pod([PLACED], [again], [GATE]), [], ENGINE, CREATED + 20.0)
     assert found
@@ -64,12 +64,12 @@ def test_a_restarted_engine_is_told_from_its_last_start() -> None:
 
 
 def test_a_pod_without_a_node_has_none() -> None:
-    """Nothing of it is over."""
+    """A pod without a node has no timeline."""
     assert timeline_of(pod(node=None), [], [], CREATED) is None
 
 
 def test_lines_come_behind_their_moments() -> None:
-    """A line that was cut off at the limit, or has no moment, is left out."""
+    """A line that was cut off at the limit, or has no time, is left out."""
     lines = ["2026-11-24T10:00:00.123456789Z a b", "2026-11-24T10:00:01Z ", "2026-11-2"]
     assert [(round(at - CREATED, 3), text) for at, text in parse_stamped(lines)] == [
         (0.123, "a b"),
@@ -87,7 +87,7 @@ def _served() -> tuple[FakeCluster, Config]:
 
 
 def test_gate_and_engine_of_each_pod_are_read_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both logs make one timeline; each phase has a line that says where it lies."""
+    """The lines of gate and engine make one timeline, and each phase is drawn as one line."""
     cluster, file = _served()
     [pod_name] = (at.name for at in cluster.objects if at.kind == "Pod" and "front" in at.name)
     starting = EngineStarting(("vllm",), "stock", "vLLM 0.29 was not tried").to_json()
@@ -110,7 +110,7 @@ def test_gate_and_engine_of_each_pod_are_read_and_drawn(capsys: pytest.CaptureFi
 
 
 def test_who_may_not_read_logs_is_told_so() -> None:
-    """A timeline without them would be half of one."""
+    """The timelines of a user who may not read logs are an error, not half a timeline."""
     cluster, file = _served()
     cluster.forbidden.add("Log")
     with pytest.raises(ForbiddenError):
@@ -118,7 +118,7 @@ def test_who_may_not_read_logs_is_told_so() -> None:
 
 
 def test_pods_are_started_again_one_at_a_time() -> None:
-    """Each start deletes the oldest ready pod, and tells of the one that came in its place."""
+    """Each start deletes the oldest ready pod, and returns the start of the new pod."""
     cluster, file = _served()
     found = list(coldstarts(cluster.session(file, ignore), "front", 2))
     assert [call[:2] for call in cluster.writes()[-2:]] == [("delete", "Pod")] * 2
@@ -127,7 +127,7 @@ def test_pods_are_started_again_one_at_a_time() -> None:
 
 
 def test_a_server_without_a_ready_pod_is_not_made_worse() -> None:
-    """Nothing is deleted; a name that the file lacks is a mistake of usage."""
+    """Nothing is deleted if no pod is ready; a server that the file lacks is a usage error."""
     cluster, file = _served()
     for deployment in cluster.of("Deployment"):
         cluster.controllers.clear()
@@ -141,7 +141,7 @@ def test_a_server_without_a_ready_pod_is_not_made_worse() -> None:
 
 
 def test_a_pod_that_is_not_replaced_is_not_waited_for_for_ever() -> None:
-    """Somebody scaled the server to nothing meanwhile."""
+    """The wait for a new pod ends if none appears."""
     cluster, file = _served()
     cluster.controllers.clear()
     with pytest.raises(TimedOutError, match="no pod came in place"):

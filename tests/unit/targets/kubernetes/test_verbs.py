@@ -43,23 +43,23 @@ def _up(cluster: FakeCluster, file: Config, locked: Lock | None = None) -> None:
 
 
 def test_scaling_waits_and_the_next_up_keeps_the_number() -> None:
-    """Only the scale is patched; 0 and back works the same."""
+    """Scaling patches nothing but the scale, to 0 replicas and back, too."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     for before, wanted in ((1, 3), (3, 0), (0, 1)):
         cluster.calls.clear()
-        told: list[Event] = []
-        scale(cluster.session(file, told.append), "front", wanted)
+        events: list[Event] = []
+        scale(cluster.session(file, events.append), "front", wanted)
         assert cluster.writes() == [("patch", "Deployment", "front")]
-        assert told[0] == Scaled("front", before, wanted)
-        assert told[-1] == ServerReady("front", wanted, "http://front.llm.svc")
+        assert events[0] == Scaled("front", before, wanted)
+        assert events[-1] == ServerReady("front", wanted, "http://front.llm.svc")
     scale(cluster.session(file, ignore), "front", 2)
     _up(cluster, file)
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 2
 
 
 def test_scaling_what_is_not_there_is_refused() -> None:
-    """A name that the file lacks is a usage error; one that the cluster lacks is the cluster's."""
+    """A server that the file lacks is a usage error; one that the cluster lacks is another."""
     cluster, file = FakeCluster(), _config()
     with pytest.raises(UsageError, match="no server nobody"):
         scale(cluster.session(file, ignore), "nobody", 2)
@@ -68,7 +68,7 @@ def test_scaling_what_is_not_there_is_refused() -> None:
 
 
 def test_a_rollback_returns_to_the_snapshot_before() -> None:
-    """The lock has it before the cluster changes; no Job runs; the next up changes nothing."""
+    """The lock is written before the cluster changes, and no Job runs."""
     cluster, file = FakeCluster(), _config(TWO)
     older = lock(file)
     files = snapshot(size=3000, name="other.safetensors")
@@ -76,19 +76,19 @@ def test_a_rollback_returns_to_the_snapshot_before() -> None:
     _up(cluster, file, older)
     _up(cluster, file, newer)
     cluster.calls.clear()
-    told: list[Event] = []
+    events: list[Event] = []
     kept: list[Lock] = []
 
     def keep(lock: Lock) -> None:
         assert cluster.writes() == []
         kept.append(lock)
 
-    result = rollback(cluster.session(file, told.append), newer, "front", keep=keep)
+    result = rollback(cluster.session(file, events.append), newer, "front", keep=keep)
     assert kept == [result]
     assert result.models["tiny"] == _pinned(older)
     assert ("create", "Job") not in [call[:2] for call in cluster.writes()]
-    assert [event.server for event in told if isinstance(event, RolledBack)] == ["front"]
-    assert [event.name for event in told if isinstance(event, Kept)] == ["back"]
+    assert [event.server for event in events if isinstance(event, RolledBack)] == ["front"]
+    assert [event.name for event in events if isinstance(event, Kept)] == ["back"]
     snapshots = {
         each["metadata"]["name"]: each["metadata"]["annotations"]["modelshelf.dev/bytes"]
         for each in cluster.of("Deployment")
@@ -99,7 +99,7 @@ def test_a_rollback_returns_to_the_snapshot_before() -> None:
 
 
 def _pinned(lock: Lock) -> Locked:
-    """What a lock has for the model, but by its commit: `main` may be another one by now."""
+    """The lock's entry for the model, with the commit in place of `main`, which moves."""
     locked = lock.models["tiny"]
     return dataclasses.replace(locked, snapshot=pinned(locked.snapshot))
 
@@ -109,7 +109,7 @@ def ignore_lock(_lock: Lock) -> None:
 
 
 def test_a_rollback_without_a_snapshot_before_is_refused() -> None:
-    """Nothing is written, to the lock or the cluster."""
+    """Neither the lock nor the cluster is written."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     cluster.calls.clear()
@@ -121,7 +121,7 @@ def test_a_rollback_without_a_snapshot_before_is_refused() -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_status_takes_at_most_five_calls(ready: bool) -> None:  # noqa: FBT001 - a parameter of tests
-    """However many servers there are, and whether they are ready or not."""
+    """The number of requests does not depend on the number of servers."""
 
     def roll(cluster: FakeCluster) -> None:
         for deployment in cluster.of("Deployment"):
@@ -148,7 +148,7 @@ def test_status_takes_at_most_five_calls(ready: bool) -> None:  # noqa: FBT001 -
 
 
 def test_status_of_nothing() -> None:
-    """What was never brought up is shown as not there, and its models as never looked at."""
+    """A server that was never applied is not there, and its model was never pulled."""
     cluster, file = FakeCluster(), _config()
     found = status(cluster.session(file, ignore))
     assert [(each.there, each.reason) for each in found.servers] == [(False, "run modelshelf up")]
@@ -156,7 +156,7 @@ def test_status_of_nothing() -> None:
 
 
 def test_logs_are_those_of_a_servers_pods_or_of_a_models_pulls() -> None:
-    """Each line knows its pod, and whether there are others."""
+    """Each line names its pod, and says whether other pods are read."""
     cluster, file = FakeCluster(), _config("front: {model: tiny, replicas: 2}")
     _up(cluster, file)
     names = [each["metadata"]["name"] for each in cluster.of("Pod")]
@@ -178,7 +178,7 @@ def test_logs_are_those_of_a_servers_pods_or_of_a_models_pulls() -> None:
 
 @pytest.mark.parametrize("follow", [False, True], ids=["once", "follow"])
 def test_who_may_read_no_logs_is_told_so(*, follow: bool) -> None:
-    """Nothing at all would look like a server that says nothing."""
+    """A user who may not read logs gets an error, not an empty log."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     cluster.forbidden.add("Log")
@@ -187,7 +187,7 @@ def test_who_may_read_no_logs_is_told_so(*, follow: bool) -> None:
 
 
 def test_diff_of_a_new_file_creates_everything_and_changes_nothing() -> None:
-    """In a namespace that is not there nothing can be tried, and all is new."""
+    """If the namespace does not exist, all objects are created."""
     cluster, file = FakeCluster(), _config()
     changes = diff(cluster.session(file, ignore), lock(file))
     assert {change.how for change in changes} == {"created"}
@@ -196,7 +196,7 @@ def test_diff_of_a_new_file_creates_everything_and_changes_nothing() -> None:
 
 
 def test_diff_shows_the_fields_that_change() -> None:
-    """A line for what goes, one for what comes, and what is to be removed by name."""
+    """A changed object has a unified diff, and removed objects are named."""
     cluster = FakeCluster()
     _up(cluster, _config(TWO))
     file = _config("front: {model: tiny, args: [--seed=1]}")
@@ -211,14 +211,14 @@ def test_diff_shows_the_fields_that_change() -> None:
 
 
 def test_diff_after_up_is_empty() -> None:
-    """The Job's look is no change."""
+    """A pull Job that runs again is not a change."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     assert diff(cluster.session(file, ignore), lock(file)) == []
 
 
 def test_down_removes_servers_first_and_the_namespace_last() -> None:
-    """All of it goes, in an order in which nothing hangs; the files stay; up works again."""
+    """All objects are removed in the right order, and `up` works again."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     session = cluster.session(file, ignore)
@@ -241,26 +241,26 @@ _REMOVED = (
 
 
 def test_down_leaves_what_is_not_of_this_file() -> None:
-    """A namespace that we made stays as long as somebody else has something in it."""
+    """A namespace of ours stays while it holds an object of somebody else."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     about: dict[str, Any] = {"name": "theirs", "namespace": "llm"}
     cluster.put({"kind": "Secret", "metadata": about, "data": {}})
     about = {"name": "kube-root-ca.crt", "namespace": "llm"}
     cluster.put({"kind": "ConfigMap", "metadata": about, "data": {}})
-    told: list[Event] = []
-    down(cluster.session(file, told.append), lock(file))
+    events: list[Event] = []
+    down(cluster.session(file, events.append), lock(file))
     assert sorted(str(key) for key in cluster.objects) == [
         "ConfigMap/kube-root-ca.crt",
         "Namespace/llm",
         "Secret/theirs",
     ]
-    (kept,) = [event for event in told if isinstance(event, Kept)]
+    (kept,) = [event for event in events if isinstance(event, Kept)]
     assert kept == Kept("llm", "the namespace", "it still has Secret/theirs")
 
 
 def test_down_keeps_a_claim_whose_volume_was_made_for_it() -> None:
-    """Deleting it may delete the files; --purge does both."""
+    """A claim of a storage class is removed only with --purge."""
     cluster = FakeCluster()
     file = _config(shelf="storageClass: {name: fast, size: 1Gi}")
     _up(cluster, file)
@@ -271,7 +271,7 @@ def test_down_keeps_a_claim_whose_volume_was_made_for_it() -> None:
 
 
 def test_a_purge_runs_a_job_that_names_the_models() -> None:
-    """It runs when servers are gone, while claims are there; even if nothing else is."""
+    """The purge runs after servers are removed and before claims are, a second time as well."""
     cluster, file = FakeCluster(), _config()
     _up(cluster, file)
     for _ in range(2):
