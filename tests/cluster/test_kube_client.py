@@ -15,11 +15,11 @@ from lab.cluster import Cluster as Lab
 
 from modelshelf.kube import calls
 from modelshelf.kube.client import Cluster
-from modelshelf.kube.connection import Reply
-from modelshelf.kube.endings import Ending, condition, ending
+from modelshelf.kube.connection import RawResponse
+from modelshelf.kube.endings import Ending, condition, ending_of
 from modelshelf.kube.kinds import Object
 from modelshelf.kube.phases import pod_phase, timeline
-from modelshelf.kube.reasons import why_claim, why_deployment, why_job, why_pod
+from modelshelf.kube.reasons import explain_claim, explain_deployment, explain_job, explain_pod
 from modelshelf.kube.refusals import ConflictError, ExistsError, ForbiddenError, MissingError
 from modelshelf.shelf.errors import TargetError, TimedOutError
 
@@ -37,7 +37,7 @@ def it(cluster: Lab) -> Iterator[Cluster]:
 
 
 def until(look: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """The first true value that looking gives."""
+    """Wait until a function returns a true value, and return that."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, what
@@ -96,7 +96,7 @@ def config_map(namespace: str, name: str, **data: str) -> Object:
 
 
 def test_apply_is_idempotent_and_a_dry_run_changes_nothing(it: Cluster, restricted: str) -> None:
-    """The same object twice is the same version; a dry run says what would become of it."""
+    """Applying the same object twice changes nothing, and a dry run does not either."""
     first = it.apply(config_map(restricted, "a", key="1"))
     assert it.apply(config_map(restricted, "a", key="1"))["metadata"] == first["metadata"]
     tried = it.apply(config_map(restricted, "a", key="2"), dry_run=True)
@@ -111,7 +111,7 @@ def test_apply_is_idempotent_and_a_dry_run_changes_nothing(it: Cluster, restrict
 def test_what_others_own_is_a_conflict_until_it_is_forced(
     it: Cluster, cluster: Lab, restricted: str
 ) -> None:
-    """Another's field is named with its owner, and stays as it is; force takes it over."""
+    """A conflict names the field and its owner, and `force` takes the field over."""
     made = deployment(restricted, template(), replicas=0)
     it.apply(made)
     cluster.kubectl("-n", restricted, "scale", "deployment/m", "--replicas=0", "--timeout=0")
@@ -124,7 +124,7 @@ def test_what_others_own_is_a_conflict_until_it_is_forced(
 
 
 def test_a_field_that_no_kind_has_is_refused(it: Cluster, restricted: str) -> None:
-    """It would otherwise be dropped in silence."""
+    """A field that the schema does not have is refused, not dropped."""
     made = deployment(restricted, template(gpus=1))
     with pytest.raises(TargetError, match="gpus: field not declared in schema") as raised:
         it.apply(made)
@@ -167,8 +167,8 @@ def test_what_a_finalizer_holds_is_named(it: Cluster, restricted: str) -> None:
 def test_a_list_has_all_parts(
     it: Cluster, restricted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Several parts make one list of whole objects, chosen by labels."""
-    monkeypatch.setattr(calls, "_CHUNK", 2)
+    """A list of several pages is one list of whole objects, selected by labels."""
+    monkeypatch.setattr(calls, "_OBJECTS_PER_PAGE", 2)
     made = [it.apply(config_map(restricted, f"c{number}")) for number in range(5)]
     before = it.calls
     assert it.list("ConfigMap", restricted, {"of": "test"}) == made
@@ -179,14 +179,14 @@ def test_a_list_has_all_parts(
 
 
 def test_a_missing_namespace_is_said(it: Cluster, namespace: str) -> None:
-    """Nothing can be made where there is none."""
+    """Applying into a namespace that does not exist names that namespace."""
     with pytest.raises(MissingError, match=f'namespaces "{namespace}" not found') as raised:
         it.apply(config_map(namespace, "a"))
     assert raised.value.hint.startswith(f"there is no namespace {namespace}")
 
 
 def test_who_may_not_learns_which_rule_is_missing(cluster: Lab, restricted: str) -> None:
-    """By the role that would have to be given."""
+    """The hint of each refusal names the RBAC rule that is missing."""
     if not cluster.own:
         pytest.skip("somebody's own cluster signs no users for us")
     kubeconfig = cluster.kubeconfig_for("jane", ["nobodies"])
@@ -221,7 +221,7 @@ def test_credentials_that_are_wrong_are_not_accepted(
 
 
 def test_pod_security_speaks_for_itself(it: Cluster, restricted: str) -> None:
-    """What admission refuses is passed on in its words, bare and through a Deployment."""
+    """A refusal by admission keeps its words, for a pod and for a Deployment's pods."""
     loose = template(securityContext={})
     with pytest.raises(ForbiddenError, match='violates PodSecurity "restricted:latest": allowPriv'):
         it.create(pod(restricted, "loose", loose))
@@ -236,7 +236,7 @@ def why_no_pod(it: Cluster, namespace: str) -> str:
     found = it.get("Deployment", "m", namespace)
     assert found is not None
     sets, pods = it.list("ReplicaSet", namespace), it.list("Pod", namespace)
-    reason = why_deployment(found, sets, pods, it.events(namespace))
+    reason = explain_deployment(found, sets, pods, it.events(namespace))
     return reason if "may not start a pod" in reason else ""
 
 
@@ -253,7 +253,7 @@ def test_a_quota_speaks_for_itself(it: Cluster, restricted: str) -> None:
 
 
 def test_logs_are_followed_to_the_end(it: Cluster, restricted: str) -> None:
-    """Line by line while the container runs, and by number afterwards."""
+    """A running container's log is followed to its end, and its last lines can be read later."""
     code = "import time\nfor n in range(5): print('line', n, flush=True); time.sleep(0.3)"
     it.create(pod(restricted, "talks", template(code)))
     until(lambda: started(it, restricted, "talks"), "the container runs")
@@ -266,7 +266,7 @@ def test_logs_are_followed_to_the_end(it: Cluster, restricted: str) -> None:
 
 
 def test_following_gives_up_on_who_says_nothing(it: Cluster, restricted: str) -> None:
-    """After the seconds that were named, without an error."""
+    """Following a silent log ends after `idle` seconds, without an error."""
     it.create(pod(restricted, "silent", template("import time; time.sleep(60)")))
     until(lambda: started(it, restricted, "silent"), "the container runs")
     began = time.monotonic()
@@ -317,9 +317,9 @@ def test_a_pod_is_followed_to_its_answer_and_asked_through_a_service(
     spans = timeline(looked_at(it, restricted, "serves"))
     assert [name for name, _ in spans] == ["scheduled", "image", "gate", "weights"]
     assert sum(seconds for _, seconds in spans) < 60
-    assert why_pod(looked_at(it, restricted, "serves"), it.events(restricted)) == ""
+    assert explain_pod(looked_at(it, restricted, "serves"), it.events(restricted)) == ""
     path = f"/api/v1/namespaces/{restricted}/services/m:http/proxy"
-    name_of_pod = Reply(200, b"serves\n")
+    name_of_pod = RawResponse(200, b"serves\n")
     until(lambda: it.list("EndpointSlice", restricted)[0].get("endpoints"), "the Service knows it")
     assert it.request("GET", f"{path}/etc/hostname") == name_of_pod
     assert it.request("POST", f"{path}/x", b"{}").status == 501
@@ -327,7 +327,7 @@ def test_a_pod_is_followed_to_its_answer_and_asked_through_a_service(
 
 
 def test_last_words_and_reasons_of_pods_that_end(it: Cluster, restricted: str) -> None:
-    """Core's outcome comes out of the termination message, of the pod and of its Job."""
+    """The last event of our code is read from the termination message, for the pod and its Job."""
     spec: Object = {"template": template(SAY), "backoffLimit": 0}
     spec["template"]["spec"]["restartPolicy"] = "Never"
     about = {"name": "pull-m", "namespace": restricted}
@@ -340,8 +340,10 @@ def test_last_words_and_reasons_of_pods_that_end(it: Cluster, restricted: str) -
     job = until(failed, "the Job fails")
     assert job is not None
     pods = it.list("Pod", restricted, {"job-name": "pull-m"})
-    assert [ending(one) for one in pods] == [Ending("engine", 10, "Error", json.loads(TOLD), TOLD)]
-    assert why_job(job, pods, it.events(restricted)) == (
+    assert [ending_of(one) for one in pods] == [
+        Ending("engine", 10, "Error", json.loads(TOLD), TOLD)
+    ]
+    assert explain_job(job, pods, it.events(restricted)) == (
         f"Job {restricted}/pull-m failed, and its pod said: org/m is gated (BackoffLimitExceeded: "
         "Job has reached the specified backoff limit)"
     )
@@ -387,14 +389,14 @@ REASONS: dict[str, tuple[Object, str]] = {
 
 
 def test_pods_that_do_not_start_say_why(it: Cluster, cluster: Lab, restricted: str) -> None:
-    """With a real scheduler's, kubelet's and containerd's words."""
+    """The reasons fit the words of a real scheduler, kubelet and containerd."""
     volumes = [{"name": "x", "configMap": {"name": "none"}}]
     for case, (made, _) in REASONS.items():
         it.create(pod(restricted, case, made, volumes=volumes if case == "volume" else []))
 
     def reasons() -> dict[str, str] | None:
         events = it.events(restricted)
-        found = {case: why_pod(looked_at(it, restricted, case), events) for case in REASONS}
+        found = {case: explain_pod(looked_at(it, restricted, case), events) for case in REASONS}
         told = [reason for reason in found.values() if reason and "not answer" not in reason]
         return found if len(told) == len(REASONS) else None
 
@@ -406,7 +408,7 @@ def test_pods_that_do_not_start_say_why(it: Cluster, cluster: Lab, restricted: s
 
 
 def test_a_claim_that_stays_pending_names_the_field(it: Cluster, restricted: str) -> None:
-    """Until its volume fits; of a class that does not exist, Kubernetes' own words."""
+    """The field that does not fit is named until the claim is bound."""
     name = f"pv-{restricted}"
     claim: Object = {
         "apiVersion": "v1",
@@ -420,7 +422,7 @@ def test_a_claim_that_stays_pending_names_the_field(it: Cluster, restricted: str
         },
     }
     it.apply(claim)
-    assert why_claim(read(it, restricted, "shelf"), None) == (
+    assert explain_claim(read(it, restricted, "shelf"), None) == (
         f"claim {restricted}/shelf waits for PersistentVolume {name}, which does not exist"
     )
     volume: Object = {
@@ -437,28 +439,30 @@ def test_a_claim_that_stays_pending_names_the_field(it: Cluster, restricted: str
         },
     }
     live = it.apply(volume)
-    assert why_claim(read(it, restricted, "shelf"), live, it.events(restricted)) == (
+    assert explain_claim(read(it, restricted, "shelf"), live, it.events(restricted)) == (
         f"claim {restricted}/shelf cannot bind: {name} has a capacity of 1Gi, and the claim asks "
         "for 2Gi"
     )
     volume["spec"]["capacity"]["storage"] = "2Gi"
     it.apply(volume)
-    until(lambda: not why_claim(read(it, restricted, "shelf"), live), "the claim is bound")
+    until(lambda: not explain_claim(read(it, restricted, "shelf"), live), "the claim is bound")
     it.delete("PersistentVolumeClaim", "shelf", restricted, wait=True)
     it.apply(claim)
     released = it.get("PersistentVolume", name)
     assert released is not None
-    assert "spec.claimRef.uid of pv-" in why_claim(read(it, restricted, "shelf"), released)
+    assert "spec.claimRef.uid of pv-" in explain_claim(read(it, restricted, "shelf"), released)
 
 
 def test_a_class_that_does_not_exist_is_named(it: Cluster, restricted: str) -> None:
-    """By the event that Kubernetes writes about the claim."""
+    """A storage class that does not exist is named in Kubernetes' own words."""
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
     about = {"name": "dynamic", "namespace": restricted}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about}
     it.apply(claim | {"spec": spec | {"storageClassName": "fast"}})
     until(lambda: it.events(restricted, "dynamic"), "there is an event")
-    assert why_claim(read(it, restricted, "dynamic"), None, it.events(restricted, "dynamic")) == (
+    assert explain_claim(
+        read(it, restricted, "dynamic"), None, it.events(restricted, "dynamic")
+    ) == (
         f'claim {restricted}/dynamic is not bound yet: storageclass.storage.k8s.io "fast" not found'
     )
 

@@ -13,7 +13,7 @@ from support.real_model import FILE, REPO_ID
 
 from modelshelf.config.file import load
 from modelshelf.kube.client import Cluster
-from modelshelf.targets.kubernetes import Site, status
+from modelshelf.targets.kubernetes import Session, status
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -140,7 +140,7 @@ def _status(project: Project) -> dict[str, Any]:
     """What `status --json` says, after it was seen to ask no more than it may."""
     (said,) = project.run("status").events
     with Cluster.connect(str(project.kubeconfig)) as cluster:
-        status(Site(load(project.path), cluster))
+        status(Session(load(project.path), cluster))
         assert 0 < cluster.calls <= _CALLS
     return said
 

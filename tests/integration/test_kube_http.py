@@ -17,11 +17,11 @@ import lightkube.core.exceptions
 import pytest
 import trustme
 import yaml
-from support.scripted_server import Answer, ApiServer, of, refusing, serving
+from support.scripted_server import Answer, ApiServer, json_answer, refusal, serving
 
 from modelshelf.kube import refusals
 from modelshelf.kube.client import Cluster
-from modelshelf.kube.connection import Connection, Reply
+from modelshelf.kube.connection import Connection, RawResponse
 from modelshelf.kube.kubeconfig import KubeContext
 from modelshelf.kube.refusals import (
     ConflictError,
@@ -34,7 +34,7 @@ from modelshelf.shelf.errors import Error, TargetError, TimedOutError, UsageErro
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "llm"}}
 STRICT = "?fieldManager=modelshelf&fieldValidation=Strict"
-BUSY = refusing(503, "the server is currently unable to handle the request")
+BUSY = refusal(503, "the server is currently unable to handle the request")
 
 
 @pytest.fixture
@@ -57,33 +57,36 @@ def cluster(url: str, sleeps: list[float] | None = None, **user: Any) -> Cluster
 
 
 def test_an_object_comes_back_as_it_is_and_is_none_where_there_is_none(api: ApiServer) -> None:
-    """Fields that nobody knows are kept, and 404 is an answer to `get`."""
+    """Unknown fields are kept, and a 404 makes `get` return None."""
     odd = POD | {"spec": {"fieldOfTheFuture": [1, None, {"x": "é"}]}}
-    api.script = [of(odd), refusing(404, 'pods "b" not found')]
+    api.script = [json_answer(odd), refusal(404, 'pods "b" not found')]
     with cluster(api.url) as it:
         assert (it.get("Pod", "a", "llm"), it.get("Pod", "b", "llm")) == (odd, None)
         assert it.calls == 2
-    assert [request.path for request in api.asked] == [
+    assert [request.path for request in api.requests] == [
         "/api/v1/namespaces/llm/pods/a",
         "/api/v1/namespaces/llm/pods/b",
     ]
 
 
 def test_a_list_is_read_to_its_end_and_its_objects_are_whole(api: ApiServer) -> None:
-    """Parts are put together, and each object says its kind, as one got alone does."""
+    """All pages are read, and each object has its kind and API version."""
     first = {"metadata": {"continue": "m/r e"}, "items": [{"metadata": {"name": "a"}}]}
-    api.script = [of(first), of({"metadata": {}, "items": [{"metadata": {"name": "b"}}]})]
+    api.script = [
+        json_answer(first),
+        json_answer({"metadata": {}, "items": [{"metadata": {"name": "b"}}]}),
+    ]
     with cluster(api.url) as it:
         found = it.list("Deployment", "llm", {"b": "2", "a": None})
     about = {"apiVersion": "apps/v1", "kind": "Deployment"}
     assert found == [about | {"metadata": {"name": name}} for name in "ab"]
     path = "/apis/apps/v1/namespaces/llm/deployments?limit=1000&labelSelector=a%2Cb%3D2"
-    assert [request.path for request in api.asked] == [path, f"{path}&continue=m%2Fr+e"]
+    assert [request.path for request in api.requests] == [path, f"{path}&continue=m%2Fr+e"]
 
 
 def test_events_can_be_those_that_tell_of_trouble(api: ApiServer) -> None:
-    """All or warnings only, of a namespace or of one name; the server does the choosing."""
-    api.script = [of({"items": []})]
+    """The server selects events by type and by the name of their object."""
+    api.script = [json_answer({"items": []})]
     with cluster(api.url) as it:
         for name, warnings in (("", False), ("", True), ("x", False), ("x", True)):
             it.events("llm", name, warnings=warnings)
@@ -91,16 +94,16 @@ def test_events_can_be_those_that_tell_of_trouble(api: ApiServer) -> None:
     wanted = ["", "&fieldSelector=type%3DWarning", f"&fieldSelector={about}"]
     wanted += [f"&fieldSelector={about}%2Ctype%3DWarning"]
     path = "/api/v1/namespaces/llm/events?limit=1000"
-    assert [request.path for request in api.asked] == [path + fields for fields in wanted]
+    assert [request.path for request in api.requests] == [path + fields for fields in wanted]
 
 
 def test_apply_sends_a_strict_server_side_apply(api: ApiServer) -> None:
-    """The object goes out whole, but for managedFields, which a server refuses."""
-    api.script = [of(POD)]
+    """The whole object is sent except for managedFields, which a server refuses."""
+    api.script = [json_answer(POD)]
     sent = POD | {"metadata": POD["metadata"] | {"managedFields": [{}]}}  # type: ignore[operator]
     with cluster(api.url) as it:
         assert it.apply(sent, force=True, dry_run=True) == POD
-    (request,) = api.asked
+    (request,) = api.requests
     assert json.loads(request.body) == POD
     assert (request.method, request.headers["content-type"], request.path) == (
         "PATCH",
@@ -110,12 +113,14 @@ def test_apply_sends_a_strict_server_side_apply(api: ApiServer) -> None:
 
 
 def test_patch_delete_and_create_send_what_the_api_wants(api: ApiServer) -> None:
-    """A merge patch of a subresource, a DELETE with its options, a POST to the collection."""
+    """Each verb sends the API's method, path, query and body."""
     with cluster(api.url) as it:
         it.patch("Deployment", "m", "llm", {"spec": {"replicas": 2}}, subresource="scale")
         assert it.delete("Pod", "a", "llm", grace=0, propagation="Foreground") is True
         it.create(POD)
-    assert [(request.method, request.path, json.loads(request.body)) for request in api.asked] == [
+    assert [
+        (request.method, request.path, json.loads(request.body)) for request in api.requests
+    ] == [
         (
             "PATCH",
             "/apis/apps/v1/namespaces/llm/deployments/m/scale?fieldManager=modelshelf",
@@ -140,10 +145,15 @@ def test_patch_delete_and_create_send_what_the_api_wants(api: ApiServer) -> None
 
 
 def test_delete_waits_until_the_object_itself_is_gone(api: ApiServer) -> None:
-    """Another object of the same name is not the deleted one; one that is not there is no error."""
+    """A new object of the same name ends the wait; a missing object is no error."""
     mine = POD | {"metadata": {"name": "a", "uid": "1"}}
     other = POD | {"metadata": {"name": "a", "uid": "2"}}
-    api.script = [of(mine), of(mine), of(other), refusing(404, "not found")]
+    api.script = [
+        json_answer(mine),
+        json_answer(mine),
+        json_answer(other),
+        refusal(404, "not found"),
+    ]
     slept: list[float] = []
     with cluster(api.url, slept) as it:
         assert it.delete("Pod", "a", "llm", wait=True) is True
@@ -152,8 +162,10 @@ def test_delete_waits_until_the_object_itself_is_gone(api: ApiServer) -> None:
 
 
 def test_delete_names_what_holds_an_object(api: ApiServer) -> None:
-    """When its deadline passes, the finalizers are named."""
-    api.script = [of(POD | {"metadata": {"name": "a", "uid": "1", "finalizers": ["x/protect"]}})]
+    """After the deadline the error names the finalizers."""
+    api.script = [
+        json_answer(POD | {"metadata": {"name": "a", "uid": "1", "finalizers": ["x/protect"]}})
+    ]
     with cluster(api.url) as it, pytest.raises(TimedOutError) as raised:
         it.delete("Pod", "a", "llm", wait=True, timeout=0)
     assert str(raised.value) == (
@@ -162,9 +174,9 @@ def test_delete_names_what_holds_an_object(api: ApiServer) -> None:
 
 
 def test_transient_failures_are_waited_out(api: ApiServer) -> None:
-    """A dropped connection, an overloaded server and a broken one are asked again, after pauses."""
+    """After a lost connection, a 429 and a 503 the request is sent again, with pauses."""
     slept: list[float] = []
-    api.script = [Answer(status=0), of({}, 429, Retry_After="2"), BUSY, of(POD)]
+    api.script = [Answer(status=0), json_answer({}, 429, Retry_After="2"), BUSY, json_answer(POD)]
     with cluster(api.url, slept) as it:
         assert it.get("Pod", "a", "llm") == POD
         assert it.calls == 4
@@ -175,8 +187,8 @@ def test_transient_failures_are_waited_out(api: ApiServer) -> None:
 
 
 def test_a_create_is_repeated_only_where_it_cannot_have_happened(api: ApiServer) -> None:
-    """After 429 nothing was created; after a dropped connection something may have been."""
-    api.script = [of({}, 429), of(POD, 201), Answer(status=0)]
+    """A create is repeated after a 429, but not after a lost connection."""
+    api.script = [json_answer({}, 429), json_answer(POD, 201), Answer(status=0)]
     with cluster(api.url) as it:
         assert it.create(POD) == POD
         with pytest.raises(UnreachableError):
@@ -185,7 +197,7 @@ def test_a_create_is_repeated_only_where_it_cannot_have_happened(api: ApiServer)
 
 
 def test_a_server_that_keeps_failing_is_named(api: ApiServer) -> None:
-    """After the last try the error says what was asked, where, and what was answered."""
+    """After the last try the error names the request, the server and the answer."""
     api.script = [BUSY]
     with cluster(api.url) as it, pytest.raises(UnreachableError) as raised:
         it.list("Pod", "llm")
@@ -199,12 +211,12 @@ def test_a_server_that_keeps_failing_is_named(api: ApiServer) -> None:
 
 
 def test_a_raw_request_is_sent_once_and_returns_any_status(api: ApiServer) -> None:
-    """Through the service proxy an answer is an answer, whatever its status."""
+    """A raw request is sent once, and each status is returned."""
     api.script = [Answer(503, b"no endpoints")]
     with cluster(api.url, token="t0ken") as it:
         reply = it.request("POST", "/proxy/v1/x?y=1", b"hi", headers={"Content-Type": "text/x"})
-        assert (reply, it.calls) == (Reply(503, b"no endpoints"), 1)
-    (request,) = api.asked
+        assert (reply, it.calls) == (RawResponse(503, b"no endpoints"), 1)
+    (request,) = api.requests
     assert (request.path, request.body) == ("/proxy/v1/x?y=1", b"hi")
     assert (request.headers["authorization"], request.headers["content-type"]) == (
         "Bearer t0ken",
@@ -213,7 +225,7 @@ def test_a_raw_request_is_sent_once_and_returns_any_status(api: ApiServer) -> No
 
 
 def test_a_raw_request_has_a_deadline(api: ApiServer) -> None:
-    """A server that does not answer is given up after the time that was named."""
+    """A raw request ends with an error after its timeout."""
     gate = threading.Event()
     api.script = [Answer(gate=gate)]
     with cluster(api.url) as it, pytest.raises(UnreachableError, match="cannot be reached"):
@@ -228,10 +240,10 @@ def test_logs_are_lines_and_a_lost_connection_ends_following(api: ApiServer) -> 
     with cluster(api.url) as it:
         followed = list(it.logs("a", "llm", "pull", follow=True, tail=5))
         whole = list(it.logs("a", "llm", previous=True))
-        assert list(it.logs("a", "llm", stamped=9)) == ["{}"]
+        assert list(it.logs("a", "llm", timestamped_bytes=9)) == ["{}"]
     assert whole == ["a\u2028b", '{"x": 1}', "progress\rmore", "la\ufffd"]
     assert followed == whole[:-1]
-    assert [request.path for request in api.asked] == [
+    assert [request.path for request in api.requests] == [
         "/api/v1/namespaces/llm/pods/a/log?container=pull&follow=true&tailLines=5",
         "/api/v1/namespaces/llm/pods/a/log?previous=true",
         "/api/v1/namespaces/llm/pods/a/log?timestamps=true&limitBytes=9",
@@ -239,14 +251,14 @@ def test_logs_are_lines_and_a_lost_connection_ends_following(api: ApiServer) -> 
 
 
 def test_a_log_that_breaks_off_is_an_error_where_nobody_follows(api: ApiServer) -> None:
-    """A part of a log must not pass for the whole."""
+    """A log that breaks off is an error unless it is followed."""
     api.script = [Answer(body=b"one\n", length=1000)]
     with cluster(api.url) as it, pytest.raises(UnreachableError):
         list(it.logs("a", "llm"))
 
 
 def test_following_a_silent_log_ends_after_the_time_that_was_named(api: ApiServer) -> None:
-    """A node that lost its power says nothing more, and closes no connection either."""
+    """Following a log ends after `idle` seconds without a byte."""
     with cluster(api.url) as it:
         gate = threading.Event()
         api.script = [Answer(gate=gate), Answer(body=b"one\n", length=9, after=gate)]
@@ -257,8 +269,8 @@ def test_following_a_silent_log_ends_after_the_time_that_was_named(api: ApiServe
 
 
 def test_several_threads_use_one_cluster(api: ApiServer) -> None:
-    """Each gets its own answer, and every call is counted."""
-    api.script = [of(POD)]
+    """Several threads get their own answers, and each request is counted."""
+    api.script = [json_answer(POD)]
     found: list[object] = []
     with cluster(api.url) as it:
         threads = [
@@ -277,12 +289,12 @@ FORBIDDEN = (
     '"apps" in the namespace "llm"'
 )
 FAULTS: dict[str, tuple[list[Answer], type[TargetError], str]] = {
-    "401": ([refusing(401, "Unauthorized")], TargetError, "does not accept these credentials"),
-    "403": ([refusing(403, FORBIDDEN)], ForbiddenError, "does not let this user list"),
-    "404": ([refusing(404, 'namespaces "llm" not found')], MissingError, "not found"),
-    "exists": ([refusing(409, "it already exists")], ExistsError, "already exists"),
-    "conflict": ([refusing(409, "changed", "Conflict")], ConflictError, "changed"),
-    "422": ([refusing(422, "spec.x: Invalid value")], TargetError, "spec.x: Invalid value"),
+    "401": ([refusal(401, "Unauthorized")], TargetError, "does not accept these credentials"),
+    "403": ([refusal(403, FORBIDDEN)], ForbiddenError, "does not let this user list"),
+    "404": ([refusal(404, 'namespaces "llm" not found')], MissingError, "not found"),
+    "exists": ([refusal(409, "it already exists")], ExistsError, "already exists"),
+    "conflict": ([refusal(409, "changed", "Conflict")], ConflictError, "changed"),
+    "422": ([refusal(422, "spec.x: Invalid value")], TargetError, "spec.x: Invalid value"),
     "not allowed": ([Answer(405, b"<html>")], TargetError, "HTTP status 405"),
     "moved": ([Answer(302, b"", headers={"Location": "/x"})], TargetError, "HTTP status 302"),
     "no JSON": ([Answer(body=b"<html>hi</html>")], TargetError, "does not answer as"),
@@ -295,8 +307,8 @@ FAULTS: dict[str, tuple[list[Answer], type[TargetError], str]] = {
     ),
     "dropped": ([Answer(status=0)], UnreachableError, "cannot be reached"),
     "short": ([Answer(body=b"{", length=9)], UnreachableError, "cannot be reached"),
-    "429": ([of({}, 429)], UnreachableError, "HTTP status 429"),
-    "500": ([refusing(500, "boom")], UnreachableError, "boom"),
+    "429": ([json_answer({}, 429)], UnreachableError, "HTTP status 429"),
+    "500": ([refusal(500, "boom")], UnreachableError, "boom"),
     "502": ([Answer(502, b"<html>token=secret</html>")], UnreachableError, "HTTP status 502"),
 }
 VERBS: dict[str, Callable[[Cluster], object]] = {
@@ -310,7 +322,7 @@ VERBS: dict[str, Callable[[Cluster], object]] = {
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_failure_is_one_of_ours(api: ApiServer, fault: str, verb: str) -> None:
-    """Whatever goes wrong, a TargetError comes out; nobody above knows httpx2 or lightkube."""
+    """Each failure becomes an error of ours, never one of httpx2 or lightkube."""
     api.script, kind, text = FAULTS[fault]
     with cluster(api.url) as it, pytest.raises(Error) as raised:
         VERBS[verb](it)
@@ -333,12 +345,12 @@ def test_every_failure_is_one_of_ours(api: ApiServer, fault: str, verb: str) -> 
     ],
 )
 def test_no_error_of_ours_is_a_third_party_one(kind: type[Error]) -> None:
-    """Nobody has to import httpx2 or lightkube to tell our errors apart."""
+    """No error of ours is a subclass of an error of httpx2 or lightkube."""
     assert not issubclass(kind, httpx2.HTTPError | lightkube.core.exceptions.ConfigError)
 
 
 def test_a_server_that_is_not_there_is_named_with_its_context() -> None:
-    """Nothing listens: the error says where, and as whom."""
+    """The error for a server that does not listen names its URL and the context."""
     with serving() as gone:
         url = gone.url
     with cluster(url) as it, pytest.raises(UnreachableError) as raised:
@@ -350,7 +362,7 @@ def test_a_server_that_is_not_there_is_named_with_its_context() -> None:
 
 
 def authority_and_server(folder: Path) -> tuple[trustme.CA, ssl.SSLContext]:
-    """A certificate authority, and what a server of it needs that asks for certificates."""
+    """A certificate authority, and the TLS context of a server with a certificate of it."""
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(server)
@@ -360,7 +372,7 @@ def authority_and_server(folder: Path) -> tuple[trustme.CA, ssl.SSLContext]:
 
 
 def test_an_unknown_certificate_is_not_asked_about_twice(tmp_path: Path) -> None:
-    """A server that somebody else vouches for is refused at once, with what to check."""
+    """A certificate of another authority is refused at the first try, with a hint."""
     _, server = authority_and_server(tmp_path)
     trustme.CA().cert_pem.write_to_path(os.fspath(tmp_path / "other.crt"))
     with serving(server) as api:
@@ -374,7 +386,7 @@ def test_an_unknown_certificate_is_not_asked_about_twice(tmp_path: Path) -> None
 
 
 def test_a_client_certificate_is_shown_to_the_server(tmp_path: Path) -> None:
-    """From a kubeconfig on disk, with its data inside and its authority beside it."""
+    """The client certificate in a kubeconfig is sent to the server."""
     authority, server = authority_and_server(tmp_path)
     server.verify_mode = ssl.CERT_REQUIRED
     mine = authority.issue_cert("jane@example.org")
@@ -383,7 +395,7 @@ def test_a_client_certificate_is_shown_to_the_server(tmp_path: Path) -> None:
         "client-key-data": base64.b64encode(mine.private_key_pem.bytes()).decode(),
     }
     with serving(server) as api:
-        api.script = [of(POD)]
+        api.script = [json_answer(POD)]
         write(tmp_path / "config", api.url, user, **{"certificate-authority": "ca.crt"})
         with Cluster.connect(os.fspath(tmp_path / "config")) as it:
             assert (it.server, it.context) == (api.url, "here")
@@ -402,7 +414,7 @@ def write(path: Path, url: str, user: dict[str, Any], **more: Any) -> None:
 
 
 def test_a_certificate_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
-    """A file that is missing or holds something else is named before anything is asked."""
+    """A missing or wrong certificate is an error before any request is sent."""
     write(tmp_path / "config", "https://127.0.0.1:1", {}, **{"certificate-authority": "nope.crt"})
     with pytest.raises(UsageError, match="context here of the kubeconfig cannot be used"):
         Cluster.connect(os.fspath(tmp_path / "config"))
@@ -441,25 +453,30 @@ def with_plugin(folder: Path, url: str, expires: str) -> Cluster:
 
 
 def test_a_plugins_token_is_used_until_it_is_refused(api: ApiServer, tmp_path: Path) -> None:
-    """The program runs once for many calls, and again after a 401."""
-    api.script = [of(POD), of(POD), refusing(401, "Unauthorized"), of(POD)]
+    """The plugin runs once for many requests, and again after a 401."""
+    api.script = [
+        json_answer(POD),
+        json_answer(POD),
+        refusal(401, "Unauthorized"),
+        json_answer(POD),
+    ]
     with with_plugin(tmp_path, api.url, "2100-01-01T00:00:00Z") as it:
         assert [it.get("Pod", "a", "llm") for _ in range(3)] == [POD] * 3
-    sent = [request.headers["authorization"] for request in api.asked]
+    sent = [request.headers["authorization"] for request in api.requests]
     assert sent == ["Bearer jane-1", "Bearer jane-1", "Bearer jane-1", "Bearer jane-2"]
 
 
 def test_a_plugins_token_that_expired_is_not_sent(api: ApiServer, tmp_path: Path) -> None:
-    """The program says until when its token is good."""
-    api.script = [of(POD)]
+    """The plugin runs again when its token has expired."""
+    api.script = [json_answer(POD)]
     with with_plugin(tmp_path, api.url, "2000-01-01T00:00:00Z") as it:
         it.get("Pod", "a", "llm")
-    assert [request.headers["authorization"] for request in api.asked] == ["Bearer jane-2"]
+    assert [request.headers["authorization"] for request in api.requests] == ["Bearer jane-2"]
 
 
 def test_a_plugins_failure_to_renew_is_ours(api: ApiServer, tmp_path: Path) -> None:
-    """In the middle of a request, too, the error names the program."""
-    api.script = [refusing(401, "Unauthorized")]
+    """A plugin's failure in the middle of a request names the plugin."""
+    api.script = [refusal(401, "Unauthorized")]
     with with_plugin(tmp_path, api.url, "2100-01-01T00:00:00Z") as it:
         (tmp_path / "plugin.py").write_text("raise SystemExit(3)", encoding="utf-8")
         with pytest.raises(TargetError, match="ended with exit code 3") as raised:
@@ -478,20 +495,20 @@ def test_a_plugins_failure_to_renew_is_ours(api: ApiServer, tmp_path: Path) -> N
 def test_a_token_that_cannot_be_sent_is_not_shown(
     api: ApiServer, user: dict[str, Any], what: str
 ) -> None:
-    """Neither in the message nor in what led to it."""
+    """The token is neither in the message nor in the cause of the error."""
     with cluster(api.url, **user) as it, pytest.raises(UsageError) as raised:
         it.get("Pod", "a", "llm")
     assert str(raised.value) == f"{api.url} (context test) cannot be asked: {what}"
     assert raised.value.__suppress_context__
-    assert api.asked == []
+    assert api.requests == []
 
 
 def test_credentials_go_to_their_own_server_only(api: ApiServer) -> None:
-    """A URL in the place of a path is a path."""
+    """A URL in place of a path is sent as a path to the API server."""
     with cluster(api.url, token="t0ken") as it:
         it.request("GET", "http://other.example/x")
         it.request("GET", "//other.example/x")
-    assert [request.path for request in api.asked] == [
+    assert [request.path for request in api.requests] == [
         "/http://other.example/x",
         "/other.example/x",
     ]

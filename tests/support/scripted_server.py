@@ -1,4 +1,4 @@
-"""A server that answers as it is told, and remembers what it was asked: half an API server."""
+"""An HTTP server that gives the answers of a script, and remembers the requests it got."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Answer:
     """One answer.
 
     Attributes:
-        status: HTTP status; 0 closes the connection without a word.
-        body: What is sent.
-        length: The Content-Length that is claimed; None for the true one.
+        status: HTTP status; 0 closes the connection without an answer.
+        body: The body.
+        length: The Content-Length in the headers; None for the true length.
         headers: More headers.
-        gate: If given, the answer waits for it.
-        after: If given, the connection stays open until then.
+        gate: If given, the answer is sent only when this event is set.
+        after: If given, the connection stays open until this event is set.
     """
 
     status: int = 200
@@ -42,22 +42,22 @@ class Answer:
     after: threading.Event | None = None
 
 
-def of(obj: Any, status: int = 200, **headers: str) -> Answer:
+def json_answer(obj: Any, status: int = 200, **headers: str) -> Answer:
     """An answer with a JSON object."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, json.dumps(obj).encode(), headers=named)
 
 
-def refusing(status: int, message: str, reason: str = "", **details: Any) -> Answer:
-    """A refusal as an API server words it."""
-    said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message}
-    about = {"reason": reason or STATUS.get(status, ""), "code": status, "details": details}
-    return of(said | about, status)
+def refusal(status: int, message: str, reason: str = "", **details: Any) -> Answer:
+    """A refusal by an API server: a `Status` object."""
+    status_object = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message}
+    cause = {"reason": reason or STATUS.get(status, ""), "code": status, "details": details}
+    return json_answer(status_object | cause, status)
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the server was asked."""
+    """A request that the server got."""
 
     method: str
     path: str
@@ -66,7 +66,7 @@ class Request:
 
 
 class ApiServer(ThreadingHTTPServer):
-    """A server with a script; its last answer is repeated."""
+    """A server that gives the answers of `script` in order, and repeats the last one."""
 
     daemon_threads = True
 
@@ -74,7 +74,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Talk)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.script: list[Answer] = [Answer()]
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.lock = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -89,7 +89,7 @@ class _Talk(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         with self.server.lock:
-            self.server.asked.append(Request(self.command, self.path, body, headers))
+            self.server.requests.append(Request(self.command, self.path, body, headers))
             script = self.server.script
             answer = script.pop(0) if len(script) > 1 else script[0]
         if answer.gate:
@@ -111,7 +111,7 @@ class _Talk(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """The tests assert on `asked`."""
+        """The tests assert on `requests`."""
 
 
 @contextlib.contextmanager

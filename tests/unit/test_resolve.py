@@ -289,7 +289,7 @@ def test_a_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> No
         def refuse(path: str, data: bytes, code: int = code) -> None:
             raise OSError(code, os.strerror(code), path)
 
-        monkeypatch.setattr(files, "write", refuse)
+        monkeypatch.setattr(files, "write_bytes", refuse)
         with pytest.raises(kind, match=r"/srv"):
             resolve.write("/srv/modelshelf.lock", Lock())
 

@@ -30,7 +30,7 @@ def down(  # noqa: PLR0913 - one for each option
     """
     with kube.opened(run, context, kubeconfig) as it:
         site = it.site(run.output.event, timeout)
-        found = kubernetes.there(site)
+        found = kubernetes.list_removals(site)
         namespace, name = it.config.namespace, it.config.name
         run.output.note(
             f"{it.cluster.server} (context {it.cluster.context}), namespace {namespace}: "

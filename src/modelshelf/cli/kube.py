@@ -19,7 +19,7 @@ from modelshelf.config.lock import Lock, beside, read
 from modelshelf.kube.client import Cluster
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import Listener
-from modelshelf.targets.kubernetes.site import Site, Timeouts
+from modelshelf.targets.kubernetes.session import Session, Timeouts
 
 ContextOption = Annotated[
     str | None,
@@ -78,7 +78,7 @@ class Opened:
     lock_path: str
     cluster: Cluster
 
-    def site(self, listener: Listener, timeout: float | None = None) -> Site:
+    def site(self, listener: Listener, timeout: float | None = None) -> Session:
         """What the functions of `targets.kubernetes` work on.
 
         Args:
@@ -86,7 +86,7 @@ class Opened:
             timeout: The longest time for each wait, in seconds; None for the wait's own default.
         """
         timeouts = Timeouts() if timeout is None else Timeouts.all(timeout)
-        return Site(self.config, self.cluster, listener, timeouts)
+        return Session(self.config, self.cluster, listener, timeouts)
 
     def keep(self, lock: Lock) -> None:
         """Write the lock file if its content changed."""

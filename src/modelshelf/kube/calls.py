@@ -1,4 +1,4 @@
-"""What is asked of the Kubernetes API, as values: one builder for each verb. Pure."""
+"""Requests to the Kubernetes API as values: one function for each verb. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelshelf.kube.kinds import KINDS, Object, label_selector, named
+from modelshelf.kube.kinds import KINDS, Object, describe_object, label_selector
 
 FIELD_MANAGER = "modelshelf"
-_CHUNK = 1000  # objects in one part of a list
-_APPLY = "application/apply-patch+yaml"  # JSON is YAML, too
+_OBJECTS_PER_PAGE = 1000
+_APPLY = "application/apply-patch+yaml"  # every JSON text is YAML, too
 _MERGE = "application/merge-patch+json"
 _STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """One request: what it is about, and how HTTP says it.
+    """One request: what it does for people to read, and its parts as HTTP sends them.
 
     Attributes:
-        verb: `get`, `list`, `apply`, `create`, `patch`, `delete`, `read the log of`.
+        verb: What is done, for messages: `get`, `list`, `apply`, `create`, `patch`, `delete`,
+            `read the log of`.
         kind: The object's kind.
-        name: Its name; empty for all.
-        namespace: Its namespace, if it has one.
+        name: The object's name; empty for all objects of the kind.
+        namespace: The object's namespace; None if it has none.
         method: HTTP method.
-        path: HTTP path; may have a query.
+        path: HTTP path; may end in a query.
         params: Query parameters.
         body: Bytes to send.
         headers: HTTP headers.
@@ -43,9 +44,9 @@ class Call:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
-    def thing(self) -> str:
-        """The object in words."""
-        return named(self.kind, self.name, self.namespace)
+    def object_name(self) -> str:
+        """The object, as messages name it."""
+        return describe_object(self.kind, self.name, self.namespace)
 
 
 def get(kind: str, name: str, namespace: str | None) -> Call:
@@ -54,26 +55,42 @@ def get(kind: str, name: str, namespace: str | None) -> Call:
 
 
 def listing(
-    kind: str, namespace: str | None, labels: Mapping[str, str | None], fields: str, more: str
+    kind: str, namespace: str | None, labels: Mapping[str, str | None], fields: str, page_token: str
 ) -> Call:
-    """Read a part of all objects; `more` is where the part before ended."""
+    """Read one page of a list.
+
+    Args:
+        kind: The kind of the objects.
+        namespace: Their namespace; None for all namespaces.
+        labels: What they must carry; a value of None stands for any value.
+        fields: A field selector.
+        page_token: The token that the previous page ended with; empty for the first page.
+    """
     params = {
-        "limit": str(_CHUNK),
+        "limit": str(_OBJECTS_PER_PAGE),
         "labelSelector": label_selector(labels),
         "fieldSelector": fields,
-        "continue": more,
+        "continue": page_token,
     }
-    return Call("list", kind, "", namespace, "GET", KINDS[kind].path(namespace), _said(params))
+    return Call(
+        "list", kind, "", namespace, "GET", KINDS[kind].path(namespace), _without_empty(params)
+    )
 
 
 def apply(obj: Object, *, force: bool, dry_run: bool) -> Call:
-    """Create or change an object by server-side apply."""
-    # A server answers with managedFields, and takes none.
+    """Create or change an object by server-side apply.
+
+    Args:
+        obj: The fields to set.
+        force: Whether to take over fields that other field managers own.
+        dry_run: Whether the server only answers what the object would become.
+    """
+    # A server sends managedFields in its answers, and refuses them in requests.
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     kind, name, namespace = obj["kind"], metadata["name"], metadata.get("namespace")
     params = {"force": "true" if force else "", "dryRun": "All" if dry_run else ""}
     path = KINDS[kind].path(namespace, name)
-    call = Call("apply", kind, name, namespace, "PATCH", path, _STRICT | _said(params))
+    call = Call("apply", kind, name, namespace, "PATCH", path, _STRICT | _without_empty(params))
     return _with_body(call, obj | {"metadata": metadata}, _APPLY)
 
 
@@ -97,7 +114,15 @@ def patch(
 def delete(
     kind: str, name: str, namespace: str | None, grace: int | None, propagation: str
 ) -> Call:
-    """Delete an object."""
+    """Delete an object.
+
+    Args:
+        kind: The object's kind.
+        name: The object's name.
+        namespace: The object's namespace; None if it has none.
+        grace: Seconds that a pod gets to end; None for the pod's own number.
+        propagation: What happens to the objects that it owns: `Background`, `Foreground`, `Orphan`.
+    """
     options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
     options["propagationPolicy"] = propagation
     if grace is not None:
@@ -109,10 +134,10 @@ def delete(
 def logs(pod: str, namespace: str, params: Mapping[str, str]) -> Call:
     """Read a container's output."""
     path = KINDS["Pod"].path(namespace, pod, "log")
-    return Call("read the log of", "Pod", pod, namespace, "GET", path, _said(params))
+    return Call("read the log of", "Pod", pod, namespace, "GET", path, _without_empty(params))
 
 
-def _said(params: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(params: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in params.items() if value}
 
 

@@ -1,7 +1,7 @@
-"""One Kubernetes cluster, spoken to in plain dicts.
+"""The client of a Kubernetes cluster. Its objects are plain dicts.
 
-What is sent is what was rendered, and what comes back keeps the fields that nobody here knows,
-which typed objects would drop.
+A dict is sent as it was rendered, and an answer keeps the fields that this code does not know.
+Typed objects would drop these.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, Self
 
 from modelshelf.kube import calls
 from modelshelf.kube.calls import Call
-from modelshelf.kube.connection import Connection, Reply
+from modelshelf.kube.connection import Connection, RawResponse
 from modelshelf.kube.kinds import KINDS, Object
-from modelshelf.kube.kubeconfig import find
+from modelshelf.kube.kubeconfig import find_context
 from modelshelf.kube.refusals import MissingError
 from modelshelf.shelf.errors import TargetError, TimedOutError
 
-__all__ = ["Cluster", "Reply"]
+__all__ = ["Cluster", "RawResponse"]
 
-Objects = list[Object]  # within the class, `list` is its method
+Objects = list[Object]  # inside the class, `list` is the name of a method
 
 
 class Cluster:
-    """A cluster as one user sees it; several threads may use it at once.
+    """A cluster, and one user of it. Several threads may use it at once.
 
-    Every method raises TargetError (exit code 20) or one of its kinds in `kube.refusals`:
+    Every method raises TargetError (exit code 20) or one of its subclasses in `kube.refusals`:
     `ForbiddenError` names the RBAC rule that is needed, `UnreachableError` the server and context.
     """
 
@@ -37,17 +37,18 @@ class Cluster:
 
     @classmethod
     def connect(cls, kubeconfig: str | None = None, context: str | None = None) -> Self:
-        """Choose a cluster as kubectl does; nothing is asked of it yet.
+        """Choose a cluster as kubectl does. No request is sent yet.
 
         Args:
-            kubeconfig: A file; default: those of KUBECONFIG, ~/.kube/config, a pod's own account.
-            context: Its context; default: the current one.
+            kubeconfig: The path of a kubeconfig; None for the files in the variable KUBECONFIG, or
+                else ~/.kube/config, or else the pod's own service account.
+            context: The name of a context; None for the current one.
 
         Raises:
-            UsageError: No such file or context, or a key in it that is not understood.
-            TargetError: The credentials cannot be had.
+            UsageError: There is no such file or context, or it has a key that is not supported.
+            TargetError: The program that gives the credentials failed.
         """
-        return cls(Connection(find(kubeconfig, context)))
+        return cls(Connection(find_context(kubeconfig, context)))
 
     @property
     def server(self) -> str:
@@ -56,16 +57,16 @@ class Cluster:
 
     @property
     def context(self) -> str:
-        """The kubeconfig's context."""
+        """The name of the kubeconfig's context."""
         return self._connection.context
 
     @property
     def calls(self) -> int:
-        """HTTP requests sent so far, repeated ones included."""
+        """How many HTTP requests were sent so far, repeated ones included."""
         return self._connection.calls
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -75,9 +76,9 @@ class Cluster:
         self.close()
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """An object, or None if there is none."""
+        """Get an object; None if it does not exist."""
         try:
-            return self._object(calls.get(kind, name, namespace))
+            return self._send(calls.get(kind, name, namespace))
         except MissingError:
             return None
 
@@ -89,55 +90,61 @@ class Cluster:
         *,
         fields: str = "",
     ) -> Objects:
-        """All objects of a kind.
+        """List all objects of a kind.
 
         Args:
             kind: `Deployment`.
-            namespace: Where; None for everywhere.
-            labels: What they must carry; a value of None stands for any.
+            namespace: Their namespace; None for all namespaces.
+            labels: The labels that they must have; a value of None stands for any value.
             fields: A field selector, `involvedObject.name=x`.
         """
-        # A list names the kind once; whoever gets one object of it wants it whole.
-        about = {"apiVersion": KINDS[kind].api_version, "kind": kind}
+        # The answer names the kind once for all objects. Each object is given it again.
+        type_meta = {"apiVersion": KINDS[kind].api_version, "kind": kind}
         items: Objects = []
-        more = ""
+        page_token = ""
         while True:
-            part = self._object(calls.listing(kind, namespace, labels or {}, fields, more))
-            items += [about | item for item in part.get("items") or []]
-            more = (part.get("metadata") or {}).get("continue") or ""
-            if not more:
+            page = self._send(calls.listing(kind, namespace, labels or {}, fields, page_token))
+            items += [type_meta | item for item in page.get("items") or []]
+            page_token = (page.get("metadata") or {}).get("continue") or ""
+            if not page_token:
                 return items
 
     def events(self, namespace: str, name: str = "", *, warnings: bool = False) -> Objects:
-        """A namespace's events, or those about the objects of one name; all, or warnings only."""
-        # Each start of a pod leaves eight that tell of no trouble: lists of many parts.
-        about = f"involvedObject.name={name}" if name else ""
-        fields = ",".join(filter(None, (about, "type=Warning" if warnings else "")))
+        """List the events of a namespace.
+
+        Args:
+            namespace: The namespace.
+            name: The name of the objects that they are about; empty for all objects.
+            warnings: Whether to leave out normal events. Each start of a pod causes eight of them,
+                so that a list of all events may have many pages.
+        """
+        by_name = f"involvedObject.name={name}" if name else ""
+        fields = ",".join(filter(None, (by_name, "type=Warning" if warnings else "")))
         return self.list("Event", namespace, fields=fields)
 
     def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:
         """Create or change an object by server-side apply, as field manager `modelshelf`.
 
         Args:
-            obj: The fields that are to be ours.
-            force: Whether to take over fields that others own.
-            dry_run: Whether the server shall only say what would become of it.
+            obj: The fields to set; `modelshelf` owns them from then on.
+            force: Whether to take over fields that other field managers own.
+            dry_run: Whether the server only answers what the object would become.
 
         Returns:
             The whole object.
 
         Raises:
-            ConflictError: Others own some of the fields.
+            ConflictError: Other field managers own some of the fields.
         """
-        return self._object(calls.apply(obj, force=force, dry_run=dry_run))
+        return self._send(calls.apply(obj, force=force, dry_run=dry_run))
 
     def create(self, obj: Object) -> Object:
         """Create an object.
 
         Raises:
-            ExistsError: There is one of this name.
+            ExistsError: An object of this kind and name exists already.
         """
-        return self._object(calls.create(obj))
+        return self._send(calls.create(obj))
 
     def patch(
         self,
@@ -152,15 +159,15 @@ class Cluster:
 
         Args:
             kind: `Deployment`.
-            name: The object's.
-            namespace: Its namespace; None if it lives in none.
-            body: The fields.
-            subresource: `scale` or `status`.
+            name: The object's name.
+            namespace: Its namespace; None if it has none.
+            body: The fields to change.
+            subresource: `scale` or `status`; None for the object itself.
 
         Raises:
-            MissingError: There is no such object.
+            MissingError: The object does not exist.
         """
-        return self._object(calls.patch(kind, name, namespace, body, subresource or ""))
+        return self._send(calls.patch(kind, name, namespace, body, subresource or ""))
 
     def delete(  # noqa: PLR0913
         self,
@@ -173,31 +180,33 @@ class Cluster:
         propagation: str = "Background",
         timeout: float = 120.0,
     ) -> bool:
-        """Delete an object, and what it owns.
+        """Delete an object, and the objects that it owns.
 
         Args:
             kind: `Deployment`.
-            name: The object's.
-            namespace: Its namespace; None if it lives in none.
-            grace: Seconds that a pod gets to end; 0 does not wait for its node to confirm.
+            name: The object's name.
+            namespace: Its namespace; None if it has none.
+            grace: Seconds that a pod gets to end; 0 deletes it without its node's confirmation;
+                None for the number in the pod.
             wait: Whether to wait until the object is gone.
-            propagation: `Background`, `Foreground` (what it owns goes first) or `Orphan`.
-            timeout: Seconds to wait at the most.
+            propagation: `Background`, `Foreground` (the objects that it owns are deleted first) or
+                `Orphan` (they stay).
+            timeout: How many seconds to wait at most.
 
         Returns:
-            Whether there was one.
+            Whether the object existed.
 
         Raises:
-            TimedOutError: It is still there; the message names what holds it.
+            TimedOutError: The object is not gone; the message names the finalizers that hold it.
         """
         try:
-            said = self._object(calls.delete(kind, name, namespace, grace, propagation))
+            answer = self._send(calls.delete(kind, name, namespace, grace, propagation))
         except MissingError:
             return False
         if wait:
-            # The object itself if it is still there, else a Status about it.
-            uid = (said.get("details") or said.get("metadata") or {}).get("uid")
-            self._until_gone(calls.get(kind, name, namespace), uid, timeout)
+            # The answer is the object if it still exists, else a Status with details about it.
+            uid = (answer.get("details") or answer.get("metadata") or {}).get("uid")
+            self._wait_until_gone(calls.get(kind, name, namespace), uid, timeout)
         return True
 
     def logs(  # noqa: PLR0913
@@ -210,32 +219,32 @@ class Cluster:
         tail: int | None = None,
         previous: bool = False,
         idle: float | None = None,
-        stamped: int | None = None,
+        timestamped_bytes: int | None = None,
     ) -> Iterator[str]:
-        """A container's output, line by line, without the line ends.
+        """Read a container's log, line by line, without the line ends.
 
         Args:
             pod: The pod's name.
             namespace: Its namespace.
-            container: Which; may be left out where there is one.
-            follow: Whether to go on until the container ends. A connection that is lost ends it,
-                too: whoever follows looks at the pod then.
-            tail: How many of the last lines; None for all.
-            previous: Whether to read what the container said before it was restarted.
-            idle: Seconds without a byte after which following ends; None for never.
-            stamped: How many bytes of its beginning, each line behind the moment it was written at;
-                None for all of it without moments.
+            container: The container; None where the pod has only one.
+            follow: Whether to go on until the container ends. The lines also end when the
+                connection is lost: look at the pod to learn whether its container has ended.
+            tail: How many of the last lines to read; None for all.
+            previous: Whether to read the log of the container before its last restart.
+            idle: Following ends after so many seconds without a byte; None for never.
+            timestamped_bytes: Read only so many bytes from the beginning of the log, and put before
+                each line the time when it was written; None for the whole log, without times.
         """
         params = {
             "container": container or "",
             "follow": "true" if follow else "",
             "previous": "true" if previous else "",
             "tailLines": "" if tail is None else str(tail),
-            "timestamps": "" if stamped is None else "true",
-            "limitBytes": "" if stamped is None else str(stamped),
+            "timestamps": "" if timestamped_bytes is None else "true",
+            "limitBytes": "" if timestamped_bytes is None else str(timestamped_bytes),
         }
         call = calls.logs(pod, namespace, params)
-        yield from self._connection.lines(call, follow=follow, idle=idle)
+        yield from self._connection.stream_lines(call, follow=follow, idle=idle)
 
     def request(
         self,
@@ -245,49 +254,52 @@ class Cluster:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
-    ) -> Reply:
-        """Send one request as it is, once, and return whatever is answered.
+    ) -> RawResponse:
+        """Send one request, once, and return the answer whatever its status is.
 
         Args:
             method: `GET`, `POST`.
-            path: With query; `/api/v1/namespaces/llm/services/mistral:http/proxy/v1/models`.
+            path: The path with its query:
+                `/api/v1/namespaces/llm/services/mistral:http/proxy/v1/models`.
             body: Bytes to send.
-            headers: Besides those that say who asks.
-            timeout: Seconds between two bytes of the answer.
+            headers: Headers to send, besides those with the credentials.
+            timeout: How many seconds may pass between two bytes of the answer.
 
         Raises:
             UnreachableError: No answer came.
         """
-        # The credentials go nowhere else, whatever is asked for.
+        # A path without a leading slash could be read as the URL of another host, which would then
+        # get the credentials.
         path = f"/{path.lstrip('/')}"
         call = Call("ask", path, "", None, method, path, body=body, headers=headers or {})
-        return self._connection.once(call, timeout)
+        return self._connection.send_once(call, timeout)
 
-    def _object(self, call: Call) -> Object:
+    def _send(self, call: Call) -> Object:
+        """Send a request, and read the answer as an object."""
         try:
-            found = json.loads(self._connection.answer(call))
+            answer = json.loads(self._connection.send(call))
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            answer = None
+        if not isinstance(answer, dict):
             raise TargetError(
                 f"{self.server} (context {self.context}) does not answer as a Kubernetes API "
                 "server does",
                 hint="check the server's address in the kubeconfig",
             )
-        return found
+        return answer
 
-    def _until_gone(self, call: Call, uid: str | None, timeout: float) -> None:
+    def _wait_until_gone(self, call: Call, uid: str | None, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         pause = 0.1
         while True:
-            found = self.get(call.kind, call.name, call.namespace)
-            if found is None or (uid and found["metadata"].get("uid") != uid):
+            live = self.get(call.kind, call.name, call.namespace)
+            if live is None or (uid and live["metadata"].get("uid") != uid):
                 return
             if time.monotonic() >= deadline:
-                holders = ", ".join(found["metadata"].get("finalizers") or ()) or "no finalizer"
+                holders = ", ".join(live["metadata"].get("finalizers") or ()) or "no finalizer"
                 raise TimedOutError(
-                    f"{call.thing} is still there {timeout:g} s after it was deleted, held by "
-                    f"{holders}"
+                    f"{call.object_name} is still there {timeout:g} s after it was deleted, held "
+                    f"by {holders}"
                 )
             self._sleep(pause)
             pause = min(pause * 1.5, 2.0)

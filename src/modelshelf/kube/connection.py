@@ -1,7 +1,7 @@
-"""HTTP with an API server: who asks, when to ask again, and what a failure means.
+"""HTTP requests to an API server: credentials, retries, and the errors that failures become.
 
-The only module that knows lightkube, which brings the authenticated client, and httpx2; nothing of
-either leaves it.
+This is the only module that imports lightkube, whose client knows how to authenticate, and httpx2.
+No exception of theirs leaves it.
 """
 
 from __future__ import annotations
@@ -22,71 +22,98 @@ from lightkube.core.exceptions import ConfigError
 from modelshelf.kube import plugins
 from modelshelf.kube.calls import Call
 from modelshelf.kube.kubeconfig import KubeContext
-from modelshelf.kube.refusals import UnreachableError, passing, refusal
+from modelshelf.kube.refusals import UnreachableError, error_for, is_transient
 from modelshelf.shelf.errors import UsageError
 from modelshelf.transfer.retries import Backoff, parse_retry_after
 
-_CONNECT = 5.0  # seconds
-_ANSWER = 60.0  # seconds; the API server itself gives up after as many
-_TRIES = Backoff(max_tries=4, first_seconds=0.4, max_seconds=10.0)
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0  # the API server itself gives up after as many
+_RETRIES = Backoff(max_tries=4, first_seconds=0.4, max_seconds=10.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back from a raw request: any HTTP status, and the whole body."""
+class RawResponse:
+    """The answer to a single request, whatever its status is.
+
+    Attributes:
+        status: The HTTP status.
+        body: The whole body.
+    """
 
     status: int
     body: bytes
 
 
 class Connection:
-    """An API server as one user reaches it; several threads may use it at once.
+    """The connections of one user to an API server. Several threads may use it at once.
 
     Attributes:
         server: The API server's base URL.
-        context: The kubeconfig's context.
-        calls: HTTP requests sent so far, repeated ones included.
+        context: The name of the kubeconfig's context.
+        calls: How many HTTP requests were sent so far, repeated ones included.
     """
 
-    def __init__(self, chosen: KubeContext, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        chosen: KubeContext,
+        sleep: Callable[[float], None] = time.sleep,
+        http: httpx2.Client | None = None,
+    ) -> None:
+        """Prepare the connections; nothing is sent yet.
+
+        Args:
+            chosen: The cluster, and the credentials for it.
+            sleep: Waits some seconds before a request is repeated.
+            http: The HTTP client to send with; None for one that has the context's credentials.
+                Tests give one whose requests are answered in memory.
+
+        Raises:
+            UsageError: The credentials in the context cannot be used.
+            TargetError: The program that gives the credentials failed.
+        """
         self.server = chosen.server
         self.context = chosen.name
         self.calls = 0
-        self._http = _open(chosen)
+        self._http = http or _open(chosen)
         self._sleep = sleep
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._http.close()
 
-    def answer(self, call: Call) -> bytes:
-        """The body of a successful answer, asked for several times where that is safe.
+    def send(self, call: Call) -> bytes:
+        """Send a request, several times where that is safe, until it succeeds.
 
         Args:
-            call: The question.
+            call: The request.
+
+        Returns:
+            The body of the answer.
 
         Raises:
-            TargetError: It was refused, or no answer came.
+            TargetError: The request was refused, or no answer came.
         """
-        return self._answer(call, read=_ANSWER, stream=False).content
+        return self._send_with_retries(call, read=_ANSWER_SECONDS, stream=False).content
 
-    def lines(self, call: Call, *, follow: bool, idle: float | None) -> Iterator[str]:
-        """A successful answer, line by line, as it comes.
+    def stream_lines(self, call: Call, *, follow: bool, idle: float | None) -> Iterator[str]:
+        """Send a request, and read the body of the answer line by line as it arrives.
 
         Args:
-            call: The question.
-            follow: Whether the answer has no end: then a lost connection is one.
-            idle: Seconds without a byte that count as a lost connection while following.
+            call: The request.
+            follow: Whether the body goes on until the connection is lost.
+            idle: While following, the connection counts as lost after so many seconds without a
+                byte; None for never.
 
         Raises:
-            TargetError: It was refused, or no answer came.
+            TargetError: The request was refused, or no answer came.
         """
-        read = idle if follow else _ANSWER
+        read = idle if follow else _ANSWER_SECONDS
         try:
-            response = self._answer(call, read=read, stream=True)
+            response = self._send_with_retries(call, read=read, stream=True)
         except UnreachableError as error:
-            # A server sends not even headers before there is a first line.
+            # The server sends its headers together with the first line. So a read timeout here
+            # means that there was no line yet.
             if follow and isinstance(error.__cause__, httpx2.ReadTimeout):
                 return
             raise
@@ -95,14 +122,14 @@ class Connection:
                 yield from _lines(response.iter_bytes())
             except httpx2.HTTPError as error:
                 if not follow:
-                    raise self._unreachable(error) from error
+                    raise self._unreachable_error(error) from error
 
-    def once(self, call: Call, timeout: float) -> Reply:
-        """Whatever is answered to one request.
+    def send_once(self, call: Call, timeout: float) -> RawResponse:
+        """Send a request once, and return the answer whatever its status is.
 
         Args:
-            call: The question.
-            timeout: Seconds between two bytes of the answer.
+            call: The request.
+            timeout: How many seconds may pass between two bytes of the answer.
 
         Raises:
             UnreachableError: No answer came.
@@ -110,34 +137,40 @@ class Connection:
         try:
             response = self._send(call, read=timeout, stream=False)
         except httpx2.HTTPError as error:
-            raise self._unreachable(error) from error
-        return Reply(response.status_code, response.content)
+            raise self._unreachable_error(error) from error
+        return RawResponse(response.status_code, response.content)
 
-    def _answer(self, call: Call, *, read: float | None, stream: bool) -> httpx2.Response:
-        for failures in range(1, _TRIES.max_tries + 1):
-            last = failures == _TRIES.max_tries
+    def _send_with_retries(
+        self, call: Call, *, read: float | None, stream: bool
+    ) -> httpx2.Response:
+        for failures in range(1, _RETRIES.max_tries + 1):
+            last = failures == _RETRIES.max_tries
             wait: float | None = None
             try:
                 response = self._send(call, read=read, stream=stream)
                 if response.is_success:
                     return response
                 with contextlib.closing(response):
-                    wait = self._refused(call, response, last=last)
+                    wait = self._check_refusal(call, response, last=last)
             except httpx2.HTTPError as error:
-                silent = stream and isinstance(error, httpx2.ReadTimeout)
-                if last or silent or not _worth_repeating(call, error):
-                    raise self._unreachable(error) from error
-            self._sleep(_TRIES.wait_seconds(failures, random.random(), wait))  # noqa: S311
+                is_silent = stream and isinstance(error, httpx2.ReadTimeout)
+                if last or is_silent or not _may_be_repeated(call, error):
+                    raise self._unreachable_error(error) from error
+            self._sleep(_RETRIES.wait_seconds(failures, random.random(), wait))  # noqa: S311
         raise AssertionError("the last try returns or raises")
 
-    def _refused(self, call: Call, response: httpx2.Response, *, last: bool) -> float | None:
-        """Raise what a refusal means; return, with seconds to wait, if it is worth another try."""
+    def _check_refusal(self, call: Call, response: httpx2.Response, *, last: bool) -> float | None:
+        """Raise the error that a refusal means, unless another try may succeed.
+
+        Returns:
+            Seconds to wait before the next try, where the server named them.
+        """
         status, body = response.status_code, response.read()
-        failed = refusal(call, self.server, self.context, status, body)
-        if not passing(call, status, body):
-            raise failed
+        error = error_for(call, self.server, self.context, status, body)
+        if not is_transient(call, status, body):
+            raise error
         if last:
-            raise UnreachableError(str(failed), hint=self._look())
+            raise UnreachableError(str(error), hint=self._readiness_hint())
         return parse_retry_after(response.headers.get("retry-after"))
 
     def _send(self, call: Call, *, read: float | None, stream: bool) -> httpx2.Response:
@@ -150,11 +183,12 @@ class Connection:
                 params=call.params or None,
                 content=call.body,
                 headers=dict(call.headers),
-                timeout=httpx2.Timeout(_ANSWER, connect=_CONNECT, read=read),
+                timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS, read=read),
             )
             return self._http.send(request, stream=stream)
         except (ConfigError, OSError, httpx2.InvalidURL, httpx2.LocalProtocolError) as error:
-            # Nothing was sent. What is wrong may be the token, which the message quotes then.
+            # Nothing was sent. The library's message may quote the token, so it is used only for
+            # errors that do not.
             what = "a token or path with characters that HTTP forbids"
             if isinstance(error, ConfigError | OSError):
                 what = str(error)
@@ -163,12 +197,12 @@ class Connection:
                 hint="check this context's user in the kubeconfig",
             ) from None
 
-    def _look(self) -> str:
+    def _readiness_hint(self) -> str:
         return f"check that the cluster is up: `kubectl --context {self.context} get --raw /readyz`"
 
-    def _unreachable(self, error: httpx2.HTTPError) -> UnreachableError:
-        hint = self._look()
-        if _is_certificate(error):
+    def _unreachable_error(self, error: httpx2.HTTPError) -> UnreachableError:
+        hint = self._readiness_hint()
+        if _is_about_certificate(error):
             hint = "check certificate-authority of this cluster in the kubeconfig"
         return UnreachableError(
             f"{self.server} (context {self.context}) cannot be reached: "
@@ -177,15 +211,16 @@ class Connection:
         )
 
 
-def _worth_repeating(call: Call, error: httpx2.HTTPError) -> bool:
-    if _is_certificate(error):
+def _may_be_repeated(call: Call, error: httpx2.HTTPError) -> bool:
+    if _is_about_certificate(error):
         return False
-    # What never reached the server did nothing there.
+    # A request that never reached the server had no effect there. After any other failure a POST
+    # may have created its object, and would create a second one.
     unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
     return unsent or (call.method != "POST" and isinstance(error, httpx2.TransportError))
 
 
-def _is_certificate(error: BaseException | None) -> bool:
+def _is_about_certificate(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return True
@@ -194,19 +229,23 @@ def _is_certificate(error: BaseException | None) -> bool:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    r"""Lines as `\n` ends them: httpx2's own would also split at what JSON may hold unescaped."""
+    r"""Split at `\n` alone.
+
+    httpx2's own lines also end at characters such as U+2028, which JSON may hold unescaped.
+    """
     rest = b""
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode(errors="replace") for line in whole)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
     if rest:
         yield rest.decode(errors="replace")
 
 
 def _open(chosen: KubeContext) -> httpx2.Client:
+    """Make an HTTP client that has the credentials of a context."""
     user = dict(chosen.user)
     plugin = user.pop("exec", None)
-    first = plugins.run(plugin, chosen) if plugin else None
+    first = plugins.run_plugin(plugin, chosen) if plugin else None
     if first and first.certificate:
         user |= first.user()
     name = {"name": "chosen"}
@@ -216,7 +255,9 @@ def _open(chosen: KubeContext) -> httpx2.Client:
         "clusters": [name | {"cluster": dict(chosen.cluster)}],
         "users": [name | {"user": user}],
     }
-    params = client_adapter.ConnectionParams(timeout=httpx2.Timeout(_ANSWER, connect=_CONNECT))
+    params = client_adapter.ConnectionParams(
+        timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+    )
     try:
         config = KubeConfig.from_dict(conf).get()
         assert config is not None  # noqa: S101
@@ -227,33 +268,33 @@ def _open(chosen: KubeContext) -> httpx2.Client:
             hint="check the certificates and keys that it names",
         ) from error
     if plugin and first and first.token:
-        http.auth = _PluginAuth(first, lambda: plugins.run(plugin, chosen))
+        http.auth = _PluginAuth(first, lambda: plugins.run_plugin(plugin, chosen))
     return http
 
 
 class _PluginAuth(httpx2.Auth):
-    """A token that a plugin gave, asked for anew when it expires or is refused."""
+    """Sends a credential plugin's token, and runs the plugin again once the token is not valid."""
 
-    def __init__(self, first: plugins.Credential, again: Callable[[], plugins.Credential]) -> None:
+    def __init__(self, first: plugins.Credential, renew: Callable[[], plugins.Credential]) -> None:
         self._credential = first
-        self._again = again
+        self._renew = renew
         self._lock = threading.Lock()
 
     def sync_auth_flow(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
-        sent = self._fresh(time.time())
+        sent = self._valid_credential(time.time())
         request.headers["Authorization"] = f"Bearer {sent.token}"
         response = yield request
         if response.status_code == httpx2.codes.UNAUTHORIZED:
             with self._lock:
                 if self._credential is sent:
-                    self._credential = self._again()
+                    self._credential = self._renew()
             request.headers["Authorization"] = f"Bearer {self._credential.token}"
             yield request
 
-    def _fresh(self, now: float) -> plugins.Credential:
+    def _valid_credential(self, now: float) -> plugins.Credential:
         with self._lock:
             if self._credential.expires is not None and self._credential.expires <= now:
-                self._credential = self._again()
+                self._credential = self._renew()
             return self._credential

@@ -1,4 +1,4 @@
-"""How containers ended, and what they said last. Pure.
+"""How containers ended, and what they printed last. Pure.
 
 The fields are those of a pod's `status.containerStatuses[].state` and `.lastState`:
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#ContainerState
@@ -13,19 +13,20 @@ from typing import Any
 
 from modelshelf.kube.kinds import Object
 
-_LAST_LINES = 3
+_MAX_LINES = 3  # of what a container printed last
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ending:
-    """A container's last end.
+    """How a container ended the last time.
 
     Attributes:
-        container: Its name.
-        exit_code: What it exited with; 128 and more for a signal.
+        container: The container's name.
+        exit_code: Its exit code; above 128 it was ended by a signal, of the number above 128.
         reason: Kubernetes' word: `Completed`, `Error`, `OOMKilled`, `ContainerStatusUnknown`.
-        message: The JSON object that it said last, if it was one: core's outcome.
-        text: The last lines that it said, in one; empty if nothing is known.
+        message: Its last line as a JSON object: the last event that our code printed. None if the
+            line is something else.
+        text: Its last lines, joined into one; empty if nothing is known.
         restarts: How often it was started again.
     """
 
@@ -36,37 +37,37 @@ class Ending:
     text: str = ""
     restarts: int = 0
 
-    def said(self) -> str:
-        """What it said last, for people: its error's message, or else its last lines."""
-        told = (self.message or {}).get("message") or (self.message or {}).get("reason")
-        if told:
-            return str(told)
-        # A pod of ours that was killed told how far it was, which explains nothing.
-        return "" if "event" in (self.message or {}) else self.text
+    def explanation(self) -> str:
+        """What it printed about its end: the message of its error, or else its last lines."""
+        message = self.message or {}
+        if text := message.get("message") or message.get("reason"):
+            return str(text)
+        # The last event of a killed pod of ours is about its progress, which explains nothing.
+        return "" if "event" in message else self.text
 
     def sentence(self) -> str:
-        """All of it, for people: `vllm ended with exit code 1: no such device`."""
+        """The ending in words: `vllm ended with exit code 1: no such device`."""
         reason = "" if self.reason in {"", "Error", "Completed"} else f" ({self.reason})"
         again = f", {self.restarts + 1} times by now" if self.restarts else ""
-        said = f": {self.said()}" if self.said() else ""
-        return f"{self.container} ended with exit code {self.exit_code}{reason}{again}{said}"
+        explanation = f": {self.explanation()}" if self.explanation() else ""
+        return f"{self.container} ended with exit code {self.exit_code}{reason}{again}{explanation}"
 
 
-def ending(pod: Object, container: str | None = None) -> Ending | None:
-    """How a container ended last, or None if it never has.
+def ending_of(pod: Object, container: str | None = None) -> Ending | None:
+    """How a container of a pod ended last; None if it never ended.
 
     Args:
         pod: The pod.
-        container: A container's name, or an init container's; None for the pod's first one.
+        container: The name of a container or an init container; None for the pod's first container.
     """
     for status in statuses(pod) if container else main_statuses(pod):
         if container in {None, status["name"]}:
-            return of_status(status)
+            return ending_of_status(status)
     return None
 
 
-def of_status(status: Object) -> Ending | None:
-    """How the container of one container status ended last, or None if it never has."""
+def ending_of_status(status: Object) -> Ending | None:
+    """How the container of a container status ended last; None if it never ended."""
     ended = (status.get("state") or {}).get("terminated")
     ended = ended or (status.get("lastState") or {}).get("terminated")
     if not ended:
@@ -76,19 +77,19 @@ def of_status(status: Object) -> Ending | None:
         container=status["name"],
         exit_code=ended.get("exitCode", 0),
         reason=ended.get("reason") or "",
-        message=parsed(lines[-1]) if lines else None,
-        text=" | ".join(line.strip() for line in lines[-_LAST_LINES:]),
+        message=parse_object(lines[-1]) if lines else None,
+        text=" | ".join(line.strip() for line in lines[-_MAX_LINES:]),
         restarts=status.get("restartCount", 0),
     )
 
 
-def parsed(line: str) -> dict[str, Any] | None:
-    """The JSON object in a line, or None if there is none."""
+def parse_object(line: str) -> dict[str, Any] | None:
+    """Read a line as a JSON object; None if it is something else."""
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def statuses(pod: Object) -> Iterator[Object]:
@@ -102,12 +103,12 @@ def main_statuses(pod: Object) -> list[Object]:
     return (pod.get("status") or {}).get("containerStatuses") or []
 
 
-def waiting(status: Object) -> Object:
-    """Why a container is not running: `reason` and `message`, or nothing."""
+def waiting_state(status: Object) -> Object:
+    """Why a container does not run: `reason` and `message`; empty if it does not wait."""
     return (status.get("state") or {}).get("waiting") or {}
 
 
 def condition(obj: Object, kind: str) -> Object:
-    """An object's condition of a type; empty if it has none."""
-    found = (obj.get("status") or {}).get("conditions") or []
-    return next((item for item in found if item.get("type") == kind), {})
+    """An object's condition of a type; empty if it has no such condition."""
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item.get("type") == kind), {})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Object = dict[str, Any]
-"""A Kubernetes object as JSON has it; fields that nobody here knows are kept."""
+"""A Kubernetes object as plain JSON. Fields that this code does not know are kept."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class Resource:
 
     @property
     def group(self) -> str:
-        """The API group; empty for the core one."""
+        """The API group; empty for the core group."""
         return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
         """The path of an object, or of all objects of this kind if no name is given.
 
         Args:
-            namespace: None for all namespaces, and for kinds that live in none.
-            name: The object's.
+            namespace: The namespace; None for all namespaces, and for kinds without namespaces.
+            name: The object's name; empty for all objects.
             subresource: `status`, `scale`, `log`.
         """
         parts = ["apis" if self.group else "api", self.api_version]
@@ -75,13 +75,13 @@ KINDS: Mapping[str, Resource] = {
 
 
 def label_selector(labels: Mapping[str, str | None]) -> str:
-    """A selector of objects that have all these labels; None stands for any value."""
+    """Write a selector of objects that have all these labels; None stands for any value."""
     return ",".join(
         name if value is None else f"{name}={value}" for name, value in sorted(labels.items())
     )
 
 
-def named(kind: str, name: str = "", namespace: str | None = None) -> str:
-    """An object in words: `Deployment llm/mistral`."""
+def describe_object(kind: str, name: str = "", namespace: str | None = None) -> str:
+    """Name an object in a message: `Deployment llm/mistral`."""
     where = f"{namespace}/{name}" if namespace and name else name or namespace or ""
     return f"{kind} {where}".rstrip()

@@ -1,7 +1,8 @@
-"""Which cluster is meant, and as whom: kubeconfig files, read and merged as kubectl does.
+"""Find the cluster to use, and the user to be: read and merge kubeconfig files as kubectl does.
 
-What the client below cannot do is refused by name, and never left out in silence: a cluster that
-is reached without the proxy or the identity that its file asks for is the wrong one.
+A key that the client does not support is refused by its name. Ignoring it would be worse: a request
+that does not use the proxy or the identity of the file may reach another cluster, or act as another
+user.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import yaml
 
 from modelshelf.shelf.errors import UsageError
 
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_DEFAULT = "~/.kube/config"
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_DEFAULT_PATH = "~/.kube/config"
 
-# k8s.io/client-go/tools/clientcmd/api/v1/types.go
-_PATHS = {
+# The keys of each part: k8s.io/client-go/tools/clientcmd/api/v1/types.go
+_PATH_KEYS = {
     "cluster": ("certificate-authority",),
     "user": ("client-certificate", "client-key", "tokenFile"),
 }
-_KNOWN = {
+_SUPPORTED_KEYS = {
     "cluster": {
         "server",
         "certificate-authority",
@@ -56,24 +57,24 @@ _KNOWN = {
         "provideClusterInfo",
     },
 }
-_INSTEAD = {
+_HINTS = {
     "auth-provider": "use the provider's exec plugin, as kubectl itself wants since 1.26",
     "proxy-url": "remove it there, and set HTTPS_PROXY instead",
     "tls-server-name": "give `server` a name that its certificate has",
 }
-_IMPERSONATION = "impersonation is not supported: use a user of your own"
+_IMPERSONATION_HINT = "impersonation is not supported: use a user of your own"
 EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KubeContext:
-    """A cluster and a user of it.
+    """A context: a cluster, and the user to be there.
 
     Attributes:
         name: The context's name.
         server: The API server's base URL.
-        cluster: The file's `cluster`, with absolute paths.
-        user: The file's `user`, with absolute paths; empty for none.
+        cluster: The `cluster` of the kubeconfig, with absolute paths.
+        user: The `user` of the kubeconfig, with absolute paths; empty if there is none.
     """
 
     name: str
@@ -84,45 +85,52 @@ class KubeContext:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Entry:
-    """A named entry, and the file that it is from."""
+    """An entry of a kubeconfig, and the path of that file."""
 
     value: Mapping[str, Any]
     path: str
 
 
-def find(kubeconfig: str | None, context: str | None) -> KubeContext:
-    """The cluster that is meant, from the environment of this process.
+def find_context(kubeconfig: str | None, context: str | None) -> KubeContext:
+    """Find the context to use, as kubectl does.
 
     Args:
-        kubeconfig: A file; default: those of KUBECONFIG, then ~/.kube/config, then a pod's own
-            service account.
-        context: Its context; default: the current one.
+        kubeconfig: The path of a kubeconfig; None for the files in the variable KUBECONFIG, or else
+            ~/.kube/config, or else the service account of the pod that this process runs in.
+        context: The name of a context; None for the current context of the files.
 
     Raises:
-        UsageError: There is none, or it asks for something that is not supported.
+        UsageError: There is no kubeconfig or context, or it has a key that is not supported.
     """
-    listed = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
-    asked = [kubeconfig] if kubeconfig else listed or [_DEFAULT]
-    paths = [os.path.abspath(os.path.expanduser(path)) for path in asked]
-    there = [path for path in paths if os.path.exists(path)]
-    if there:
-        return read(there, context)
+    from_variable = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+    wanted = [kubeconfig] if kubeconfig else from_variable or [_DEFAULT_PATH]
+    paths = [os.path.abspath(os.path.expanduser(path)) for path in wanted]
+    existing = [path for path in paths if os.path.exists(path)]
+    if existing:
+        return read_context(existing, context)
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
-    if host and not kubeconfig and not listed and os.path.exists(f"{_ACCOUNT}/token"):
-        return in_cluster(host, os.environ.get("KUBERNETES_SERVICE_PORT", "443"), context)
+    if (
+        host
+        and not kubeconfig
+        and not from_variable
+        and os.path.exists(f"{_SERVICE_ACCOUNT}/token")
+    ):
+        return service_account_context(
+            host, os.environ.get("KUBERNETES_SERVICE_PORT", "443"), context
+        )
     raise UsageError(
         f"there is no kubeconfig: {', '.join(paths)} cannot be found",
         hint="name one with --kubeconfig or KUBECONFIG; your cluster's provider gives it",
     )
 
 
-def in_cluster(host: str, port: str, context: str | None = None) -> KubeContext:
-    """The cluster that this pod runs in, as its service account.
+def service_account_context(host: str, port: str, context: str | None = None) -> KubeContext:
+    """Make the context of a pod: the cluster that it runs in, as its service account.
 
     Args:
         host: KUBERNETES_SERVICE_HOST.
         port: KUBERNETES_SERVICE_PORT.
-        context: Must not be given: there are no contexts here.
+        context: Must be None: without a kubeconfig there is no context to choose.
 
     Raises:
         UsageError: A context was asked for.
@@ -133,25 +141,25 @@ def in_cluster(host: str, port: str, context: str | None = None) -> KubeContext:
             hint="leave `context` out, or name a file with --kubeconfig",
         )
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    cluster = {"server": server, "certificate-authority": f"{_ACCOUNT}/ca.crt"}
-    return KubeContext("in-cluster", server, cluster, {"tokenFile": f"{_ACCOUNT}/token"})
+    cluster = {"server": server, "certificate-authority": f"{_SERVICE_ACCOUNT}/ca.crt"}
+    return KubeContext("in-cluster", server, cluster, {"tokenFile": f"{_SERVICE_ACCOUNT}/token"})
 
 
-def read(paths: Sequence[str], context: str | None) -> KubeContext:
-    """A context of some kubeconfig files; of entries with the same name the first counts.
+def read_context(paths: Sequence[str], context: str | None) -> KubeContext:
+    """Read a context from kubeconfig files. Of entries with the same name the first one counts.
 
     Args:
-        paths: Files, absolute, the most important one first.
+        paths: Absolute paths, the most important file first.
         context: A context's name; None for the first `current-context`.
 
     Raises:
-        UsageError: A file cannot be read, there is no such context, or what it names is not there
-            or has a key that is not supported.
+        UsageError: A file cannot be read, there is no such context, or the cluster or user that it
+            names does not exist or has a key that is not supported.
     """
     files = {path: _load(path) for path in paths}
     contexts, clusters, users = (_merged(files, part) for part in ("context", "cluster", "user"))
-    current = (file.get("current-context") for file in files.values())
-    name = context or next((str(found) for found in current if found), None)
+    current_names = (file.get("current-context") for file in files.values())
+    name = context or next((str(current) for current in current_names if current), None)
     if name is None:
         raise UsageError(
             f"{', '.join(paths)} has no current context",
@@ -161,26 +169,26 @@ def read(paths: Sequence[str], context: str | None) -> KubeContext:
         raise UsageError(
             f"{', '.join(paths)} has no context {name!r}", hint=f"it has: {_names(contexts)}"
         )
-    chosen = contexts[name]
-    cluster = _named(clusters, chosen, name, "cluster")
-    user = _named(users, chosen, name, "user") if chosen.value.get("user") else {}
+    entry = contexts[name]
+    cluster = _resolve(clusters, entry, name, "cluster")
+    user = _resolve(users, entry, name, "user") if entry.value.get("user") else {}
     return KubeContext(name, str(cluster["server"]), cluster, user)
 
 
 def _load(path: str) -> Mapping[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            found = yaml.safe_load(file)
+            value = yaml.safe_load(file)
     except OSError as error:
         raise UsageError(f"the kubeconfig {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # PyYAML's own message quotes the file, and with it perhaps a key.
+        # PyYAML's own message quotes the file, which may hold private keys.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"the kubeconfig {path}{where} is not YAML") from None
-    if not isinstance(found or {}, dict):
+    if not isinstance(value or {}, dict):
         raise UsageError(f"the kubeconfig {path} is not a mapping")
-    return found or {}
+    return value or {}
 
 
 def _merged(files: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, _Entry]:
@@ -197,7 +205,10 @@ def _names(entries: Mapping[str, _Entry]) -> str:
     return ", ".join(sorted(entries)) or "none"
 
 
-def _named(entries: Mapping[str, _Entry], context: _Entry, name: str, part: str) -> dict[str, Any]:
+def _resolve(
+    entries: Mapping[str, _Entry], context: _Entry, name: str, part: str
+) -> dict[str, Any]:
+    """Get the cluster or user that a context names, checked and with absolute paths."""
     wanted = str(context.value.get(part))
     entry = entries.get(wanted)
     if entry is None:
@@ -207,16 +218,19 @@ def _named(entries: Mapping[str, _Entry], context: _Entry, name: str, part: str)
         )
     where = f"{part} {wanted} in {entry.path}"
     value = {key: item for key, item in entry.value.items() if item not in (None, "", False, [])}
-    _refuse(value, part, where)
+    _check_keys(value, part, where)
     if part == "cluster":
         _check_server(value, where)
-    return _absolute(value, part, os.path.dirname(entry.path))
+    return _with_absolute_paths(value, part, os.path.dirname(entry.path))
 
 
-def _refuse(value: Mapping[str, Any], part: str, where: str) -> None:
+def _check_keys(value: Mapping[str, Any], part: str, where: str) -> None:
+    """Refuse keys that are not supported, and data that is not base64."""
     for key in value:
-        if key not in _KNOWN[part]:
-            hint = _IMPERSONATION if key == "as" or key.startswith("as-") else _INSTEAD.get(key, "")
+        if key not in _SUPPORTED_KEYS[part]:
+            hint = (
+                _IMPERSONATION_HINT if key == "as" or key.startswith("as-") else _HINTS.get(key, "")
+            )
             raise UsageError(
                 f"{where} has {key}, which modelshelf does not support",
                 hint=hint or "remove it there, or use another context",
@@ -228,7 +242,7 @@ def _refuse(value: Mapping[str, Any], part: str, where: str) -> None:
         return
     if not isinstance(plugin, dict) or not plugin.get("command"):
         raise UsageError(f"exec of {where} has no command")
-    _refuse(plugin, "exec", f"exec of {where}")
+    _check_keys(plugin, "exec", f"exec of {where}")
     if plugin.get("apiVersion") not in EXEC_VERSIONS:
         raise UsageError(
             f"exec of {where} has apiVersion {plugin.get('apiVersion')}",
@@ -253,10 +267,10 @@ def _check_server(value: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _absolute(value: dict[str, Any], part: str, folder: str) -> dict[str, Any]:
-    """The entry with absolute paths, and no file where there is its content, which counts."""
+def _with_absolute_paths(value: dict[str, Any], part: str, folder: str) -> dict[str, Any]:
+    """Make paths absolute, and drop the path of a file whose content is in the entry as well."""
     kept = {key: item for key, item in value.items() if f"{key}-data" not in value}
-    kept |= {key: os.path.join(folder, kept[key]) for key in _PATHS[part] if key in kept}
+    kept |= {key: os.path.join(folder, kept[key]) for key in _PATH_KEYS[part] if key in kept}
     plugin = kept.get("exec")
     if plugin and os.path.dirname(plugin["command"]):
         kept["exec"] = plugin | {"command": os.path.join(folder, plugin["command"])}

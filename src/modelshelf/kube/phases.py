@@ -1,4 +1,4 @@
-"""How far a pod is on its way to answering, and what each part of the way took. Pure."""
+"""How far a pod is on its way to ready, and how long each phase of that took. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 from modelshelf.kube.endings import (
     condition,
+    ending_of_status,
     main_statuses,
-    of_status,
-    parsed,
+    parse_object,
     statuses,
-    waiting,
+    waiting_state,
 )
 from modelshelf.kube.kinds import Object
 
-IMAGE_TROUBLE = frozenset(
+# Why a container waits: the words are the kubelet's.
+IMAGE_PULL_FAILURES = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
@@ -27,34 +28,34 @@ IMAGE_TROUBLE = frozenset(
         "SignatureValidationFailed",
     }
 )
-ENDING_AGAIN = "CrashLoopBackOff"
-START_TROUBLE = frozenset(
+ENDS_REPEATEDLY = "CrashLoopBackOff"
+START_FAILURES = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PodPhase:
-    """Where a pod is.
+    """How far a pod is.
 
     Attributes:
-        name: `pending` (no node yet), `unschedulable`, `scheduled` (a node has it, and mounts its
-            volumes), `image` (once for the gate, once for the engine), `gate` (the init container
-            runs), `weights` (the engine runs, and does not answer yet), `ready`, `done`, `failed`
-            or `terminating`.
-        detail: More about it, in one sentence or part of one; may be empty.
+        name: `pending` (it has no node yet), `unschedulable` (no node has room), `scheduled` (its
+            node mounts its volumes), `image` (an image is pulled: once for the gate, once for the
+            engine), `gate` (the init container runs), `weights` (the engine runs, and does not
+            answer yet), `ready`, `done`, `failed` or `terminating`.
+        detail: More about the phase, as a sentence or a part of one; may be empty.
     """
 
     name: str
     detail: str = ""
 
 
-def pod_phase(pod: Object, gate_says: str = "") -> PodPhase:
-    """Where a pod is.
+def pod_phase(pod: Object, gate_line: str = "") -> PodPhase:
+    """How far a pod is.
 
     Args:
         pod: The pod.
-        gate_says: The last line of the gate's log, where that is known: JSON with a `reason`.
+        gate_line: The last line of the gate's log, where that is known: JSON with a `reason`.
     """
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
@@ -69,16 +70,16 @@ def pod_phase(pod: Object, gate_says: str = "") -> PodPhase:
         return PodPhase(name, scheduled.get("message") or "")
     if condition(pod, "Ready").get("status") == "True":
         return PodPhase("ready")
-    return _starting(pod, gate_says)
+    return _starting(pod, gate_line)
 
 
-def _starting(pod: Object, gate_says: str) -> PodPhase:
+def _starting(pod: Object, gate_line: str) -> PodPhase:
     for init in (pod.get("status") or {}).get("initContainerStatuses") or []:
         ended = (init.get("state") or {}).get("terminated")
         if ended and ended.get("exitCode") == 0:
             continue
-        if waiting(init).get("reason") in {None, ENDING_AGAIN}:
-            return PodPhase("gate", _gate_detail(init, gate_says))
+        if waiting_state(init).get("reason") in {None, ENDS_REPEATEDLY}:
+            return PodPhase("gate", _gate_detail(init, gate_line))
         return _not_running(pod, init)
     for status in main_statuses(pod):
         if "running" not in (status.get("state") or {}):
@@ -89,15 +90,15 @@ def _starting(pod: Object, gate_says: str) -> PodPhase:
 
 
 def _not_running(pod: Object, status: Object) -> PodPhase:
-    why = waiting(status)
-    reason = why.get("reason")
-    if reason in IMAGE_TROUBLE:
-        return PodPhase("image", why.get("message") or f"{reason}: {status.get('image', '')}")
-    if reason == ENDING_AGAIN or "terminated" in (status.get("state") or {}):
-        return PodPhase("failed", _ended(status))
-    if reason in START_TROUBLE:
-        return PodPhase("failed", f"{status['name']}: {why.get('message') or reason}")
-    # The sandbox is made once the volumes are mounted; then images are pulled.
+    state = waiting_state(status)
+    reason = state.get("reason")
+    if reason in IMAGE_PULL_FAILURES:
+        return PodPhase("image", state.get("message") or f"{reason}: {status.get('image', '')}")
+    if reason == ENDS_REPEATEDLY or "terminated" in (status.get("state") or {}):
+        return PodPhase("failed", _describe_ending(status))
+    if reason in START_FAILURES:
+        return PodPhase("failed", f"{status['name']}: {state.get('message') or reason}")
+    # Kubernetes makes the pod's sandbox when the volumes are mounted, and pulls images after that.
     if condition(pod, "PodReadyToStartContainers").get("status") == "True":
         return PodPhase("image", str(status.get("image") or ""))
     return PodPhase("scheduled", _node(pod))
@@ -107,13 +108,13 @@ def _node(pod: Object) -> str:
     return f"on {pod['spec']['nodeName']}"
 
 
-def _gate_detail(init: Object, gate_says: str) -> str:
-    """What the gate waits for: it says so in its log, and when it gives up in its last words."""
-    said = parsed(gate_says)
-    if said and said.get("reason"):
-        return str(said["reason"])
-    ended = of_status(init)
-    return ended.said() if ended else ""
+def _gate_detail(init: Object, gate_line: str) -> str:
+    """What the gate waits for: its log says that, and its last line if it has given up."""
+    event = parse_object(gate_line)
+    if event and event.get("reason"):
+        return str(event["reason"])
+    ending = ending_of_status(init)
+    return ending.explanation() if ending else ""
 
 
 def _restarted(pod: Object) -> str:
@@ -125,20 +126,20 @@ def _failure(pod: Object) -> str:
     status = pod["status"]
     if status.get("message") or status.get("reason"):
         return ": ".join(filter(None, (status.get("reason"), status.get("message"))))
-    bad = (item for item in statuses(pod) if (ended := of_status(item)) and ended.exit_code)
-    return next((_ended(item) for item in bad), "")
+    endings = (ending_of_status(status) for status in statuses(pod))
+    return next((each.sentence() for each in endings if each and each.exit_code), "")
 
 
-def _ended(status: Object) -> str:
-    ended = of_status(status)
-    return ended.sentence() if ended else f"{status['name']} ends again and again"
+def _describe_ending(status: Object) -> str:
+    ending = ending_of_status(status)
+    return ending.sentence() if ending else f"{status['name']} ends again and again"
 
 
 def timeline(pod: Object) -> tuple[tuple[str, float], ...]:
-    """Seconds that each phase took which is over, in order; Kubernetes' clock has whole ones.
+    """How many seconds each phase took that is over, in order. Kubernetes notes whole seconds.
 
-    `scheduled` is the wait for a node; `image` all between a node and a running container, for
-    the gate's and the engine's image together; `weights` ends with the first answer.
+    `scheduled` is the wait for a node. `image` is the time between a node and a running container,
+    for the images of the gate and the engine together. `weights` ends when the pod is ready.
     """
     total: dict[str, float] = {}
     for name, start, end in spans(pod):
@@ -147,34 +148,41 @@ def timeline(pod: Object) -> tuple[tuple[str, float], ...]:
 
 
 def spans(pod: Object) -> list[tuple[str, float, float]]:
-    """Each phase that is over, its beginning and its end in seconds since 1970, in order."""
-    created = _seconds(pod["metadata"].get("creationTimestamp"))
-    placed = _became_true(pod, "PodScheduled")
+    """The phases that are over, in order: name, beginning and end in seconds since 1970."""
+    created = _parse_time(pod["metadata"].get("creationTimestamp"))
+    scheduled = _time_of_condition(pod, "PodScheduled")
     gates = [
-        (item.get("state") or {}).get("terminated") or {}
-        for item in (pod.get("status") or {}).get("initContainerStatuses") or []
+        (status.get("state") or {}).get("terminated") or {}
+        for status in (pod.get("status") or {}).get("initContainerStatuses") or []
     ]
-    gate_from = _seconds(gates[0].get("startedAt")) if gates else None
-    gate_to = _seconds(gates[-1].get("finishedAt")) if gates else None
-    running = [(item.get("state") or {}).get("running") or {} for item in main_statuses(pod)]
-    engine = _seconds(running[0].get("startedAt")) if running else None
-    gated = [("image", placed, gate_from), ("gate", gate_from, gate_to), ("image", gate_to, engine)]
-    found = [
-        ("scheduled", created, placed),
-        *(gated if gates else [("image", placed, engine)]),
-        ("weights", engine, _became_true(pod, "Ready")),
+    gate_start = _parse_time(gates[0].get("startedAt")) if gates else None
+    gate_end = _parse_time(gates[-1].get("finishedAt")) if gates else None
+    running = [(status.get("state") or {}).get("running") or {} for status in main_statuses(pod)]
+    engine_start = _parse_time(running[0].get("startedAt")) if running else None
+    until_engine = [("image", scheduled, engine_start)]
+    if gates:
+        until_engine = [
+            ("image", scheduled, gate_start),
+            ("gate", gate_start, gate_end),
+            ("image", gate_end, engine_start),
+        ]
+    candidates = [
+        ("scheduled", created, scheduled),
+        *until_engine,
+        ("weights", engine_start, _time_of_condition(pod, "Ready")),
     ]
     return [
         (name, start, max(start, end))
-        for name, start, end in found
+        for name, start, end in candidates
         if start is not None and end is not None
     ]
 
 
-def _became_true(pod: Object, kind: str) -> float | None:
-    found = condition(pod, kind)
-    return _seconds(found.get("lastTransitionTime")) if found.get("status") == "True" else None
+def _time_of_condition(pod: Object, kind: str) -> float | None:
+    """When a condition of a pod became true; None if it is not true."""
+    state = condition(pod, kind)
+    return _parse_time(state.get("lastTransitionTime")) if state.get("status") == "True" else None
 
 
-def _seconds(timestamp: Any) -> float | None:  # noqa: ANN401
+def _parse_time(timestamp: Any) -> float | None:  # noqa: ANN401
     return dt.datetime.fromisoformat(timestamp).timestamp() if timestamp else None

@@ -1,7 +1,7 @@
-"""Why a pod does not answer yet. Pure.
+"""Why a pod is not ready yet. Pure.
 
-The words looked for are Kubernetes' own: waiting reasons from pkg/kubelet/images/types.go and
-kubelet/container, the scheduler's from pkg/scheduler/framework, events from kubelet/events.
+The words that are looked for are Kubernetes' own: waiting reasons from pkg/kubelet/images/types.go
+and kubelet/container, the scheduler's from pkg/scheduler/framework, events from kubelet/events.
 """
 
 from __future__ import annotations
@@ -9,21 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from modelshelf.kube.endings import condition, main_statuses, of_status, statuses, waiting
-from modelshelf.kube.kinds import Object, named
+from modelshelf.kube.endings import (
+    condition,
+    ending_of_status,
+    main_statuses,
+    statuses,
+    waiting_state,
+)
+from modelshelf.kube.kinds import Object, describe_object
 from modelshelf.kube.messages import event_about, one_line
-from modelshelf.kube.phases import ENDING_AGAIN, IMAGE_TROUBLE, START_TROUBLE, pod_phase
+from modelshelf.kube.phases import (
+    ENDS_REPEATEDLY,
+    IMAGE_PULL_FAILURES,
+    START_FAILURES,
+    pod_phase,
+)
 
-_OOM = "OOMKilled"
+_OUT_OF_MEMORY = "OOMKilled"
 _NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
-_NOT_STARTED = (
+_BEFORE_CONTAINERS = (  # reasons of events about volumes and sandboxes
     "FailedMount",
     "FailedAttachVolume",
     "FailedMapVolume",
     "FailedCreatePodSandBox",
     "NetworkNotReady",
 )
-_CAUSES = (
+# What a failed image pull says → what to do about it.
+_IMAGE_CURES = (
     (
         re.compile(r"unauthorized|denied|authentication required|\b40[13]\b", re.IGNORECASE),
         "check its name; if the registry wants credentials, give the namespace an imagePullSecret",
@@ -41,9 +53,10 @@ _CAUSES = (
         "that is no image's name: correct it under `images` or `image`",
     ),
 )
-_SHORT = re.compile(r"Insufficient ([^\s,.]+(?:\.[^\s,.]+)*)")
+_INSUFFICIENT = re.compile(r"Insufficient ([^\s,.]+(?:\.[^\s,.]+)*)")
 _PREEMPTION = re.compile(r" (?:no new claims to deallocate, )?preemption:")
-_NO_ROOM = (
+# What the scheduler says → what to do about it.
+_SCHEDULING_CURES = (
     ("untolerated taint", "give the server `tolerations` for that taint"),
     ("affinity/selector", "no node has all labels of its `nodeSelector`"),
     ("persistentvolumeclaim", "look at that claim"),
@@ -53,34 +66,45 @@ _NO_ROOM = (
 )
 
 
-def why_pod(pod: Object, events: Iterable[Object] = (), said: Sequence[str] = ()) -> str:
-    """Why a pod does not answer yet, in one sentence; empty if it is ready or nothing is known.
+def explain_pod(pod: Object, events: Iterable[Object] = (), last_lines: Sequence[str] = ()) -> str:
+    """Why a pod is not ready yet, in one sentence.
 
     Args:
         pod: The pod.
-        events: Those of its namespace.
-        said: The last lines of its running container's log, where they are known.
+        events: The events of its namespace.
+        last_lines: The last lines of its running container's log, where they are known.
+
+    Returns:
+        An empty text if the pod is ready, or if no reason is known.
     """
     events = list(events)
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
-        return _terminating(pod)
+        return _explain_terminating(pod)
     if status.get("phase") == "Failed" and (status.get("message") or status.get("reason")):
         return f"{_name(pod)} failed: {one_line(status.get('message') or status['reason'])}"
     if not (pod.get("spec") or {}).get("nodeName"):
-        return _unschedulable(pod)
+        return _explain_unschedulable(pod)
     if status.get("phase") == "Succeeded" or condition(pod, "Ready").get("status") == "True":
         return ""
-    for one in statuses(pod):
-        if reason := _container(pod, one, events):
+    for container_status in statuses(pod):
+        if reason := _explain_container(pod, container_status, events):
             return reason
-    return _gate(pod, said) or _not_started(pod, events) or _not_ready(pod, events, said)
+    return (
+        _explain_gate(pod, last_lines)
+        or _explain_no_container(pod, events)
+        or _explain_not_ready(pod, events, last_lines)
+    )
 
 
-def why_fetching(pod: Object) -> str:
-    """That a pod's image is on its way, as the reason of a wait that is over; else empty.
+def explain_image_pull(pod: Object) -> str:
+    """That a pod's image is still being pulled, as the reason of a wait that is over.
 
-    No trouble by itself, but a node that does not reach a registry takes long to say so.
+    A pull is no failure by itself. But a node that cannot reach a registry reports that only after
+    a long time.
+
+    Returns:
+        An empty text if no image is being pulled.
     """
     phase = pod_phase(pod)
     if phase.name != "image":
@@ -92,11 +116,11 @@ def why_fetching(pod: Object) -> str:
 
 
 def _name(pod: Object) -> str:
-    return named("pod", pod["metadata"]["name"], pod["metadata"].get("namespace"))
+    return describe_object("pod", pod["metadata"]["name"], pod["metadata"].get("namespace"))
 
 
-def _terminating(pod: Object) -> str:
-    # The time there is when it should be gone, not when it was deleted.
+def _explain_terminating(pod: Object) -> str:
+    # The timestamp is when the pod should be gone, not when it was deleted.
     node = (pod.get("spec") or {}).get("nodeName")
     return (
         f"{_name(pod)} is being deleted, which should be over by "
@@ -105,101 +129,121 @@ def _terminating(pod: Object) -> str:
     )
 
 
-def _unschedulable(pod: Object) -> str:
-    found = condition(pod, "PodScheduled")
-    if found.get("status") != "False":
+def _explain_unschedulable(pod: Object) -> str:
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") != "False":
         return ""
-    message = one_line(found.get("message"))
-    # What preempting others would help is another question than why there is no room.
+    message = one_line(scheduled.get("message"))
+    # The second part, about whether preempting other pods would help, is left out: it does not say
+    # why there is no room.
     reason = _PREEMPTION.split(message)[0].rstrip(".")
-    return f"no node takes {_name(pod)}: {reason}{_cure(reason)}"
+    return f"no node takes {_name(pod)}: {reason}{_scheduling_cure(reason)}"
 
 
-def _cure(reason: str) -> str:
-    cures = [cure for words, cure in _NO_ROOM if words in reason]
-    if short := sorted(set(_SHORT.findall(reason))):
-        cures.insert(0, f"ask for less {' and '.join(short)}, free some, or add a node")
+def _scheduling_cure(reason: str) -> str:
+    cures = [cure for words, cure in _SCHEDULING_CURES if words in reason]
+    if resources := sorted(set(_INSUFFICIENT.findall(reason))):
+        cures.insert(0, f"ask for less {' and '.join(resources)}, free some, or add a node")
     return f" ({'; '.join(cures)})" if cures else ""
 
 
-def _container(pod: Object, status: Object, events: Sequence[Object]) -> str:
-    """What is wrong with one container; empty if that is nothing, or not its own fault."""
-    why = waiting(status)
-    reason = why.get("reason") or ""
-    if reason in IMAGE_TROUBLE:
-        return _image(pod, status, why, events)
-    if reason in START_TROUBLE:
-        return _no_start(pod, status, why.get("message") or reason)
-    ended = of_status(status)
-    trouble = reason == ENDING_AGAIN or "terminated" in (status.get("state") or {})
-    if ended is None or not trouble or not (ended.exit_code or status in main_statuses(pod)):
+def _explain_container(pod: Object, status: Object, events: Sequence[Object]) -> str:
+    """Why one container does not run; empty if it runs, or waits for something else."""
+    state = waiting_state(status)
+    reason = state.get("reason") or ""
+    if reason in IMAGE_PULL_FAILURES:
+        return _explain_failed_pull(pod, status, state, events)
+    if reason in START_FAILURES:
+        return _explain_failed_start(pod, status, state.get("message") or reason)
+    ending = ending_of_status(status)
+    has_ended = reason == ENDS_REPEATEDLY or "terminated" in (status.get("state") or {})
+    # An init container that ended with 0 has done its work.
+    is_main = status in main_statuses(pod)
+    if ending is None or not has_ended or not (ending.exit_code or is_main):
         return ""
-    if ended.reason in _NEVER_RAN:
-        return _no_start(pod, status, ended.said())
-    if ended.reason == _OOM:
+    if ending.reason in _NEVER_RAN:
+        return _explain_failed_start(pod, status, ending.explanation())
+    if ending.reason == _OUT_OF_MEMORY:
         return (
             f"container {status['name']} of {_name(pod)} was killed: it needs more memory than "
-            f"its limit of {_memory(pod, status['name'])}; raise `resources.limits.memory`"
+            f"its limit of {_memory_limit(pod, status['name'])}; raise `resources.limits.memory`"
         )
-    return f"container {one_line(ended.sentence())} ({_name(pod)})"
+    return f"container {one_line(ending.sentence())} ({_name(pod)})"
 
 
-def _no_start(pod: Object, status: Object, why: str) -> str:
-    return f"container {status['name']} of {_name(pod)} cannot be started: {one_line(why)}"
+def _explain_failed_start(pod: Object, status: Object, reason: str) -> str:
+    return f"container {status['name']} of {_name(pod)} cannot be started: {one_line(reason)}"
 
 
-def _image(pod: Object, status: Object, why: Object, events: Sequence[Object]) -> str:
+def _explain_failed_pull(
+    pod: Object, status: Object, state: Object, events: Sequence[Object]
+) -> str:
     event = event_about(pod, events, ("Failed",))
-    said = one_line(why.get("message"))
+    message = one_line(state.get("message"))
     if event and str(event.get("message")).startswith("Failed to pull image"):
-        # The state only says that there is a pause, once the first tries are over.
-        said = said if len(said) > len(str(event["message"])) else one_line(event["message"])
-    spec = _spec(pod, status["name"])
+        # After the first tries the container's state only says that Kubernetes waits before the
+        # next one. The event has the registry's answer.
+        event_message = str(event["message"])
+        message = message if len(message) > len(event_message) else one_line(event_message)
+    spec = _container_spec(pod, status["name"])
     image = spec.get("image") or status.get("image") or "?"
-    text = f"{why['reason']} {said}"
-    cure = next((cure for words, cure in _CAUSES if words.search(text)), "")
+    text = f"{state['reason']} {message}"
+    cure = next((cure for pattern, cure in _IMAGE_CURES if pattern.search(text)), "")
     return (
-        f"image {image} of {_name(pod)} cannot be pulled: {said or why['reason']} "
+        f"image {image} of {_name(pod)} cannot be pulled: {message or state['reason']} "
         f"({cure or 'check `image`, or name a mirror with `registry`'})"
     )
 
 
-def _spec(pod: Object, container: str) -> Object:
+def _container_spec(pod: Object, container: str) -> Object:
     spec = pod.get("spec") or {}
-    every = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
-    return next((item for item in every if item["name"] == container), {})
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    return next((each for each in containers if each["name"] == container), {})
 
 
-def _memory(pod: Object, container: str) -> str:
-    limits = (_spec(pod, container).get("resources") or {}).get("limits") or {}
+def _memory_limit(pod: Object, container: str) -> str:
+    limits = (_container_spec(pod, container).get("resources") or {}).get("limits") or {}
     return str(limits.get("memory") or "its node's")
 
 
-def _gate(pod: Object, said: Sequence[str]) -> str:
-    phase = pod_phase(pod, said[-1] if said else "")
-    waits = phase.name == "gate" and phase.detail
-    return f"the gate of {_name(pod)} waits: {one_line(phase.detail)}" if waits else ""
-
-
-def _not_started(pod: Object, events: Sequence[Object]) -> str:
-    """Volumes and sandboxes have no state of their own: only events tell."""
-    if any(of_status(one) or "running" in (one.get("state") or {}) for one in statuses(pod)):
+def _explain_gate(pod: Object, last_lines: Sequence[str]) -> str:
+    phase = pod_phase(pod, last_lines[-1] if last_lines else "")
+    if phase.name != "gate" or not phase.detail:
         return ""
-    event = event_about(pod, events, _NOT_STARTED)
+    return f"the gate of {_name(pod)} waits: {one_line(phase.detail)}"
+
+
+def _explain_no_container(pod: Object, events: Sequence[Object]) -> str:
+    """Why no container was started yet.
+
+    A pod's status says nothing about its volumes and its sandbox; only events do.
+    """
+    if any(_was_started(status) for status in statuses(pod)):
+        return ""
+    event = event_about(pod, events, _BEFORE_CONTAINERS)
     if event is None:
         return ""
-    where = f"on {pod['spec']['nodeName']}"
-    return f"{_name(pod)} cannot start {where}: {one_line(event.get('message'))}"
+    node = pod["spec"]["nodeName"]
+    return f"{_name(pod)} cannot start on {node}: {one_line(event.get('message'))}"
 
 
-def _not_ready(pod: Object, events: Sequence[Object], said: Sequence[str]) -> str:
-    running = [one for one in main_statuses(pod) if "running" in (one.get("state") or {})]
-    if not running:
+def _was_started(status: Object) -> bool:
+    return bool(ending_of_status(status)) or _runs(status)
+
+
+def _runs(status: Object) -> bool:
+    return "running" in (status.get("state") or {})
+
+
+def _explain_not_ready(pod: Object, events: Sequence[Object], last_lines: Sequence[str]) -> str:
+    status = next(filter(_runs, main_statuses(pod)), None)
+    if status is None:
         return ""
     event = event_about(pod, events, ("Unhealthy",))
-    reason = f": {one_line(event.get('message'))}" if event else ""
-    last = f"; it last said: {one_line(' | '.join(said))}" if said else ""
-    ended = of_status(running[0])
-    before = f"; before, {one_line(ended.sentence())}" if ended else ""
-    name = running[0]["name"]
-    return f"container {name} of {_name(pod)} runs, but does not answer{reason}{before}{last}"
+    probe = f": {one_line(event.get('message'))}" if event else ""
+    log = f"; it last said: {one_line(' | '.join(last_lines))}" if last_lines else ""
+    ending = ending_of_status(status)
+    before = f"; before, {one_line(ending.sentence())}" if ending else ""
+    return (
+        f"container {status['name']} of {_name(pod)} runs, but does not answer{probe}{before}{log}"
+    )

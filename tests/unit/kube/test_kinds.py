@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelshelf.kube.kinds import KINDS, label_selector, named
+from modelshelf.kube.kinds import KINDS, describe_object, label_selector
 
 
 @pytest.mark.parametrize(
@@ -22,23 +22,28 @@ from modelshelf.kube.kinds import KINDS, label_selector, named
 def test_a_path_says_kind_namespace_and_name(
     kind: str, where: tuple[str | None, ...], path: str
 ) -> None:
-    """Kinds that live in no namespace have none in their path."""
+    """The path of a kind without namespaces has no namespace, even if one is given."""
     assert KINDS[kind].path(*where) == path  # type: ignore[arg-type]
 
 
 def test_a_group_is_empty_for_the_core() -> None:
-    """As RBAC rules have it."""
+    """The core API group is written as an empty text, as in RBAC rules."""
     assert (KINDS["Pod"].group, KINDS["Job"].group) == ("", "batch")
 
 
 def test_a_selector_is_sorted() -> None:
-    """Equal labels ask the same question; None asks for the label alone."""
+    """Labels are sorted, and a value of None selects objects that have the label at all."""
     assert label_selector({"b": "2", "a": None, "c": ""}) == "a,b=2,c="
 
 
 def test_an_object_in_words() -> None:
-    """Kind, and where it is known namespace and name."""
-    assert [named("Pod", "a", "llm"), named("Pod", "a"), named("Pod", "", "llm"), named("Pod")] == [
+    """A message names the kind, and the namespace and the name where they are known."""
+    assert [
+        describe_object("Pod", "a", "llm"),
+        describe_object("Pod", "a"),
+        describe_object("Pod", "", "llm"),
+        describe_object("Pod"),
+    ] == [
         "Pod llm/a",
         "Pod a",
         "Pod llm",

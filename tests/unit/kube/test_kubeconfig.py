@@ -10,7 +10,12 @@ import pytest
 import yaml
 
 from modelshelf.kube import kubeconfig
-from modelshelf.kube.kubeconfig import KubeContext, find, in_cluster, read
+from modelshelf.kube.kubeconfig import (
+    KubeContext,
+    find_context,
+    read_context,
+    service_account_context,
+)
 from modelshelf.shelf.errors import UsageError
 
 SERVER = "https://10.0.0.1:6443"
@@ -42,7 +47,7 @@ def test_paths_are_relative_to_their_own_file(tmp_path: Path) -> None:
     user = {"client-certificate": "me.crt", "client-key": "/abs/me.key", "tokenFile": "t"}
     path = write(tmp_path / "x" / "config", conf(user=user, cluster={"certificate-authority": "c"}))
     folder = tmp_path / "x"
-    assert read([path], "a") == KubeContext(
+    assert read_context([path], "a") == KubeContext(
         "a",
         SERVER,
         {"server": SERVER, "certificate-authority": f"{folder}/c"},
@@ -54,25 +59,28 @@ def test_paths_are_relative_to_their_own_file(tmp_path: Path) -> None:
     )
     for command, found in (("login", "login"), ("./login", f"{folder}/./login")):
         write(folder / "config", conf(user={"exec": EXEC | {"command": command}}))
-        assert read([path], "a").user == {"exec": EXEC | {"command": found}}
+        assert read_context([path], "a").user == {"exec": EXEC | {"command": found}}
 
 
 def test_what_is_inside_counts_before_the_file_beside_it(tmp_path: Path) -> None:
     """As with kubectl, `-data` wins over the path of the same name."""
     both = {"certificate-authority": "c", "certificate-authority-data": "Y2E="}
     path = write(tmp_path / "config", conf(cluster=both))
-    assert read([path], "a").cluster == {"server": SERVER, "certificate-authority-data": "Y2E="}
+    assert read_context([path], "a").cluster == {
+        "server": SERVER,
+        "certificate-authority-data": "Y2E=",
+    }
 
 
 def test_files_are_merged_and_the_first_entry_of_a_name_counts_whole(tmp_path: Path) -> None:
-    """The second file adds names; it changes none, not even a field that the first left out."""
+    """The second file adds entries, but adds no field to an entry of the first file."""
     first = write(tmp_path / "1", conf("a", user={"token": "one"}))
     second = conf("a", user={"token": "two", "username": "u"}, current="b")
     for part in ("contexts", "clusters", "users"):
         second[part] += conf("b", user={"token": "b"})[part]
     paths = [first, write(tmp_path / "2", second)]
-    assert read(paths, "a").user == {"token": "one"}
-    chosen = read(paths, None)
+    assert read_context(paths, "a").user == {"token": "one"}
+    chosen = read_context(paths, None)
     assert (chosen.name, chosen.user) == ("b", {"token": "b"})
 
 
@@ -83,7 +91,7 @@ def test_a_context_of_one_file_may_use_a_cluster_of_another(tmp_path: Path) -> N
         write(tmp_path / "x" / "config", {"contexts": parts.pop("contexts")}),
         write(tmp_path / "y" / "config", parts),
     ]
-    found = read(paths, None).cluster["certificate-authority"]
+    found = read_context(paths, None).cluster["certificate-authority"]
     assert found == os.fspath(tmp_path / "y" / "ca.crt")
 
 
@@ -186,15 +194,15 @@ def test_what_cannot_be_used_is_named(
     """File, entry and key are named, with what to do; a secret is not."""
     path = write(tmp_path / "config", content)
     with pytest.raises(UsageError) as raised:
-        read([path], context)
+        read_context([path], context)
     assert (str(raised.value), raised.value.hint) == (message.format(path=path), hint)
 
 
 def test_keys_that_say_nothing_are_nothing(tmp_path: Path) -> None:
-    """Tools write empty keys, which ask for nothing; `extensions` are notes to themselves."""
+    """A key without a value is ignored, since tools write such keys; `extensions` are allowed."""
     empty = {"proxy-url": "", "tls-server-name": None, "extensions": [{"name": "minikube"}]}
     path = write(tmp_path / "config", conf(cluster=empty, user={"auth-provider": None}))
-    chosen = read([path], "a")
+    chosen = read_context([path], "a")
     assert (chosen.cluster, chosen.user) == (
         {"server": SERVER, "extensions": [{"name": "minikube"}]},
         {},
@@ -202,44 +210,44 @@ def test_keys_that_say_nothing_are_nothing(tmp_path: Path) -> None:
 
 
 def test_only_the_chosen_context_is_judged(tmp_path: Path) -> None:
-    """A key of another cluster that is not supported is no concern here."""
+    """A key that is not supported is no error in the entry of another context."""
     both = conf("a")
     for part in ("contexts", "clusters", "users"):
         both[part] += conf("b", cluster={"proxy-url": "http://p"})[part]
-    assert read([write(tmp_path / "config", both)], "a").server == SERVER
+    assert read_context([write(tmp_path / "config", both)], "a").server == SERVER
 
 
 def test_a_context_does_not_show_its_user(tmp_path: Path) -> None:
-    """Not even a debugger's view has the token."""
+    """The token is not in the context's repr."""
     path = write(tmp_path / "config", conf(user={"token": "SECRET"}))
-    assert "SECRET" not in repr(read([path], "a"))
+    assert "SECRET" not in repr(read_context([path], "a"))
 
 
 def test_the_files_are_those_that_kubectl_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """--kubeconfig, else all of KUBECONFIG that exist, else the one in the home folder."""
+    """The order is --kubeconfig, the existing files of KUBECONFIG, the file in the home folder."""
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     write(tmp_path / ".kube" / "config", conf("home", current="home"))
-    assert find(None, None).name == "home"
+    assert find_context(None, None).name == "home"
     one, two = (write(tmp_path / name, conf(name, current=name)) for name in ("one", "two"))
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/missing::{one}:{two}")
-    assert (find(None, None).name, find(None, "two").name) == ("one", "two")
-    assert find("~/two", None).name == "two"
+    assert (find_context(None, None).name, find_context(None, "two").name) == ("one", "two")
+    assert find_context("~/two", None).name == "two"
 
 
 def test_a_kubeconfig_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pod's own account does not stand in for a file that somebody named."""
+    """If a named file is missing, the service account of the pod is not used instead."""
     account(tmp_path, monkeypatch)
     with pytest.raises(UsageError) as raised:
-        find(f"{tmp_path}/nope", None)
+        find_context(f"{tmp_path}/nope", None)
     assert str(raised.value) == f"there is no kubeconfig: {tmp_path}/nope cannot be found"
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/x:{tmp_path}/y")
     with pytest.raises(UsageError, match=f"{tmp_path}/x, {tmp_path}/y cannot be found"):
-        find(None, None)
+        find_context(None, None)
 
 
 def account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,14 +256,14 @@ def account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    monkeypatch.setattr(kubeconfig, "_ACCOUNT", os.fspath(folder / "account"))
+    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", os.fspath(folder / "account"))
     write(folder / "account" / "token", "t")
 
 
 def test_a_pod_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no kubeconfig but a service account."""
+    """A pod without a kubeconfig uses its service account."""
     account(tmp_path, monkeypatch)
-    assert find(None, None) == KubeContext(
+    assert find_context(None, None) == KubeContext(
         "in-cluster",
         "https://10.96.0.1:443",
         {
@@ -265,15 +273,15 @@ def test_a_pod_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         {"tokenFile": f"{tmp_path}/account/token"},
     )
     with pytest.raises(UsageError, match="there is no context 'x' in a pod"):
-        find(None, "x")
+        find_context(None, "x")
 
 
 def test_an_address_of_version_6_is_written_in_brackets() -> None:
-    """A URL needs them."""
-    assert in_cluster("fd00::1", "443").server == "https://[fd00::1]:443"
+    """The URL of an IPv6 address has it in brackets."""
+    assert service_account_context("fd00::1", "443").server == "https://[fd00::1]:443"
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    """The system's reason is given."""
+    """The error has the system's reason."""
     with pytest.raises(UsageError, match=f"{tmp_path} cannot be read: Is a directory"):
-        read([os.fspath(tmp_path)], None)
+        read_context([os.fspath(tmp_path)], None)

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.kube_objects import CREATED, condition, pod, running, state, terminated, waiting
 
-from modelshelf.kube.endings import Ending, ending
+from modelshelf.kube.endings import Ending, ending_of
 from modelshelf.kube.kinds import Object
 from modelshelf.kube.phases import PodPhase, pod_phase, timeline
 
@@ -138,12 +138,12 @@ PULL = 'Back-off pulling image "example/engine:9"'
     ],
 )
 def test_a_pod_is_somewhere_on_its_way(it: Object, says: str, phase: PodPhase) -> None:
-    """From the node that is sought to the answer, with what is known about the delay."""
+    """Each state of a pod is one phase, with the reason for a delay where it is known."""
     assert pod_phase(it, says) == phase
 
 
 def test_a_timeline_adds_up() -> None:
-    """Each phase that is over has its seconds; images of gate and engine count together."""
+    """Each phase that is over has its seconds; both images of a pod count as one phase."""
     it = pod(
         [
             condition("PodScheduled", at="2026-11-24T10:00:02Z"),
@@ -162,7 +162,7 @@ def test_a_timeline_adds_up() -> None:
 
 
 def test_a_timeline_has_only_what_is_over() -> None:
-    """A pod without a gate, whose engine does not answer yet, is in its weights."""
+    """A phase that is not over is left out."""
     it = pod(
         [condition("PodScheduled", at=CREATED), condition("Ready", "False")],
         [running("engine", at="2026-11-24T10:00:05Z")],
@@ -172,35 +172,35 @@ def test_a_timeline_has_only_what_is_over() -> None:
 
 
 def test_a_container_that_ended_left_an_outcome() -> None:
-    """Core's last line is JSON; Kubernetes keeps it as the termination message."""
+    """The last line of our code is read as JSON from the termination message."""
     outcome = {"event": "error", "message": "org/m is gated", "hint": "log in", "exit_code": 10}
     text = 'noise\n{"event": "x"}\n' + json.dumps(outcome) + "\n"
     it = pod([], [state("pull", terminated(10, text))], phase="Failed")
-    found = ending(it, "pull")
+    found = ending_of(it, "pull")
     assert found == Ending(
         "pull", 10, "Error", outcome, f'noise | {{"event": "x"}} | {json.dumps(outcome)}'
     )
-    assert (ending(it), ending(it, "other")) == (found, None)
+    assert (ending_of(it), ending_of(it, "other")) == (found, None)
     assert found.sentence() == "pull ended with exit code 10: org/m is gated"
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[1]", '{"cut": "o', "", "\n \n"])
 def test_last_words_may_be_anything(text: str) -> None:
-    """What is no JSON object is text."""
-    found = ending(pod([], [state("pull", terminated(3, text))]))
+    """A last line that is not a JSON object is kept as text."""
+    found = ending_of(pod([], [state("pull", terminated(3, text))]))
     assert found == Ending("pull", 3, "Error", None, text.strip())
 
 
 def test_a_container_that_runs_again_ended_before() -> None:
-    """Its last end is what counts; one that never ended has none."""
+    """A restarted container has the ending before its restart; one that never ended has none."""
     again = pod([], [running("engine", restarts=1, last=terminated(139, "segfault"))])
-    assert ending(again) == Ending("engine", 139, "Error", None, "segfault", 1)
-    assert ending(pod([], [running("engine")])) is None
-    assert ending(pod()) is None
+    assert ending_of(again) == Ending("engine", 139, "Error", None, "segfault", 1)
+    assert ending_of(pod([], [running("engine")])) is None
+    assert ending_of(pod()) is None
 
 
 def test_a_gate_is_found_by_its_name_only() -> None:
-    """Without a name it is the main container that is meant."""
+    """Without a name, the ending is that of the first main container."""
     it = pod([], [running("engine")], [state("gate", terminated(0))])
-    assert ending(it) is None
-    assert ending(it, "gate") == Ending("gate", 0, "Completed")
+    assert ending_of(it) is None
+    assert ending_of(it, "gate") == Ending("gate", 0, "Completed")

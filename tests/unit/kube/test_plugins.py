@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelshelf.kube.kubeconfig import KubeContext
-from modelshelf.kube.plugins import Credential, exec_info, parse, run
+from modelshelf.kube.plugins import Credential, exec_info, parse_credential, run_plugin
 from modelshelf.shelf.errors import TargetError
 
 V1 = "client.authentication.k8s.io/v1"
@@ -19,7 +19,7 @@ CONTEXT = KubeContext("prod", "https://c", {"server": "https://c"}, {})
 
 
 def test_a_plugin_learns_of_the_cluster_only_if_it_asks(tmp_path: Path) -> None:
-    """With the authority's certificate inside, and the settings that are meant for it."""
+    """The cluster's address, certificate authority and settings are sent if the plugin asks."""
     (tmp_path / "ca.crt").write_bytes(b"CA")
     cluster: dict[str, Any] = {
         "server": "https://c",
@@ -62,12 +62,12 @@ def printed(**status: Any) -> bytes:
     ],
 )
 def test_a_plugin_gives_a_token_or_a_certificate(output: bytes, credential: Credential) -> None:
-    """Either will do, with or without an end."""
-    assert parse(output) == credential
+    """A token or a certificate with its key is accepted, with or without a time of expiry."""
+    assert parse_credential(output) == credential
 
 
 def test_a_certificate_becomes_a_user() -> None:
-    """As a kubeconfig would have it."""
+    """A certificate becomes the data fields of a kubeconfig's user."""
     assert Credential(certificate="C", key="K").user() == {
         "client-certificate-data": "Qw==",
         "client-key-data": "Sw==",
@@ -75,7 +75,7 @@ def test_a_certificate_becomes_a_user() -> None:
 
 
 def test_credentials_do_not_show() -> None:
-    """Not in a traceback either."""
+    """The repr of credentials has neither token nor certificate nor key."""
     assert repr(Credential("T0KEN", "CERT", "K3Y")) == "Credential(expires=None)"
 
 
@@ -97,7 +97,7 @@ def test_credentials_do_not_show() -> None:
     ],
 )
 def test_a_plugin_that_fails_is_named_with_its_hint(code: str, what: str) -> None:
-    """What it printed is not repeated: it may be a credential."""
+    """The error has the plugin's hint, but not what it printed: that may be a credential."""
     plugin = {
         "apiVersion": V1,
         "command": sys.executable,
@@ -105,7 +105,7 @@ def test_a_plugin_that_fails_is_named_with_its_hint(code: str, what: str) -> Non
         "installHint": "install it\n",
     }
     with pytest.raises(TargetError) as raised:
-        run(plugin, CONTEXT)
+        run_plugin(plugin, CONTEXT)
     assert (str(raised.value), raised.value.hint) == (
         f"{sys.executable}, which context prod gets its credentials from, {what}",
         "install it",
@@ -113,10 +113,10 @@ def test_a_plugin_that_fails_is_named_with_its_hint(code: str, what: str) -> Non
 
 
 def test_a_plugin_that_is_not_installed_is_named() -> None:
-    """With the system's reason."""
+    """The error has the system's reason."""
     with pytest.raises(TargetError, match="started: No such file or directory: /no") as raised:
-        run({"apiVersion": V1, "command": "/no/such/login"}, CONTEXT)
+        run_plugin({"apiVersion": V1, "command": "/no/such/login"}, CONTEXT)
     assert raised.value.hint == "run it by hand: it says more"
     unread = KubeContext("prod", "https://c", {"certificate-authority": "/no/ca.crt"}, {})
     with pytest.raises(TargetError, match=r"No such file or directory: /no/ca\.crt"):
-        run({"apiVersion": V1, "command": "true", "provideClusterInfo": True}, unread)
+        run_plugin({"apiVersion": V1, "command": "true", "provideClusterInfo": True}, unread)

@@ -10,11 +10,11 @@ from support.kube_objects import condition, event, pod, running, state, terminat
 
 from modelshelf.kube.kinds import Object
 from modelshelf.kube.reasons import (
-    why_claim,
-    why_deployment,
-    why_fetching,
-    why_job,
-    why_pod,
+    explain_claim,
+    explain_deployment,
+    explain_image_pull,
+    explain_job,
+    explain_pod,
 )
 
 NO_ROOM = "ask for less nvidia.com/gpu, free some, or add a node"
@@ -23,7 +23,7 @@ QUOTA = 'pods "m-x" is forbidden: exceeded quota: gpus, requested: requests.nvid
 
 
 def unschedulable(message: str) -> Object:
-    """A pod that no node takes."""
+    """A pod that the scheduler found no node for."""
     return pod([condition("PodScheduled", "False", message, "Unschedulable")], node=None)
 
 
@@ -69,8 +69,8 @@ def unschedulable(message: str) -> Object:
     ],
 )
 def test_a_pod_without_a_node_names_the_shortage(message: str, reason: str) -> None:
-    """What the scheduler says, without its thoughts about preemption, and the cure."""
-    assert why_pod(unschedulable(message)) == f"no node takes pod llm/m-1: {reason}"
+    """The scheduler's message is given without its part about preemption, and with a cure."""
+    assert explain_pod(unschedulable(message)) == f"no node takes pod llm/m-1: {reason}"
 
 
 PULLING = [
@@ -95,15 +95,15 @@ PULLING = [
 
 @pytest.mark.parametrize(("message", "cure"), PULLING)
 def test_an_image_that_cannot_be_pulled_is_named_with_a_cure(message: str, cure: str) -> None:
-    """By what the registry answered."""
+    """The cure fits the registry's answer."""
     it = pod([], [waiting("engine", "ImagePullBackOff", message)])
-    assert why_pod(it) == (
+    assert explain_pod(it) == (
         f"image example/engine:1 of pod llm/m-1 cannot be pulled: {message} ({cure})"
     )
 
 
 def test_an_image_pulls_reason_may_stand_in_an_event() -> None:
-    """A pause between two tries says nothing itself; the newest event does."""
+    """While Kubernetes waits before another try, the reason comes from the newest event."""
     it = pod([], [waiting("engine", "ImagePullBackOff", BACK_OFF)])
     failed = 'Failed to pull image "example/engine:1": manifest unknown'
     events = [
@@ -111,32 +111,32 @@ def test_an_image_pulls_reason_may_stand_in_an_event() -> None:
         event("Pod", "m-1", "Failed", failed),
         event("Pod", "m-2", "Failed", "Failed to pull image: of another"),
     ]
-    assert why_pod(it, events) == (
+    assert explain_pod(it, events) == (
         f"image example/engine:1 of pod llm/m-1 cannot be pulled: {failed} (check its name and tag "
         "under `images` or `image`)"
     )
 
 
 def test_an_image_on_its_way_is_a_reason_once_a_wait_is_over() -> None:
-    """A registry out of reach is not told for long: the image is named, and what to do."""
+    """An image that is still being pulled when a wait is over is named, with a cure."""
     it = pod(
         [condition("PodReadyToStartContainers", "True")],
         [waiting("engine", "ContainerCreating") | {"image": "example/engine:1"}],
     )
-    assert why_pod(it) == ""
-    assert why_fetching(it) == (
+    assert explain_pod(it) == ""
+    assert explain_image_pull(it) == (
         "image example/engine:1 of pod llm/m-1 is still being fetched (if the nodes cannot reach "
         "that registry: name a mirror with `registry`)"
     )
-    assert why_fetching(pod([condition("Ready", "True")], [])) == ""
+    assert explain_image_pull(pod([condition("Ready", "True")], [])) == ""
 
 
 def test_events_of_a_predecessor_do_not_count() -> None:
-    """A pod that was made anew has another uid."""
+    """An event about a deleted pod of the same name is ignored."""
     it = pod([], [waiting("engine", "ContainerCreating")])
     old = event("Pod", "m-1", "FailedMount", "mount failed")
     old["involvedObject"]["uid"] = "another"
-    assert why_pod(it, [old]) == ""
+    assert explain_pod(it, [old]) == ""
 
 
 @pytest.mark.parametrize(
@@ -214,21 +214,21 @@ def test_events_of_a_predecessor_do_not_count() -> None:
     ],
 )
 def test_a_pods_state_says_why(it: Object, reason: str) -> None:
-    """Without any event; where nothing is wrong or known, nothing is said."""
-    assert why_pod(it) == reason
+    """The reason comes from the pod's status; it is empty if nothing is wrong or known."""
+    assert explain_pod(it) == reason
 
 
 def test_a_gate_says_what_it_waits_for() -> None:
-    """From the last line of its log."""
+    """The gate's reason is in the last line of its log."""
     it = pod([], [waiting("engine", "PodInitializing")], [running("gate")])
     line = json.dumps({"event": "gate-waiting", "reason": "org/m is not on the shelf /shelf"})
-    assert why_pod(it, (), ["x", line]) == (
+    assert explain_pod(it, (), ["x", line]) == (
         "the gate of pod llm/m-1 waits: org/m is not on the shelf /shelf"
     )
 
 
 def test_a_mount_that_fails_is_told_by_events() -> None:
-    """With the node, since it may be the only one that cannot."""
+    """The reason names the node, since other nodes may be able to mount the volume."""
     it = pod([], [waiting("engine", "PodInitializing")], [waiting("gate", "PodInitializing")])
     message = (
         'MountVolume.SetUp failed for volume "shelf": mount failed: exit status 32\n'
@@ -238,18 +238,18 @@ def test_a_mount_that_fails_is_told_by_events() -> None:
         event("Pod", "m-1", "FailedMount", message),
         event("Pod", "m-1", "Scheduled", "assigned", lastTimestamp="2027-01-01"),
     ]
-    assert why_pod(it, events) == (
+    assert explain_pod(it, events) == (
         'pod llm/m-1 cannot start on node1: MountVolume.SetUp failed for volume "shelf": mount '
         "failed: exit status 32 Mounting command: mount Output: mount.nfs: access denied by server"
     )
-    assert why_pod(pod([], [running("engine")]), events).endswith("does not answer")
+    assert explain_pod(pod([], [running("engine")]), events).endswith("does not answer")
 
 
 def test_an_engine_that_does_not_answer_says_so_itself() -> None:
-    """The probe's result, and the last lines of its log."""
+    """The reason has the probe's result and the last lines of the log."""
     events = [event("Pod", "m-1", "Unhealthy", "Startup probe failed: connection refused")]
     said = ["loading shard 3 of 9", "still loading"]
-    assert why_pod(pod([], [running("engine")]), events, said) == (
+    assert explain_pod(pod([], [running("engine")]), events, said) == (
         "container engine of pod llm/m-1 runs, but does not answer: Startup probe failed: "
         "connection refused; it last said: loading shard 3 of 9 | still loading"
     )
@@ -344,8 +344,8 @@ def volume(**spec: Any) -> Object:
 def test_a_claim_that_stays_pending_names_the_field(
     it: Object, there: Object | None, reason: str
 ) -> None:
-    """With both values, of every field that keeps it from its volume."""
-    assert why_claim(it, there) == (f"claim llm/shelf {reason}" if reason else "")
+    """Each field that does not fit is named, with its value in the claim and in the volume."""
+    assert explain_claim(it, there) == (f"claim llm/shelf {reason}" if reason else "")
 
 
 @pytest.mark.parametrize(
@@ -364,12 +364,12 @@ def test_a_claim_that_stays_pending_names_the_field(
     ],
 )
 def test_a_dynamic_claim_says_what_its_class_says(reason: str, message: str, sentence: str) -> None:
-    """There is no volume to compare with: events tell."""
+    """If there is no volume to compare with, the reason comes from events."""
     events = [event("PersistentVolumeClaim", "shelf", reason, message)]
     it = claim(storageClassName="fast", volumeName=None)
-    assert why_claim(it, None, events) == f"claim llm/shelf {sentence}"
-    assert why_claim(it, None) == (
-        "claim llm/shelf is not bound yet: nothing was heard of storage class fast yet"
+    assert explain_claim(it, None, events) == f"claim llm/shelf {sentence}"
+    assert explain_claim(it, None) == (
+        "claim llm/shelf is not bound yet: storage class fast has not reported anything yet"
     )
 
 
@@ -434,11 +434,11 @@ LATER = "2026-11-24T11:00:00Z"
     ],
 )
 def test_a_job_says_what_its_newest_pod_says(it: Object, pods: list[Object], reason: str) -> None:
-    """Core's own error first; what refuses a pod only where there is none."""
+    """The error of the newest pod comes first; a refusal counts if there is no pod."""
     events = [event("Job", "pull-m", "FailedCreate", "Error creating: exceeded quota")]
     if pods:
-        assert why_job(it, pods) == reason
-    assert why_job(it, pods, events if not pods else ()) == reason
+        assert explain_job(it, pods) == reason
+    assert explain_job(it, pods, events if not pods else ()) == reason
 
 
 def deployment(*conditions: Object, observed: int = 2, **spec: Any) -> Object:
@@ -535,34 +535,34 @@ STUCK_WHY = (
 def test_a_deployment_says_what_its_newest_pods_say(
     it: Object, sets: list[Object], pods: list[Object], reason: str
 ) -> None:
-    """Those of the present template first; what refuses pods before them, since there are none."""
-    assert why_deployment(it, sets, pods) == reason
+    """A refusal of pods comes first, then pods of the present template, then other pods."""
+    assert explain_deployment(it, sets, pods) == reason
 
 
 def test_a_refusal_may_stand_in_an_event() -> None:
-    """Of the newest ReplicaSet, and only while it has fewer pods than it wants."""
+    """An event counts if the newest ReplicaSet has fewer pods than it should have."""
     events = [event("ReplicaSet", "m-new", "FailedCreate", f"Error creating: {QUOTA}")]
     few = [replicaset("m-old", 9), replicaset("m-new", 10, replicas=0)]
-    assert why_deployment(deployment(), few, [], events) == (
+    assert explain_deployment(deployment(), few, [], events) == (
         f"Deployment llm/m may not start a pod: {QUOTA}"
     )
-    assert why_deployment(deployment(), SETS, [], events) == ""
+    assert explain_deployment(deployment(), SETS, [], events) == ""
 
 
 def test_long_texts_are_cut() -> None:
-    """A sentence stays one: what somebody else says is cut at 600 characters."""
+    """A text from Kubernetes or a container is cut at 600 characters."""
     it = pod([], [waiting("engine", "CreateContainerError", "x " * 1000)])
-    found = why_pod(it)
+    found = explain_pod(it)
     assert found == (
         "container engine of pod llm/m-1 cannot be started: " + ("x " * 1000)[:600] + "…"
     )
 
 
 def test_a_deployment_says_what_a_gate_waits_for() -> None:
-    """The last line of its log is a better reason than that there is no progress."""
+    """The gate's reason is preferred to the message that there is no progress."""
     gate = pod([], [waiting("engine", "PodInitializing")], [running("gate")], owner="m-new")
     late = deployment(condition("Progressing", "False", 'ReplicaSet "m-new" has timed out'))
     said = {"m-1": [json.dumps({"event": "gate-waiting", "reason": "org/m@1-2 is not there"})]}
-    assert why_deployment(late, SETS, [gate], [], said) == (
+    assert explain_deployment(late, SETS, [gate], [], said) == (
         "the gate of pod llm/m-1 waits: org/m@1-2 is not there"
     )

@@ -14,8 +14,8 @@ from modelshelf.kube.refusals import (
     ExistsError,
     ForbiddenError,
     MissingError,
-    passing,
-    refusal,
+    error_for,
+    is_transient,
 )
 from modelshelf.shelf.errors import TargetError
 
@@ -26,11 +26,11 @@ APPLY = Call("apply", "Deployment", "mistral", "llm", "PATCH", "/x")
 def refused(call: Call, status: int, message: str, **more: Any) -> TargetError:
     """The error for a Status with a message."""
     body = {"kind": "Status", "message": message, **more}
-    return refusal(call, SERVER, "prod", status, json.dumps(body).encode())
+    return error_for(call, SERVER, "prod", status, json.dumps(body).encode())
 
 
 def test_credentials_that_are_not_accepted() -> None:
-    """Which cluster and context, and what to do."""
+    """The error names the cluster and the context, and the hint says what to do."""
     error = refused(APPLY, 401, "Unauthorized")
     assert (type(error), str(error)) == (
         TargetError,
@@ -107,13 +107,13 @@ def test_credentials_that_are_not_accepted() -> None:
     ],
 )
 def test_what_is_forbidden_names_the_rule(message: str, sentence: str, hint: str) -> None:
-    """A missing right is named with the RBAC rule; what admission refuses is said as it is."""
+    """A missing right is named with its RBAC rule; a refusal by admission keeps its words."""
     error = refused(APPLY, 403, message)
     assert (type(error), str(error), error.hint) == (ForbiddenError, f"{SERVER} {sentence}", hint)
 
 
 def test_a_conflict_names_fields_and_owners() -> None:
-    """From the causes that a server-side apply gives."""
+    """The fields and their owners come from the causes in the answer."""
     causes = [
         {
             "reason": "FieldManagerConflict",
@@ -145,7 +145,7 @@ def test_a_conflict_names_fields_and_owners() -> None:
 
 
 def test_an_object_that_changed_meanwhile_is_a_conflict_without_fields() -> None:
-    """Optimistic locking has no owner to name."""
+    """A conflict of versions names no fields and no owners."""
     error = refused(APPLY, 409, "the object has been modified", reason="Conflict")
     assert isinstance(error, ConflictError)
     assert (error.fields, error.managers, error.hint) == ((), (), "try again")
@@ -163,7 +163,7 @@ def test_an_object_that_changed_meanwhile_is_a_conflict_without_fields() -> None
 def test_other_refusals_are_passed_on(
     status: int, reason: str, kind: type[TargetError], hint: str
 ) -> None:
-    """In Kubernetes' own words, behind what was asked of whom."""
+    """The error names the server and the request, and then has Kubernetes' own words."""
     error = refused(APPLY, status, "spec.x: Invalid value: 3", reason=reason)
     assert (type(error), str(error), error.hint) == (
         kind,
@@ -173,13 +173,13 @@ def test_other_refusals_are_passed_on(
 
 
 def test_a_namespace_that_is_missing_is_named() -> None:
-    """That is what a 404 to a write means."""
+    """The hint for a missing namespace says how to create it."""
     error = refused(APPLY, 404, 'namespaces "llm" not found')
     assert error.hint == "there is no namespace llm: create it, or run `modelshelf up`"
 
 
 def test_a_secrets_content_is_not_passed_on() -> None:
-    """A server quotes what it finds wrong; of a Secret only the field is named."""
+    """The error about a Secret names the field, and does not quote its value."""
     secret = calls.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "t"}})
     causes = [{"field": "data[x y]", "message": "Invalid value: hf_SECRET"}]
     error = refused(secret, 422, 'bad "hf_SECRET"', reason="Invalid", details={"causes": causes})
@@ -190,8 +190,8 @@ def test_a_secrets_content_is_not_passed_on() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>SECRET</html>", b'{"message": "SECRET"}', b"[]", b"\xff"])
 def test_who_is_not_an_api_server_is_not_quoted(body: bytes) -> None:
-    """What stands between may answer with anything."""
-    error = refusal(APPLY, SERVER, "prod", 418, body)
+    """The body of an answer that is not from an API server is not quoted."""
+    error = error_for(APPLY, SERVER, "prod", 418, body)
     assert str(error) == f"{SERVER} refused to apply Deployment llm/mistral: HTTP status 418"
 
 
@@ -216,6 +216,6 @@ def test_what_may_pass_is_worth_another_try(
     message: str,
     again: bool,  # noqa: FBT001
 ) -> None:
-    """Not a field that does not exist, whose status is 500 too, nor what may have been done."""
+    """An unknown field (status 500) and a POST that may have succeeded are not sent again."""
     body = json.dumps({"kind": "Status", "message": message}).encode()
-    assert passing(Call("x", "Pod", "a", "llm", method, "/x"), status, body) is again
+    assert is_transient(Call("x", "Pod", "a", "llm", method, "/x"), status, body) is again

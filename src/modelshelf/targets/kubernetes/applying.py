@@ -1,4 +1,4 @@
-"""Apply one object: whose it is, what changed, and what somebody else had set."""
+"""Apply and delete single objects: to whom one belongs, what changed, and what others had set."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from modelshelf.render.keeping import code_maps_of
 from modelshelf.render.names import Key, Object
 from modelshelf.render.plan import Rendered
 from modelshelf.shelf.errors import TargetError, TimedOutError
-from modelshelf.targets.kubernetes.events import Applied, Awaiting, TakenBack
-from modelshelf.targets.kubernetes.site import Deadline, Site
+from modelshelf.targets.kubernetes.clock import Deadline
+from modelshelf.targets.kubernetes.events import Applied, Awaiting, ResultOfApply, TakenBack
+from modelshelf.targets.kubernetes.session import Session
 
-# What the API server and its controllers write; it says nothing about what was asked for.
+# The API server and its controllers write these; nobody asks for them.
 _WRITTEN_BY_THE_CLUSTER = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -29,39 +30,48 @@ _WRITTEN_BY_THE_CLUSTER = (
 _REVISION = "deployment.kubernetes.io/revision"
 
 
-def essence(obj: Object) -> Object:
-    """An object without status and bookkeeping: two that are equal in this were asked alike."""
-    kept = copy.deepcopy({part: value for part, value in obj.items() if part != "status"})
-    metadata = kept.get("metadata", {})
+def without_bookkeeping(obj: Object) -> Object:
+    """An object without its status and without what the cluster writes itself. Pure.
+
+    If two states of an object are equal in this, the same was asked for in both.
+    """
+    rest = copy.deepcopy({part: value for part, value in obj.items() if part != "status"})
+    metadata = rest.get("metadata", {})
     for field in _WRITTEN_BY_THE_CLUSTER:
         metadata.pop(field, None)
     annotations = metadata.get("annotations", {})
     annotations.pop(_REVISION, None)
     if not annotations:
         metadata.pop("annotations", None)
-    return kept
+    return rest
 
 
-def how(before: Object | None, after: Object) -> str:
-    """`created`, `changed` or `unchanged`."""
+def result_of_apply(before: Object | None, after: Object) -> ResultOfApply:
+    """What applying did to an object. Pure.
+
+    Args:
+        before: The object before it was applied; None if it did not exist.
+        after: The object afterwards.
+    """
     if before is None:
         return "created"
-    return "unchanged" if essence(before) == essence(after) else "changed"
+    same = without_bookkeeping(before) == without_bookkeeping(after)
+    return "unchanged" if same else "changed"
 
 
-def has(obj: Object, wanted: Mapping[str, str]) -> bool:
-    """Whether an object has all these labels."""
-    found = obj.get("metadata", {}).get("labels") or {}
-    return all(found.get(label) == value for label, value in wanted.items())
+def has_labels(obj: Object, wanted: Mapping[str, str]) -> bool:
+    """Whether an object has all these labels. Pure."""
+    labels = obj.get("metadata", {}).get("labels") or {}
+    return all(labels.get(label) == value for label, value in wanted.items())
 
 
-def ours(obj: Object, config: Config) -> bool:
-    """Whether an object belongs to this file."""
-    return has(obj, names.of_file(config))
+def is_ours(obj: Object, config: Config) -> bool:
+    """Whether an object belongs to this file. Pure."""
+    return has_labels(obj, names.of_file(config))
 
 
-def owner(obj: Object) -> str:
-    """Whose an object is, in words."""
+def describe_owner(obj: Object) -> str:
+    """To whom an object belongs, in words. Pure."""
     labels = obj.get("metadata", {}).get("labels") or {}
     if labels.get(names.MANAGED_BY) == names.MANAGER:
         return f"the modelshelf file named {labels.get(names.PART_OF, '?')}"
@@ -70,33 +80,45 @@ def owner(obj: Object) -> str:
     return "somebody else (it has no label of ours)"
 
 
-def foreign(live: Object) -> TargetError:
-    """The error for an object that somebody else has under a name that we need."""
+def foreign_object_error(live: Object) -> TargetError:
+    """The error for an object of somebody else that has a name which we need."""
+    namespace, name = live["metadata"].get("namespace"), live["metadata"]["name"]
+    where = f"{namespace}/{name}" if namespace else name
     return TargetError(
-        f"{live['kind']} {_where(live)} is there already and belongs to {owner(live)}",
+        f"{live['kind']} {where} is there already and belongs to {describe_owner(live)}",
         hint="choose another name or namespace, or take it over with --force-conflicts",
     )
 
 
 def apply_code(
-    site: Site, rendered: Rendered, workloads: Iterable[Object], *, force: bool = False
+    session: Session, rendered: Rendered, workloads: Iterable[Object], *, force: bool = False
 ) -> None:
     """Apply the ConfigMaps with our code that Deployments or Jobs mount.
 
-    A Deployment that keeps older ones needs nothing: they are in the cluster.
+    A Deployment that keeps older ConfigMaps needs nothing here: they are in the cluster.
     """
     mounted = {name for each in workloads for name in code_maps_of(each).values()}
     for obj in rendered.code_named(frozenset(mounted)):
-        apply(site, obj, force=force)
+        apply(session, obj, force=force)
 
 
-def apply(site: Site, obj: Object, *, force: bool = False) -> Object:
-    """Apply an object, and tell how.
+def apply_all_but_jobs(
+    session: Session, groups: Iterable[Iterable[Object]], *, force: bool = False
+) -> None:
+    """Apply what Jobs mount. The Jobs themselves are created by `job_runner`."""
+    for objects in groups:
+        for obj in objects:
+            if obj["kind"] != "Job":
+                apply(session, obj, force=force)
+
+
+def apply(session: Session, obj: Object, *, force: bool = False) -> Object:
+    """Apply an object, and tell what that did.
 
     Args:
-        site: Where.
-        obj: What.
-        force: Take over an object that is not ours, with whatever others set on it.
+        session: The cluster.
+        obj: The object.
+        force: Take over an object that is not ours, with everything that others set on it.
 
     Returns:
         The object as it is now.
@@ -104,69 +126,63 @@ def apply(site: Site, obj: Object, *, force: bool = False) -> Object:
     Raises:
         TargetError: The object is not ours, or the cluster refused.
     """
-    before = until_alive(site, names.key(obj))
-    if before is not None and not ours(before, site.config) and not force:
-        raise foreign(before)
-    after = _apply(site, obj)
-    site.tell(Applied(obj["kind"], obj["metadata"]["name"], how(before, after)))
+    before = get_live(session, names.key(obj))
+    if before is not None and not is_ours(before, session.config) and not force:
+        raise foreign_object_error(before)
+    after = _apply(session, obj)
+    session.tell(Applied(obj["kind"], obj["metadata"]["name"], result_of_apply(before, after)))
     return after
 
 
-def _apply(site: Site, obj: Object) -> Object:
+def _apply(session: Session, obj: Object) -> Object:
     try:
-        return site.cluster.apply(obj)
+        return session.cluster.apply(obj)
     except ConflictError as conflict:
         if not conflict.managers:
             raise
         name = obj["metadata"]["name"]
-        site.tell(TakenBack(obj["kind"], name, conflict.fields, conflict.managers))
-        return site.cluster.apply(obj, force=True)
+        session.tell(TakenBack(obj["kind"], name, conflict.fields, conflict.managers))
+        return session.cluster.apply(obj, force=True)
 
 
-def until_alive(site: Site, key: Key) -> Object | None:
-    """The object as it is; one that is being deleted is waited for until it is gone.
+def get_live(session: Session, key: Key) -> Object | None:
+    """Get an object. If it is being deleted, wait until it is gone, and then look again.
 
     Raises:
-        TimedOutError: It does not go.
+        TimedOutError: It is being deleted, and does not go.
     """
-    found = site.cluster.get(key.kind, key.name, key.namespace or None)
-    if found is None or not found["metadata"].get("deletionTimestamp"):
-        return found
-    site.tell(Awaiting(str(key), "it is being deleted"))
-    until_gone(site, key)
-    return site.cluster.get(key.kind, key.name, key.namespace or None)
+    live = session.cluster.get(key.kind, key.name, key.namespace or None)
+    if live is None or not live["metadata"].get("deletionTimestamp"):
+        return live
+    session.tell(Awaiting(str(key), "it is being deleted"))
+    wait_until_gone(session, key)
+    return session.cluster.get(key.kind, key.name, key.namespace or None)
 
 
-def delete(site: Site, key: Key, *, wait: bool = False) -> None:
+def delete(session: Session, key: Key, *, wait: bool = False) -> None:
     """Delete an object, and tell of it."""
-    site.cluster.delete(key.kind, key.name, key.namespace or None)
+    session.cluster.delete(key.kind, key.name, key.namespace or None)
     if wait:
-        until_gone(site, key)
-    site.tell(Applied(key.kind, key.name, "removed"))
+        wait_until_gone(session, key)
+    session.tell(Applied(key.kind, key.name, "removed"))
 
 
-def until_gone(site: Site, key: Key) -> None:
-    """Wait until an object that was deleted is gone.
+def wait_until_gone(session: Session, key: Key) -> None:
+    """Wait until a deleted object is gone.
 
     Raises:
-        TimedOutError: It does not go.
+        TimedOutError: It does not go; the message names what holds it.
     """
     uid = None
-    deadline = Deadline(site.pace, site.timeouts.gone)
-    while found := site.cluster.get(key.kind, key.name, key.namespace or None):
-        uid = uid or found["metadata"].get("uid")
-        if found["metadata"].get("uid") != uid:
-            return
+    deadline = Deadline(session.clock, session.timeouts.deletion)
+    while live := session.cluster.get(key.kind, key.name, key.namespace or None):
+        uid = uid or live["metadata"].get("uid")
+        if live["metadata"].get("uid") != uid:
+            return  # another object of the same name
         if deadline.passed:
-            held = ", ".join(found["metadata"].get("finalizers") or ()) or "its finalizers"
+            holders = ", ".join(live["metadata"].get("finalizers") or ()) or "its finalizers"
             raise TimedOutError(
                 f"{key.kind} {key.name} was deleted and is not gone after {deadline.seconds:g} s",
-                hint=f"something still holds it: {held}",
+                hint=f"something still holds it: {holders}",
             )
-        site.pace.sleep(site.pace.look)
-
-
-def _where(obj: Object) -> str:
-    namespace = obj["metadata"].get("namespace")
-    name = obj["metadata"]["name"]
-    return f"{namespace}/{name}" if namespace else str(name)
+        session.clock.pause()

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from modelshelf.config.lock import Lock
 from modelshelf.kube.refusals import ForbiddenError, MissingError
@@ -14,67 +15,80 @@ from modelshelf.render.documents import to_yaml
 from modelshelf.render.keeping import code_maps_of
 from modelshelf.render.names import Object
 from modelshelf.render.plan import Rendered, render
-from modelshelf.targets.kubernetes import applying, primes, prune, servers
-from modelshelf.targets.kubernetes.site import Site
-from modelshelf.targets.kubernetes.up import wanted_keys
+from modelshelf.targets.kubernetes import applying
+from modelshelf.targets.kubernetes.prime_jobs import plan_primes
+from modelshelf.targets.kubernetes.prune import find_stale, wanted_keys
+from modelshelf.targets.kubernetes.servers import plan_servers
+from modelshelf.targets.kubernetes.session import Session
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """What would become of one object.
+    """What `up` would do to one object.
 
     Attributes:
+        kind: The object's kind.
+        name: The object's name.
         how: `created`, `changed`, `removed`, or `refused`: it belongs to somebody else.
-        diff: Lines of a unified diff of its YAML; empty for what is not changed.
+        diff: Lines of a unified diff of its YAML for a changed object; the reason for a refused
+            one; else empty.
     """
 
     kind: str
     name: str
-    how: str
+    how: Literal["created", "changed", "removed", "refused"]
     diff: tuple[str, ...] = ()
 
 
-def diff(site: Site, lock: Lock) -> list[Change]:
-    """What `up` would change; nothing is changed.
+def diff(session: Session, lock: Lock) -> list[Change]:
+    """Compare a cluster with the file and the lock; nothing is changed.
 
-    A pull's Job that runs anew is no change: it is how `up` looks at the shelf.
+    A pull Job that runs again is no change: it is how `up` looks at the shelf.
+
+    Args:
+        session: The file and the cluster.
+        lock: The lock, with every model of the file.
 
     Raises:
-        UsageError: The file asks for what cannot be.
+        UsageError: The file asks for something impossible.
         TargetError: The cluster refused.
     """
-    rendered = render(site.config, lock.only(site.config.models))
-    hidden, namespace = _namespace(site)
-    if namespace is None and not hidden:
-        return [_created(obj) for obj in _every(rendered, rendered.primes, rendered.servers)]
-    prepared = servers.prepare(site, rendered.servers, refresh=False)
-    settled = primes.settle(site, rendered.primes)
-    unmounted = _unmounted(rendered, settled.objects, prepared.objects)
+    rendered = render(session.config, lock.only(session.config.models))
+    forbidden, namespace = _look_at_namespace(session)
+    if namespace is None and not forbidden:
+        # In a namespace that does not exist nothing can be tried.
+        objects = _all_objects(rendered, rendered.primes, rendered.servers)
+        return [_creation(obj) for obj in objects]
+    server_plan = plan_servers(session, rendered.servers, refresh=False)
+    prime_plan = plan_primes(session, rendered.primes)
+    groups = (prime_plan.objects_to_run, server_plan.objects)
+    unmounted = _unmounted_code(rendered, *groups)
     changes = []
-    for obj in _every(rendered, settled.objects, prepared.objects):
-        if obj["kind"] == "Namespace" and not _is_ours(site, namespace):
+    for obj in _all_objects(rendered, *groups):
+        if obj["kind"] == "Namespace" and not _is_ours(session, namespace):
             continue
-        unused = obj["kind"] == "ConfigMap" and obj in unmounted
-        if not unused and (change := _change(site, obj)):
+        is_unused = obj["kind"] == "ConfigMap" and obj in unmounted
+        if not is_unused and (change := _change_of(session, obj)):
             changes.append(change)
-    gone = prune.left_over(site, wanted_keys(rendered, prepared, settled))
-    removed = (Change(obj["kind"], obj["metadata"]["name"], "removed") for obj in gone)
-    return [*changes, *removed]
+    stale = find_stale(session, wanted_keys(rendered, server_plan, prime_plan))
+    removals = (Change(obj["kind"], obj["metadata"]["name"], "removed") for obj in stale)
+    return [*changes, *removals]
 
 
-def _every(rendered: Rendered, *parts: Mapping[str, list[Object]]) -> Iterator[Object]:
-    """Of servers and what primes them, what will be there."""
+def _all_objects(rendered: Rendered, *groups: Mapping[str, list[Object]]) -> Iterator[Object]:
+    """The objects that the cluster will have: those of the file, and of the groups given."""
     yield from (rendered.namespace, *rendered.storage, *rendered.code.values())
-    for objects in (each for part in (rendered.pulls, *parts) for each in part.values()):
-        yield from objects
+    for group in (rendered.pulls, *groups):
+        for objects in group.values():
+            yield from objects
 
 
-def _unmounted(rendered: Rendered, *parts: Mapping[str, list[Object]]) -> list[Object]:
-    """The ConfigMaps with our code that nothing will mount: what runs keeps its older ones."""
+def _unmounted_code(rendered: Rendered, *groups: Mapping[str, list[Object]]) -> list[Object]:
+    """The ConfigMaps with our code that nothing will mount: live Deployments keep older ones."""
     workloads = (
         obj
-        for part in (rendered.pulls, *parts)
-        for objects in part.values()
+        for group in (rendered.pulls, *groups)
+        for objects in group.values()
         for obj in objects
         if obj["kind"] in ("Job", "Deployment")
     )
@@ -82,48 +96,53 @@ def _unmounted(rendered: Rendered, *parts: Mapping[str, list[Object]]) -> list[O
     return [obj for obj in rendered.code.values() if names.key(obj).name not in mounted]
 
 
-def _namespace(site: Site) -> tuple[bool, Object | None]:
-    """Whether this user may not see the namespace; and the namespace, if it is there."""
+def _look_at_namespace(session: Session) -> tuple[bool, Object | None]:
+    """Whether this user may not see the namespace; and the namespace, if it exists."""
     try:
-        return False, site.cluster.get("Namespace", site.namespace)
+        return False, session.cluster.get("Namespace", session.namespace)
     except ForbiddenError:
         return True, None
 
 
-def _is_ours(site: Site, namespace: Object | None) -> bool:
-    return namespace is not None and applying.ours(namespace, site.config)
+def _is_ours(session: Session, namespace: Object | None) -> bool:
+    return namespace is not None and applying.is_ours(namespace, session.config)
 
 
-def _created(obj: Object) -> Change:
+def _creation(obj: Object) -> Change:
     return Change(obj["kind"], obj["metadata"]["name"], "created")
 
 
-def _change(site: Site, obj: Object) -> Change | None:
+def _change_of(session: Session, obj: Object) -> Change | None:
+    """What `up` would do to one object; None if it would not change it."""
     key = names.key(obj)
-    live = site.cluster.get(key.kind, key.name, key.namespace or None)
+    live = session.cluster.get(key.kind, key.name, key.namespace or None)
     if live is None:
-        return _created(obj)
-    if not applying.ours(live, site.config):
-        return Change(key.kind, key.name, "refused", (f"it belongs to {applying.owner(live)}",))
+        return _creation(obj)
+    if not applying.is_ours(live, session.config):
+        reason = f"it belongs to {applying.describe_owner(live)}"
+        return Change(key.kind, key.name, "refused", (reason,))
     if key.kind == "Job":
         return None
     try:
-        after = site.cluster.apply(obj, force=True, dry_run=True)
+        after = session.cluster.apply(obj, force=True, dry_run=True)
     except MissingError:
-        return _created(obj)
-    lines = unified(live, after)
+        return _creation(obj)
+    lines = unified_diff(live, after)
     return Change(key.kind, key.name, "changed", lines) if lines else None
 
 
-def unified(before: Object, after: Object) -> tuple[str, ...]:
-    """The lines of a unified diff between two states of an object; none if they ask alike. Pure."""
+def unified_diff(before: Object, after: Object) -> tuple[str, ...]:
+    """The lines of a unified diff between two states of an object. Pure.
+
+    There are none if both states differ only in what the cluster writes itself.
+    """
     old, new = (to_yaml([_readable(obj)]).splitlines() for obj in (before, after))
     lines = difflib.unified_diff(old, new, n=2, lineterm="")
     return tuple(line for line in lines if not line.startswith(("---", "+++")))
 
 
 def _readable(obj: Object) -> Object:
-    shown = copy.deepcopy(applying.essence(obj))
+    shown = copy.deepcopy(applying.without_bookkeeping(obj))
     if shown.get("kind") == "Secret":
         shown["data"] = dict.fromkeys(shown.get("data") or {}, "(not shown)")
     return shown

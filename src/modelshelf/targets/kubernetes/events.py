@@ -1,16 +1,25 @@
-"""What happens while a cluster is brought to what the file says."""
+"""Events: what happens while a cluster is brought to what the file says."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from modelshelf.shelf.events import Event
+
+ResultOfApply = Literal["created", "changed", "unchanged"]
+StartOfJob = Literal["created", "replaced", "attached"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Connected(Event):
-    """Which cluster is spoken with: the API server's URL and the context's name."""
+    """A verb begins to work on a cluster.
+
+    Attributes:
+        server: The API server's URL.
+        context: The name of the kubeconfig's context.
+        namespace: The namespace of the file.
+    """
 
     server: str
     context: str
@@ -22,12 +31,13 @@ class Applied(Event):
     """An object of the cluster is as the file says.
 
     Attributes:
-        how: `created`, `changed`, `unchanged`, `mended` or `removed`.
+        how: `created`, `changed`, `unchanged`, `removed`, or `mended`: a volume whose claim was
+            deleted can be bound again.
     """
 
     kind: str
     name: str
-    how: str
+    how: Literal["created", "changed", "unchanged", "mended", "removed"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +46,7 @@ class TakenBack(Event):
 
     Attributes:
         fields: Paths of the fields.
-        managers: Who had changed them, as the API server names them.
+        managers: Who changed them, as the API server names them.
     """
 
     kind: str
@@ -47,14 +57,24 @@ class TakenBack(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Removing(Event):
-    """Objects that the file does not ask for any more will be removed, as `Kind/name`."""
+    """Objects that the file does not ask for any more will be removed.
+
+    Attributes:
+        objects: Each as `Kind/name`.
+    """
 
     objects: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept(Event):
-    """Something is not as the file says, on purpose."""
+    """Something differs from the file on purpose.
+
+    Attributes:
+        name: The key of a server, or the name of an object.
+        what: What of it stays.
+        why: The reason.
+    """
 
     name: str
     what: str
@@ -71,7 +91,12 @@ class LoadChosen(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Awaiting(Event):
-    """The cluster is not there yet; `why` is the reason that Kubernetes gives."""
+    """Something in the cluster is waited for.
+
+    Attributes:
+        what: What is waited for.
+        why: The reason that Kubernetes gives.
+    """
 
     what: str
     why: str
@@ -87,22 +112,26 @@ class ClaimBound(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PullStarted(Event):
-    """A model's Job runs; `how` is `created`, `replaced` (a finished one) or `attached`."""
+    """A model's Job runs.
+
+    Attributes:
+        how: `created`, `replaced` (a finished Job), or `attached` (to a Job that runs already).
+    """
 
     model: str
     job: str
-    how: str
+    how: StartOfJob
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PullEvent(Event):
-    """What a model's Job tells; in JSON the event itself, with the model beside it."""
+    """An event of the pod of a model's Job; in JSON the event itself, with the model added."""
 
     model: str
     event: Event
 
     def to_json(self) -> dict[str, Any]:
-        """The event told, as one JSON object with `model`."""
+        """The pod's event as one JSON object, with `model`."""
         return {**self.event.to_json(), "model": self.model}
 
 
@@ -120,24 +149,24 @@ class PrimeStarted(Event):
     """A server is primed by a Job.
 
     Attributes:
-        how: `created`, `replaced` (one that had failed, or that shall look again), `attached`, or
-            `present`: it is complete, and nothing was started.
+        how: `created`, `replaced` (a finished Job), `attached` (to a Job that runs already), or
+            `present`: the Job is complete, and nothing was started.
     """
 
     server: str
     job: str
-    how: str
+    how: StartOfJob | Literal["present"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PrimeEvent(Event):
-    """What the Job that primes a server tells; in JSON the event itself, with the server."""
+    """An event of the pod that primes a server; in JSON the event itself, with the server added."""
 
     server: str
     event: Event
 
     def to_json(self) -> dict[str, Any]:
-        """The event told, as one JSON object with `server`."""
+        """The pod's event as one JSON object, with `server`."""
         return {**self.event.to_json(), "server": self.server}
 
 
@@ -152,7 +181,7 @@ class PrimeTrouble(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PrimeSkipped(Event):
-    """A server that has pods is not primed: no node has room for its Job, for this reason."""
+    """A server that has pods is not primed, because no node has room for its Job."""
 
     server: str
     reason: str
@@ -160,10 +189,10 @@ class PrimeSkipped(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PodPhased(Event):
-    """A pod went on by a step.
+    """A pod has reached its next phase, or has another reason to stay in its phase.
 
     Attributes:
-        name: The server's or the model's key.
+        name: The key of the server or the model that the pod works for.
         phase: Such as scheduled, image, gate, weights or ready.
         detail: The reason that Kubernetes gives, where it gives one.
         seconds: Since the pod was created.
@@ -178,7 +207,7 @@ class PodPhased(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PodForced(Event):
-    """A pod that could not end, since its node is gone, was deleted by force."""
+    """A pod that could not end, because its node is gone, was deleted by force."""
 
     pod: str
     node: str
@@ -186,7 +215,11 @@ class PodForced(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServerReady(Event):
-    """All replicas of a server are ready, at this URL inside the cluster."""
+    """All replicas of a server are ready.
+
+    Attributes:
+        url: The server's URL inside the cluster.
+    """
 
     server: str
     replicas: int
@@ -206,7 +239,7 @@ class Answered(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotAsked(Event):
-    """A server was not asked, and why."""
+    """A server was not asked a question, and why."""
 
     server: str
     why: str
@@ -214,16 +247,27 @@ class NotAsked(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Done(Event):
-    """All of it is as the file says; `changed` counts the objects that were not before."""
+    """A verb has done everything.
 
-    verb: str
+    Attributes:
+        verb: `up`, `prime` or `down`.
+        changed: How many objects were not as the file says before.
+        seconds: How long it took.
+    """
+
+    verb: Literal["up", "prime", "down"]
     changed: int
     seconds: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scaled(Event):
-    """A server shall have another number of pods; `before` is how many there are."""
+    """A server gets another number of pods.
+
+    Attributes:
+        before: How many pods there are.
+        replicas: How many there shall be.
+    """
 
     server: str
     before: int
@@ -232,7 +276,12 @@ class Scaled(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolledBack(Event):
-    """The lock has a server's older snapshot again; both are `repo_id@id`."""
+    """The lock has a server's older snapshot again.
+
+    Attributes:
+        before: The snapshot that was served, as `repo_id@id`.
+        now: The snapshot in the lock, as `repo_id@id`.
+    """
 
     server: str
     model: str

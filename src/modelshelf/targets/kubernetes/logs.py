@@ -1,4 +1,4 @@
-"""`logs`: what the pods of a server, or of a model's pull, say."""
+"""`logs`: the lines that the pods of a server, or of a model's pull Jobs, print."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from modelshelf.config.file import Config
 from modelshelf.render import names
 from modelshelf.render.names import Object
 from modelshelf.shelf.errors import TargetError, UsageError
-from modelshelf.targets.kubernetes.reading import Line, Readers
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.pod_logs import LogLine, LogReaders
+from modelshelf.targets.kubernetes.session import Session
 
-_WAIT = 0.2  # seconds for the next line
+_NEXT_LINE_SECONDS = 0.2  # how long to wait for the next line
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Choice:
+class LogChoice:
     """Which lines are wanted.
 
     Attributes:
-        follow: Go on with what comes, new pods included, until interrupted.
+        follow: Go on with new lines, and with new pods, until interrupted.
         tail: How many of the last lines of each pod; None for all.
-        pod: Of one pod alone.
+        pod: The name of the only pod to read; None for all pods.
     """
 
     follow: bool = False
@@ -30,50 +30,58 @@ class Choice:
     pod: str | None = None
 
 
-def logs(site: Site, name: str, choice: Choice) -> Iterator[Line]:
-    """The lines of a server's pods, or of a model's pulls.
+def logs(session: Session, name: str, choice: LogChoice) -> Iterator[LogLine]:
+    """Read the lines of a server's pods, or of a model's pull Jobs.
 
-    Of a pod whose engine has not started, those of its gate.
+    If the engine of a pod was not started yet, the lines of its gate are read.
+
+    Args:
+        session: The file and the cluster.
+        name: The key of a server or a model.
+        choice: Which lines are wanted.
 
     Raises:
         UsageError: The file has no such server or model.
         TargetError: There is no such pod, or this user may not read its log.
     """
-    config = site.config
-    labels = _labels(config, name)
-    readers = Readers(site.cluster, site.namespace)
-    reading: dict[str, str | None] = {}
+    labels = _labels(session.config, name)
+    readers = LogReaders(session.cluster, session.namespace)
+    containers: dict[str, str] = {}  # pod → the container of it that is read
     while True:
-        mine = site.cluster.list("Pod", site.namespace, labels)
-        mine = [pod for pod in mine if choice.pod in {None, pod["metadata"]["name"]}]
-        if not mine and not reading:
-            raise _no_pods(config, name, choice)
-        _begin(readers, reading, name, mine, choice)
-        yield from readers.lines(_WAIT)
-        while readers.reading() and not choice.follow:
-            yield from readers.lines(_WAIT)
-        yield from readers.lines()
+        pods = [
+            pod
+            for pod in session.cluster.list("Pod", session.namespace, labels)
+            if choice.pod in {None, pod["metadata"]["name"]}
+        ]
+        if not pods and not containers:
+            raise _no_pods_error(session.config, name, choice)
+        _start_reading(readers, containers, name, pods, choice)
+        yield from readers.take_lines(_NEXT_LINE_SECONDS)
+        while readers.are_reading() and not choice.follow:
+            yield from readers.take_lines(_NEXT_LINE_SECONDS)
+        yield from readers.take_lines()
         if readers.refusal:
             raise readers.refusal
         if not choice.follow:
             return
-        site.pace.sleep(site.pace.look)
+        session.clock.pause()
 
 
-def _begin(
-    readers: Readers,
-    reading: dict[str, str | None],
+def _start_reading(
+    readers: LogReaders,
+    containers: dict[str, str],
     name: str,
-    mine: Sequence[Object],
-    choice: Choice,
+    pods: Sequence[Object],
+    choice: LogChoice,
 ) -> None:
-    for pod in mine:
+    """Start to read the pods that have something new to read."""
+    for pod in pods:
         pod_name = pod["metadata"]["name"]
-        container = speaking(pod)
-        if container is None or reading.get(pod_name) == container:
+        container = container_to_read(pod)
+        if container is None or containers.get(pod_name) == container:
             continue
-        if readers.ended(pod_name) or pod_name not in reading:
-            reading[pod_name] = container
+        if readers.has_read(pod_name) or pod_name not in containers:
+            containers[pod_name] = container
             readers.read(
                 name, pod_name, container=container, follow=choice.follow, tail=choice.tail
             )
@@ -89,18 +97,18 @@ def _labels(config: Config, name: str) -> dict[str, str]:
     return {**names.of_file(config), names.COMPONENT: component, names.NAME: names.fitted(name)}
 
 
-def speaking(pod: Object) -> str | None:
-    """The container of a pod that has something to say; None if none has begun. Pure."""
+def container_to_read(pod: Object) -> str | None:
+    """The last container of a pod that was started, or its gate; None if none was. Pure."""
     status = pod.get("status", {})
     for part in ("containerStatuses", "initContainerStatuses"):
-        for each in reversed(status.get(part) or []):
-            begun = {"running", "terminated"} & set(each.get("state") or {})
-            if begun or each.get("lastState"):
-                return str(each["name"])
+        for container in reversed(status.get(part) or []):
+            started = {"running", "terminated"} & set(container.get("state") or {})
+            if started or container.get("lastState"):
+                return str(container["name"])
     return None
 
 
-def _no_pods(config: Config, name: str, choice: Choice) -> TargetError:
+def _no_pods_error(config: Config, name: str, choice: LogChoice) -> TargetError:
     if choice.pod:
         return TargetError(
             f"{name} has no pod {choice.pod} in namespace {config.namespace}",

@@ -1,4 +1,4 @@
-"""Remove what the file does not ask for any more, and only what carries this file's labels."""
+"""Remove objects that the file does not ask for any more; only those with the file's labels."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
 from modelshelf.render.names import Key, Object
+from modelshelf.render.plan import Rendered
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Kept, Removing
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.prime_jobs import PrimePlan
+from modelshelf.targets.kubernetes.servers import ServerPlan
+from modelshelf.targets.kubernetes.session import Session
 
-# In the order of removal: a claim is gone only when no pod has it, a volume when no claim does.
+# In the order of removal. Kubernetes keeps a claim while a pod uses it, and a volume while a claim
+# is bound to it.
 KINDS = (
     "Deployment",
     "Service",
@@ -23,54 +27,78 @@ KINDS = (
     "PersistentVolumeClaim",
     "PersistentVolume",
 )
-_GLOBAL = "PersistentVolume"
+_CLUSTER_WIDE = "PersistentVolume"
 
 
-def found(site: Site, kinds: Iterable[str] = KINDS) -> list[Object]:
-    """The objects of this file that the cluster has, in the order of removal."""
-    every = [each for kind in kinds for each in _of_kind(site, kind)]
-    return [each for each in every if _in_this_namespace(site, each)]
+def list_objects(session: Session, kinds: Iterable[str] = KINDS) -> list[Object]:
+    """List the objects of this file that the cluster has, in the order of removal."""
+    objects = [obj for kind in kinds for obj in _list_kind(session, kind)]
+    return [obj for obj in objects if _is_of_this_namespace(session, obj)]
 
 
-def _of_kind(site: Site, kind: str) -> list[Object]:
-    labels = names.of_file(site.config)
-    if kind != _GLOBAL:
-        return site.cluster.list(kind, site.namespace, labels)
+def _list_kind(session: Session, kind: str) -> list[Object]:
+    labels = names.of_file(session.config)
+    if kind != _CLUSTER_WIDE:
+        return session.cluster.list(kind, session.namespace, labels)
     try:
-        return site.cluster.list(kind, None, labels)
+        return session.cluster.list(kind, None, labels)
     except ForbiddenError:
-        # Whoever has a claim need not have rights to the whole cluster.
-        if site.config.shelf.kind in {"nfs", "hostPath"}:
+        # A user who brings a claim needs no rights to the whole cluster, and has no volumes of
+        # ours.
+        if session.config.shelf.kind in {"nfs", "hostPath"}:
             raise
         return []
 
 
-def _in_this_namespace(site: Site, obj: Object) -> bool:
-    if obj["kind"] != _GLOBAL:
+def _is_of_this_namespace(session: Session, obj: Object) -> bool:
+    if obj["kind"] != _CLUSTER_WIDE:
         return True
     claim = obj.get("spec", {}).get("claimRef") or {}
-    return claim.get("namespace") == site.namespace
+    return claim.get("namespace") == session.namespace
 
 
-def goes_with(obj: Object, gone: Collection[Key]) -> bool:
-    """Whether an object is removed, or owned by one that is. Pure."""
+def wanted_keys(
+    rendered: Rendered, server_plan: ServerPlan, prime_plan: PrimePlan
+) -> frozenset[Key]:
+    """The keys of all objects that stay. Pure.
+
+    ConfigMaps that a Deployment keeps are among them; prime Jobs that were complete before, too.
+    """
+    objects = [rendered.namespace, *rendered.storage, *rendered.code.values()]
+    objects += prime_plan.complete_jobs.values()
+    for parts in (
+        *rendered.pulls.values(),
+        *prime_plan.objects_to_run.values(),
+        *server_plan.objects.values(),
+    ):
+        objects += parts
+    namespace = rendered.namespace["metadata"]["name"]
+    mounted = {Key("ConfigMap", namespace, name) for name in server_plan.code_map_names}
+    return frozenset(names.key(obj) for obj in objects) | mounted
+
+
+def is_removed_with(obj: Object, removed: Collection[Key]) -> bool:
+    """Whether an object is removed, or is owned by one that is removed. Pure."""
     namespace = obj["metadata"].get("namespace", "")
     owners = obj["metadata"].get("ownerReferences") or ()
-    return names.key(obj) in gone or any(
-        Key(owner.get("kind", ""), namespace, owner.get("name", "")) in gone for owner in owners
+    return names.key(obj) in removed or any(
+        Key(owner.get("kind", ""), namespace, owner.get("name", "")) in removed for owner in owners
     )
 
 
-def maps_in_use(holders: Iterable[Object]) -> frozenset[str]:
-    """The ConfigMaps that ReplicaSets and Jobs name: what a rollback or a new pod needs. Pure."""
+def config_maps_in_use(workloads: Iterable[Object]) -> frozenset[str]:
+    """Names of the ConfigMaps that ReplicaSets and Jobs mount. Pure.
+
+    A rollback needs those of an older ReplicaSet, and a new pod of a Job those of its Job.
+    """
     return frozenset(
         name
-        for each in holders
-        for name in _maps(each.get("spec", {}).get("template", {}).get("spec", {}))
+        for workload in workloads
+        for name in _config_maps(workload.get("spec", {}).get("template", {}).get("spec", {}))
     )
 
 
-def _maps(pod: Mapping[str, Any]) -> Iterator[str]:
+def _config_maps(pod: Mapping[str, Any]) -> Iterator[str]:
     for volume in pod.get("volumes") or ():
         if name := (volume.get("configMap") or {}).get("name"):
             yield name
@@ -79,55 +107,62 @@ def _maps(pod: Mapping[str, Any]) -> Iterator[str]:
                 yield name
 
 
-def stale(
-    there: Iterable[Object], wanted: Collection[Key], in_use: Collection[str]
+def select_stale(
+    objects: Iterable[Object], wanted: Collection[Key], in_use: Collection[str]
 ) -> list[Object]:
-    """What is to be removed. Pure.
+    """Select what is to be removed. Pure.
 
     Args:
-        there: What the cluster has of this file.
-        wanted: What the file asks for.
+        objects: The objects of this file that the cluster has.
+        wanted: The keys of the objects that the file asks for.
         in_use: Names of ConfigMaps that stay.
     """
     return [
         obj
-        for obj in there
+        for obj in objects
         if names.key(obj) not in wanted
         and not (obj["kind"] == "ConfigMap" and obj["metadata"]["name"] in in_use)
     ]
 
 
-def dynamic(claim: Object) -> bool:
-    """Whether deleting a claim may delete its files: its volume was made for it. Pure."""
-    spec = claim.get("spec", {})
-    return claim["kind"] == "PersistentVolumeClaim" and bool(spec.get("storageClassName"))
+def may_delete_files(obj: Object) -> bool:
+    """Whether an object is a claim whose deletion may delete the files in its volume. Pure.
+
+    That is so if a storage class made the volume for the claim.
+    """
+    is_claim = obj["kind"] == "PersistentVolumeClaim"
+    return is_claim and bool(obj.get("spec", {}).get("storageClassName"))
 
 
-def left_over(site: Site, wanted: Collection[Key]) -> list[Object]:
-    """What of this file's objects is not wanted any more, in the order of removal."""
-    there = found(site)
-    gone = frozenset(names.key(obj) for obj in there) - frozenset(wanted)
-    holders = [
+def find_stale(session: Session, wanted: Collection[Key]) -> list[Object]:
+    """Find the objects of this file that are not wanted any more, in the order of removal."""
+    objects = list_objects(session)
+    removed = frozenset(names.key(obj) for obj in objects) - frozenset(wanted)
+    workloads = [
         obj
         for kind in ("ReplicaSet", "Job")
-        for obj in site.cluster.list(kind, site.namespace)
-        if not goes_with(obj, gone)
+        for obj in session.cluster.list(kind, session.namespace)
+        if not is_removed_with(obj, removed)
     ]
-    return stale(there, wanted, maps_in_use(holders))
+    return select_stale(objects, wanted, config_maps_in_use(workloads))
 
 
-def prune(site: Site, wanted: Collection[Key]) -> None:
-    """Remove what the file does not ask for any more, after showing it.
+def prune(session: Session, wanted: Collection[Key]) -> None:
+    """Remove what the file does not ask for any more, after telling what that is.
 
     A claim whose deletion may delete the files stays, and is named.
+
+    Args:
+        session: The file and the cluster.
+        wanted: The keys of the objects that the file asks for.
     """
-    left = left_over(site, wanted)
-    for obj in left:
-        if dynamic(obj):
+    stale = find_stale(session, wanted)
+    for obj in stale:
+        if may_delete_files(obj):
             why = "deleting it may delete the files; kubectl can"
-            site.tell(Kept(obj["metadata"]["name"], "the claim", why))
-    left = [obj for obj in left if not dynamic(obj)]
-    if left:
-        site.tell(Removing(tuple(str(names.key(obj)) for obj in left)))
-    for obj in left:
-        applying.delete(site, names.key(obj))
+            session.tell(Kept(obj["metadata"]["name"], "the claim", why))
+    removable = [obj for obj in stale if not may_delete_files(obj)]
+    if removable:
+        session.tell(Removing(tuple(str(names.key(obj)) for obj in removable)))
+    for obj in removable:
+        applying.delete(session, names.key(obj))

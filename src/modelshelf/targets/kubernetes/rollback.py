@@ -1,77 +1,72 @@
-"""`rollback`: give a server the snapshot it had before, without asking the hub or pulling."""
+"""`rollback`: give a server the snapshot that it had before, without the Hub and without a pull."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 
-from modelshelf.config.file import Config, ServerConfig
 from modelshelf.config.lock import Lock, Locked
 from modelshelf.render import names
 from modelshelf.render.names import Object
 from modelshelf.render.plan import render
 from modelshelf.shelf.errors import TargetError, UsageError
 from modelshelf.shelf.values import Snapshot
-from modelshelf.targets.kubernetes import prune, ready, servers
+from modelshelf.targets.kubernetes import servers
 from modelshelf.targets.kubernetes.events import Kept, RolledBack
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.prune import config_maps_in_use
+from modelshelf.targets.kubernetes.rollout import wait_until_ready
+from modelshelf.targets.kubernetes.server_objects import require_server, snapshot_of
+from modelshelf.targets.kubernetes.session import Session
 
 _REVISION = "deployment.kubernetes.io/revision"
+_OTHER_WAY = "set a revision of the model in modelshelf.yaml instead"
 
 
-def rollback(site: Site, lock: Lock, server: str, *, keep: Callable[[Lock], None]) -> Lock:
+def rollback(session: Session, lock: Lock, server: str, *, keep: Callable[[Lock], None]) -> Lock:
     """Give a server the snapshot that it had before this one.
 
-    The shelf has that snapshot still; its gate looks. Other servers of the same model stay, until
-    the next `up` gives them what the lock says.
+    The shelf still has that snapshot, and the server's gate checks that it has. Other servers of
+    the same model stay as they are, until the next `up` gives them what the lock says.
 
     Args:
-        site: The file, the cluster, who is told, and how long it waits.
-        lock: As it is.
-        server: The server's key.
-        keep: Writes the lock, before anything changes: the next `up` must not roll forward.
+        session: The file, the cluster, and how long to wait.
+        lock: The lock as it is.
+        server: The server's key in the file.
+        keep: Writes the lock. It is called before the cluster changes, so that the next `up` does
+            not return to the newer snapshot.
 
     Returns:
-        The lock, with the older snapshot.
+        The lock with the older snapshot.
 
     Raises:
         UsageError: The file has no such server.
-        TargetError: There is nothing to go back to, or the cluster refused or did not get ready.
+        TargetError: The server had no other snapshot, or the cluster refused or did not get ready.
     """
-    config = site.config
-    model = require(config, server).model
-    before, now = _previous(site, server)
-    snapshot = _snapshot(site, server, before)
+    config = session.config
+    model = require_server(config, server).model
+    replica_set, current = _find_previous(session, server)
+    snapshot = _snapshot_of_gate(session, server, replica_set)
     lock = lock.with_model(model, with_snapshot(lock, model, snapshot))
     keep(lock)
-    site.tell(RolledBack(server, model, now, f"{snapshot.repo_id}@{snapshot.id}"))
-    for other, config_of in sorted(config.servers.items()):
-        if other != server and config_of.model == model:
+    session.tell(RolledBack(server, model, current, f"{snapshot.repo_id}@{snapshot.id}"))
+    for other, entry in sorted(config.servers.items()):
+        if other != server and entry.model == model:
             why = "it serves the same model; the next up gives it what the lock says now"
-            site.tell(Kept(other, "its snapshot", why))
+            session.tell(Kept(other, "its snapshot", why))
     rendered = render(config, lock)
-    prepared = servers.prepare(site, {server: rendered.servers[server]}, refresh=False)
-    servers.apply_servers(site, prepared, rendered, force=False)
-    ready.until_ready(site, [server])
+    plan = servers.plan_servers(session, {server: rendered.servers[server]}, refresh=False)
+    servers.apply_servers(session, plan, rendered, force=False)
+    wait_until_ready(session, [server])
     return lock
 
 
-def require(config: Config, server: str) -> ServerConfig:
-    """A server of the file.
+def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
+    """The lock's entry of a model, with another snapshot. Pure.
+
+    The source and the choice of files stay: the lock is compared with the file by them.
 
     Raises:
-        UsageError: The file has none of this name.
-    """
-    if server not in config.servers:
-        known = ", ".join(sorted(config.servers)) or "none"
-        raise UsageError(f"modelshelf.yaml has no server {server}", hint=f"it has {known}")
-    return config.servers[server]
-
-
-def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
-    """What the lock has for a model, with another snapshot. Pure.
-
-    Source and choice stay as the file has them: they are what the lock is compared with.
+        UsageError: The lock has no such model.
     """
     locked = lock.models.get(model)
     if locked is None:
@@ -79,67 +74,60 @@ def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
     return Locked(locked.source, locked.choice, snapshot)
 
 
-def previous(sets: Sequence[Object], current: str) -> Object | None:
-    """The newest ReplicaSet of another snapshot than the current one. Pure.
+def previous(replica_sets: Sequence[Object], current: str) -> Object | None:
+    """The newest ReplicaSet with another snapshot than the current one. Pure.
 
     Args:
-        sets: The ReplicaSets of one Deployment.
-        current: The snapshot that its template names.
+        replica_sets: The ReplicaSets of one Deployment.
+        current: The snapshot that the Deployment's template names.
     """
-    others = [each for each in sets if (found := snapshot_of(each)) and found != current]
+    others = [each for each in replica_sets if snapshot_of(each) not in {"", current}]
     return max(others, key=_revision, default=None)
-
-
-def snapshot_of(workload: Object) -> str:
-    """The snapshot that a pod template names, as `repo_id@id`; empty if it names none. Pure."""
-    metadata = workload["spec"]["template"].get("metadata") or {}
-    return str((metadata.get("annotations") or {}).get(names.SNAPSHOT, ""))
 
 
 def _revision(replica_set: Object) -> int:
     return int((replica_set["metadata"].get("annotations") or {}).get(_REVISION, 0))
 
 
-def _previous(site: Site, server: str) -> tuple[Object, str]:
+def _find_previous(session: Session, server: str) -> tuple[Object, str]:
+    """Find the ReplicaSet to go back to, and the snapshot that is served now."""
     name = names.fitted(server)
-    deployment = site.cluster.get("Deployment", name, site.namespace)
+    deployment = session.cluster.get("Deployment", name, session.namespace)
     if deployment is None:
         raise TargetError(
-            f"server {server} is not in namespace {site.namespace}", hint="run modelshelf up"
+            f"server {server} is not in namespace {session.namespace}", hint="run modelshelf up"
         )
     uid = deployment["metadata"]["uid"]
-    sets = [
+    labels = names.selector(session.config, server)
+    replica_sets = [
         each
-        for each in site.cluster.list(
-            "ReplicaSet", site.namespace, names.selector(site.config, server)
-        )
+        for each in session.cluster.list("ReplicaSet", session.namespace, labels)
         if any(ref.get("uid") == uid for ref in each["metadata"].get("ownerReferences") or ())
     ]
     current = snapshot_of(deployment)
-    before = previous(sets, current)
-    if before is None:
+    replica_set = previous(replica_sets, current)
+    if replica_set is None:
         raise TargetError(
-            f"server {server} has had no other snapshot than {current}",
-            hint="set a revision of the model in modelshelf.yaml instead",
+            f"server {server} has had no other snapshot than {current}", hint=_OTHER_WAY
         )
-    return before, current
+    return replica_set, current
 
 
-def _snapshot(site: Site, server: str, replica_set: Object) -> Snapshot:
-    """The snapshot that a ReplicaSet's gate looks for, from the spec that it mounts."""
-    for name in sorted(prune.maps_in_use([replica_set])):
-        found = site.cluster.get("ConfigMap", name, site.namespace) or {}
-        text = (found.get("data") or {}).get("gate.json")
+def _snapshot_of_gate(session: Session, server: str, replica_set: Object) -> Snapshot:
+    """Read the snapshot that a ReplicaSet's gate looks for from the gate's ConfigMap."""
+    for name in sorted(config_maps_in_use([replica_set])):
+        config_map = session.cluster.get("ConfigMap", name, session.namespace) or {}
+        text = (config_map.get("data") or {}).get("gate.json")
         if text is None:
             continue
         try:
             return Snapshot.from_json(json.loads(text)["snapshot"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise TargetError(
-                f"ConfigMap {site.namespace}/{name} does not hold a snapshot: {error!r}",
-                hint="set a revision of the model in modelshelf.yaml instead",
+                f"ConfigMap {session.namespace}/{name} does not hold a snapshot: {error!r}",
+                hint=_OTHER_WAY,
             ) from error
     raise TargetError(
         f"the ConfigMap with the snapshot that server {server} had before is gone",
-        hint="set a revision of the model in modelshelf.yaml instead",
+        hint=_OTHER_WAY,
     )

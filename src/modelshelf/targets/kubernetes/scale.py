@@ -1,37 +1,41 @@
-"""`scale`: set how many pods a server has, and wait until they count."""
+"""`scale`: set how many pods a server has, and wait until they are ready."""
 
 from __future__ import annotations
 
 from modelshelf.kube.refusals import MissingError
 from modelshelf.render import names
 from modelshelf.shelf.errors import TargetError
-from modelshelf.targets.kubernetes import ready
 from modelshelf.targets.kubernetes.events import Scaled
-from modelshelf.targets.kubernetes.rollback import require
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.rollout import wait_until_ready
+from modelshelf.targets.kubernetes.server_objects import require_server
+from modelshelf.targets.kubernetes.session import Session
 
 
-def scale(site: Site, server: str, replicas: int) -> None:
-    """Set a server's number of pods and wait until they are ready; the next `up` keeps it.
+def scale(session: Session, server: str, replicas: int) -> None:
+    """Set a server's number of pods, and wait until they are ready. The next `up` keeps it.
+
+    Args:
+        session: The file, the cluster, and how long to wait.
+        server: The server's key in the file.
+        replicas: How many pods it shall have.
 
     Raises:
         UsageError: The file has no such server.
         TargetError: It is not in the cluster, or does not get ready; the message has the reason.
     """
-    require(site.config, server)
-    name = names.fitted(server)
+    require_server(session.config, server)
     try:
-        before = site.cluster.patch(
+        answer = session.cluster.patch(
             "Deployment",
-            name,
-            site.namespace,
+            names.fitted(server),
+            session.namespace,
             {"spec": {"replicas": replicas}},
             subresource="scale",
         )
     except MissingError:
         raise TargetError(
-            f"server {server} is not in namespace {site.namespace}", hint="run modelshelf up"
+            f"server {server} is not in namespace {session.namespace}", hint="run modelshelf up"
         ) from None
-    there = int((before.get("status") or {}).get("replicas") or 0)
-    site.tell(Scaled(server, there, replicas))
-    ready.until_ready(site, [server])
+    before = int((answer.get("status") or {}).get("replicas") or 0)
+    session.tell(Scaled(server, before, replicas))
+    wait_until_ready(session, [server])

@@ -1,4 +1,4 @@
-"""Apply servers: what stays as it is in the cluster, and what is said about it."""
+"""Apply servers: decide what the live Deployments keep, and tell of it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from modelshelf.render.names import Object
 from modelshelf.render.plan import Rendered
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Awaiting, Kept, LoadChosen
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.session import Session
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Prepared:
+class ServerPlan:
     """What will be applied for the servers.
 
     Attributes:
-        objects: Server → its objects, in order.
-        maps: Names of the ConfigMaps with our code that their Deployments mount.
-        kept: What is not as the file says, on purpose.
+        objects: Server → its objects, in the order in which they are applied.
+        code_map_names: Names of the ConfigMaps with our code that their Deployments mount.
+        kept: What differs from the file on purpose.
     """
 
     objects: Mapping[str, list[Object]]
-    maps: frozenset[str]
+    code_map_names: frozenset[str]
     kept: tuple[Kept, ...]
 
     def replicas(self, server: str) -> int:
@@ -34,60 +34,69 @@ class Prepared:
         return int(deployment_of(self.objects[server])["spec"]["replicas"])
 
 
-def prepare(site: Site, rendered: Mapping[str, list[Object]], *, refresh: bool) -> Prepared:
-    """Decide what of the live Deployments stays.
+def plan_servers(
+    session: Session, rendered: Mapping[str, list[Object]], *, refresh: bool
+) -> ServerPlan:
+    """Decide what the live Deployments keep.
 
     Args:
-        site: Where.
-        rendered: Server → its objects, as the file has them.
+        session: The file and the cluster.
+        rendered: Server → its objects, as rendered from the file.
         refresh: Whether servers get the newest code, which restarts them.
     """
-    live = {
-        each["metadata"]["name"]: each
-        for each in site.cluster.list("Deployment", site.namespace, names.of_file(site.config))
-    }
-    present = {
-        each["metadata"]["name"]
-        for each in site.cluster.list(
-            "ConfigMap", site.namespace, {**names.of_file(site.config), names.COMPONENT: names.CODE}
-        )
-    }
+    labels = names.of_file(session.config)
+    live = session.cluster.list("Deployment", session.namespace, labels)
+    live_by_name = {each["metadata"]["name"]: each for each in live}
+    code_labels = {**labels, names.COMPONENT: names.CODE}
+    code_maps = session.cluster.list("ConfigMap", session.namespace, code_labels)
+    present = {each["metadata"]["name"] for each in code_maps}
     objects: dict[str, list[Object]] = {}
     kept: list[Kept] = []
     for server, parts in rendered.items():
         wanted = deployment_of(parts)
-        mine = live.get(wanted["metadata"]["name"])
-        final = keep(wanted, mine, present, refresh=refresh)
+        own = live_by_name.get(wanted["metadata"]["name"])
+        final = keep_live_parts(wanted, own, present, refresh=refresh)
         kept += differences(server, wanted, final)
         objects[server] = [final if obj is wanted else obj for obj in parts]
-    maps = frozenset(
+    code_map_names = frozenset(
         name for parts in objects.values() for name in code_maps_of(deployment_of(parts)).values()
     )
-    return Prepared(objects, maps, tuple(kept))
+    return ServerPlan(objects, code_map_names, tuple(kept))
 
 
-def keep(wanted: Object, live: Object | None, present: Collection[str], *, refresh: bool) -> Object:
-    """A Deployment as it will be applied: the live one's code and replicas stay. Pure.
+def keep_live_parts(
+    wanted: Object, live: Object | None, present: Collection[str], *, refresh: bool
+) -> Object:
+    """A Deployment as it will be applied: with the live one's code and number of pods. Pure.
 
     Args:
-        wanted: As the file has it.
-        live: As the cluster has it.
-        present: Names of the ConfigMaps with our code that the cluster has: one that is gone
-            cannot stay.
-        refresh: Whether the newest code is wanted all the same.
+        wanted: The Deployment as rendered from the file.
+        live: The Deployment in the cluster; None if it does not exist.
+        present: Names of the ConfigMaps with our code that the cluster has. A Deployment cannot
+            keep a ConfigMap that is gone.
+        refresh: Whether the newest code is used in any case.
     """
     mounted = code_maps_of(live).values() if live is not None else ()
-    fresh = refresh or any(name not in present for name in mounted)
-    return keep_replicas(keep_code(wanted, live, refresh=fresh), live)
+    refresh = refresh or any(name not in present for name in mounted)
+    return keep_replicas(keep_code(wanted, live, refresh=refresh), live)
 
 
 def differences(server: str, wanted: Object, final: Object) -> list[Kept]:
-    """What of a Deployment stays other than the file says. Pure."""
+    """In what a Deployment will differ from the file, on purpose. Pure.
+
+    Args:
+        server: The server's key.
+        wanted: The Deployment as rendered from the file.
+        final: The Deployment as it will be applied.
+    """
     kept: list[Kept] = []
-    count, asked = final["spec"]["replicas"], wanted["spec"]["replicas"]
-    if count != asked:
-        why = f"modelshelf.yaml says {asked}, which has not changed since; scale sets the number"
-        kept.append(Kept(server, f"{count} replicas", why))
+    final_count, wanted_count = final["spec"]["replicas"], wanted["spec"]["replicas"]
+    if final_count != wanted_count:
+        why = (
+            f"modelshelf.yaml says {wanted_count}, which has not changed since; scale sets the "
+            "number"
+        )
+        kept.append(Kept(server, f"{final_count} replicas", why))
     mounted = code_maps_of(final)
     if mounted != code_maps_of(wanted):
         why = "another modelshelf restarts no server; --refresh-code does"
@@ -95,70 +104,69 @@ def differences(server: str, wanted: Object, final: Object) -> list[Kept]:
     return kept
 
 
-def apply_servers(site: Site, prepared: Prepared, rendered: Rendered, *, force: bool) -> None:
+def apply_servers(session: Session, plan: ServerPlan, rendered: Rendered, *, force: bool) -> None:
     """Apply the code that servers mount, then the servers."""
-    deployments = map(deployment_of, prepared.objects.values())
-    applying.apply_code(site, rendered, deployments, force=force)
-    for event in prepared.kept:
-        site.tell(event)
-    for server, parts in prepared.objects.items():
+    deployments = map(deployment_of, plan.objects.values())
+    applying.apply_code(session, rendered, deployments, force=force)
+    for event in plan.kept:
+        session.tell(event)
+    for server, parts in plan.objects.items():
         if load := deployment_of(parts)["metadata"]["annotations"].get(names.LOAD):
-            site.tell(LoadChosen(server, load))
+            session.tell(LoadChosen(server, load))
         for obj in parts:
-            applying.apply(site, obj, force=force)
+            applying.apply(session, obj, force=force)
 
 
-def warn_of_missing_gpus(site: Site, rendered: Mapping[str, list[Object]]) -> None:
-    """Say before any pull which resource no node offers.
+def warn_of_missing_gpus(session: Session, rendered: Mapping[str, list[Object]]) -> None:
+    """Tell of resources that no node offers, before a pull that may take long.
 
-    It is no refusal, since a cluster may add nodes once pods wait for them; a user who may not see
+    This is no refusal: a cluster may add nodes once pods wait for them. A user who may not see
     nodes gets no warning.
 
     Args:
-        site: Where.
-        rendered: Server → its objects, as the file has them.
+        session: The file and the cluster.
+        rendered: Server → its objects, as rendered from the file.
     """
-    asking = {server: parts for server, parts in rendered.items() if extended(deployment_of(parts))}
+    asking = {
+        server: parts
+        for server, parts in rendered.items()
+        if extended_resources(deployment_of(parts))
+    }
     if not asking:
         return
-    prepared = prepare(site, asking, refresh=False)
-    wanted = {
+    plan = plan_servers(session, asking, refresh=False)
+    server_of_resource = {
         resource: server
-        for server, parts in prepared.objects.items()
-        for resource in extended(deployment_of(parts))
-        if prepared.replicas(server)
+        for server, parts in plan.objects.items()
+        for resource in extended_resources(deployment_of(parts))
+        if plan.replicas(server)
     }
-    if not wanted:
+    if not server_of_resource:
         return
     try:
-        nodes = site.cluster.list("Node")
+        nodes = session.cluster.list("Node")
     except ForbiddenError:
         return
-    for resource, server in wanted.items():
-        if not offered(nodes, resource):
-            site.tell(
-                Awaiting(
-                    f"server {server}",
-                    f"no node of this cluster offers {resource}: its pods cannot start before one "
-                    "does",
-                )
+    for resource, server in server_of_resource.items():
+        if not is_offered(nodes, resource):
+            reason = (
+                f"no node of this cluster offers {resource}: its pods cannot start before one does"
             )
+            session.tell(Awaiting(f"server {server}", reason))
 
 
-def extended(deployment: Object) -> frozenset[str]:
+def extended_resources(deployment: Object) -> frozenset[str]:
     """The resources besides processor, memory and disk that a Deployment's pods ask for. Pure."""
     limits = [
-        (each.get("resources") or {}).get("limits") or {}
-        for each in deployment["spec"]["template"]["spec"]["containers"]
+        (container.get("resources") or {}).get("limits") or {}
+        for container in deployment["spec"]["template"]["spec"]["containers"]
     ]
-    return frozenset(name for part in limits for name, count in part.items() if _asks(name, count))
+    return frozenset(
+        name for part in limits for name, count in part.items() if "/" in name and str(count) != "0"
+    )
 
 
-def _asks(name: str, count: object) -> bool:
-    return "/" in name and str(count) != "0"
-
-
-def offered(nodes: Collection[Object], resource: str) -> bool:
+def is_offered(nodes: Collection[Object], resource: str) -> bool:
     """Whether any node has a resource. Pure."""
     return any(
         str((node.get("status", {}).get("allocatable") or {}).get(resource, "0")) != "0"

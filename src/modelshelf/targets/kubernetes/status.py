@@ -1,16 +1,20 @@
-"""`status`: what serves, and what the last look at the shelf said, in a handful of API calls."""
+"""`status`: what serves, and what the last pull Jobs said of the shelf, in few API calls."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from modelshelf.config.file import Config
-from modelshelf.kube.reasons import why_deployment, why_pod
+from modelshelf.kube.reasons import explain_deployment, explain_pod
 from modelshelf.render import names
 from modelshelf.render.names import Object
-from modelshelf.targets.kubernetes import jobs, pods, ready
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes import job_state, pods
+from modelshelf.targets.kubernetes.job_state import JobState
+from modelshelf.targets.kubernetes.rollout import rollout_of
+from modelshelf.targets.kubernetes.server_objects import pods_of_server, server_url
+from modelshelf.targets.kubernetes.session import Session
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,6 +22,7 @@ class PodStatus:
     """A pod that is not ready.
 
     Attributes:
+        name: The pod's name.
         phase: How far it is.
         reason: Why it is not further, as Kubernetes says; may be empty.
         seconds: Its age.
@@ -34,14 +39,17 @@ class ServerStatus:
     """A server.
 
     Attributes:
+        name: The server's key in the file; the Deployment's name if the file has it no longer.
         url: Its base URL inside the cluster.
         there: Whether the cluster has it at all.
-        ready: Pods that answer.
-        wanted: Pods that there should be.
+        ready: How many of its pods answer.
+        wanted: How many pods there should be.
+        model: The key of its model; empty if the file has the server no longer.
         snapshot: What it serves, as `repo_id@id`.
-        bytes: Of that snapshot, on the shelf.
-        reason: Why it is not all there; empty if it is.
-        pods: Those that are not ready.
+        commit: The commit of that snapshot.
+        bytes: The size of that snapshot on the shelf.
+        reason: Why fewer pods are ready than there should be; empty if all are.
+        pods: The pods that are not ready.
     """
 
     name: str
@@ -59,11 +67,15 @@ class ServerStatus:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A model on the shelf, as its last pull Job saw it.
+    """A model on the shelf, as its newest pull Job saw it.
 
     Attributes:
-        look: `whole`, `running`, `failed` or `never`.
-        seconds: Since that Job ended, or began if it runs.
+        name: The model's key in the file.
+        snapshot: What the Job pulled, as `repo_id@id`.
+        commit: The commit of that snapshot.
+        bytes: The size of that snapshot on the shelf.
+        look: `whole`, `running`, `failed`, or `never` if there is no Job.
+        seconds: Since the Job ended, or since it was created if it runs.
         detail: Why it failed.
     """
 
@@ -71,30 +83,40 @@ class ModelStatus:
     snapshot: str
     commit: str
     bytes: int
-    look: str
+    look: Literal["whole", "running", "failed", "never"]
     seconds: float
     detail: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PrimeStatus:
-    """A server whose starts unpack what its engine made once, as the newest Job saw it.
+    """Whether a server is primed, as its newest prime Job says.
 
     Attributes:
-        state: `complete`, `running`, `failed` or `never`.
-        seconds: Since that Job ended, or began if it runs.
+        server: The server's key in the file.
+        state: `complete`, `running`, `failed`, or `never` if there is no Job.
+        seconds: Since the Job ended, or since it was created if it runs.
         detail: Why it failed.
     """
 
     server: str
-    state: str
+    state: JobState | Literal["never"]
     seconds: float
     detail: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Status:
-    """What a cluster has of a file."""
+    """What a cluster has of a file.
+
+    Attributes:
+        cluster: The API server's base URL.
+        context: The kubeconfig's context.
+        namespace: The namespace of the file.
+        servers: The servers of the file, and those that are still in the cluster.
+        models: The models of the file.
+        primes: The servers of the file that are to be primed.
+    """
 
     cluster: str
     context: str
@@ -104,132 +126,152 @@ class Status:
     primes: tuple[PrimeStatus, ...] = ()
 
 
-def status(site: Site) -> Status:
-    """Look at a cluster: at most five API calls, however many servers there are.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClusterView:
+    """What the cluster has besides Deployments and Jobs, at one moment.
+
+    Attributes:
+        pods: The pods of the file.
+        events: The warnings of the namespace; none if every server is ready.
+        replica_sets: The ReplicaSets of the file; none if every server is ready.
+        now: Seconds since 1970.
+    """
+
+    pods: Sequence[Object]
+    events: Sequence[Object]
+    replica_sets: Sequence[Object]
+    now: float
+
+
+def status(session: Session) -> Status:
+    """Look at a cluster. At most five API calls are made, however many servers there are.
 
     Raises:
         TargetError: The cluster refused.
     """
-    config, cluster = site.config, site.cluster
+    config, cluster = session.config, session.cluster
     namespace, labels = config.namespace, names.of_file(config)
     deployments = cluster.list("Deployment", namespace, labels)
-    every = cluster.list("Pod", namespace, labels)
-    runs = cluster.list("Job", namespace, labels)
-    late = [each for each in deployments if not ready.rollout(each).done]
-    events = cluster.events(namespace, warnings=True) if late else []
-    sets = cluster.list("ReplicaSet", namespace, labels) if late else []
-    seen = Seen(every, events, sets, site.pace.wall())
+    all_pods = cluster.list("Pod", namespace, labels)
+    jobs = cluster.list("Job", namespace, labels)
+    unfinished = any(not rollout_of(deployment).done for deployment in deployments)
+    events = cluster.events(namespace, warnings=True) if unfinished else []
+    replica_sets = cluster.list("ReplicaSet", namespace, labels) if unfinished else []
+    view = ClusterView(all_pods, events, replica_sets, session.clock.wall())
     by_name = {each["metadata"]["name"]: each for each in deployments}
-    named = {names.fitted(key): key for key in config.servers}
-    keys = sorted({*config.servers, *(named.get(name, name) for name in by_name)})
+    key_of_name = {names.fitted(key): key for key in config.servers}
+    keys = sorted({*config.servers, *(key_of_name.get(name, name) for name in by_name)})
     return Status(
         cluster.server,
         cluster.context,
         namespace,
-        tuple(of_server(config, key, by_name.get(names.fitted(key)), seen) for key in keys),
-        tuple(of_model(key, runs, seen) for key in sorted(config.models)),
+        tuple(status_of_server(config, key, by_name.get(names.fitted(key)), view) for key in keys),
+        tuple(status_of_model(key, jobs, view) for key in sorted(config.models)),
         tuple(
-            of_prime(key, runs, seen)
+            status_of_prime(key, jobs, view)
             for key, server in sorted(config.servers.items())
             if server.prime
         ),
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen besides Deployments and Jobs; `now` is seconds since 1970."""
+def status_of_server(
+    config: Config, key: str, deployment: Object | None, view: ClusterView
+) -> ServerStatus:
+    """The status of one server. Pure.
 
-    pods: Sequence[Object]
-    events: Sequence[Object]
-    sets: Sequence[Object]
-    now: float
-
-
-def of_server(config: Config, key: str, deployment: Object | None, seen: Seen) -> ServerStatus:
-    """The status of one server. Pure."""
+    Args:
+        config: The file.
+        key: The server's key in it.
+        deployment: Its Deployment; None if the cluster has none.
+        view: What else the cluster has.
+    """
     server = config.servers.get(key)
     model = server.model if server else ""
-    url = ready.url(key, config.namespace)
+    url = server_url(key, config.namespace)
     if deployment is None:
         return ServerStatus(
             key, url, there=False, ready=0, wanted=server.replicas if server else 0, model=model,
             snapshot="", commit="", bytes=0, reason="run modelshelf up", pods=(),
         )  # fmt: skip
-    mine = ready.of_server(seen.pods, key)
-    rollout = ready.rollout(deployment)
-    told = deployment["metadata"].get("annotations") or {}
-    reason = "" if rollout.done else why_deployment(deployment, seen.sets, mine, seen.events)
+    own_pods = pods_of_server(view.pods, key)
+    rollout = rollout_of(deployment)
+    annotations = deployment["metadata"].get("annotations") or {}
+    reason = ""
+    if not server:
+        reason = "modelshelf.yaml has it no longer: up removes it"
+    elif not rollout.done:
+        reason = explain_deployment(deployment, view.replica_sets, own_pods, view.events)
     return ServerStatus(
         name=key,
         url=url,
         there=True,
-        ready=sum(pods.ready(pod) for pod in mine),
+        ready=sum(pods.is_ready(pod) for pod in own_pods),
         wanted=rollout.wanted,
         model=model,
-        snapshot=told.get(names.SNAPSHOT, ""),
-        commit=told.get(names.COMMIT, ""),
-        bytes=int(told.get(names.BYTES, 0)),
-        reason=reason if server else "modelshelf.yaml has it no longer: up removes it",
-        pods=tuple(_pod(pod, seen) for pod in mine if _is_news(pod, seen.now)),
+        snapshot=annotations.get(names.SNAPSHOT, ""),
+        commit=annotations.get(names.COMMIT, ""),
+        bytes=int(annotations.get(names.BYTES, 0)),
+        reason=reason,
+        pods=tuple(_status_of_pod(pod, view) for pod in own_pods if _is_late(pod, view.now)),
     )
 
 
-def _is_news(pod: Object, now: float) -> bool:
-    """Whether a pod is not ready; one that ends in the time it has for it is as it should be."""
-    if pods.leaving(pod):
-        return now >= pods.seconds(pod["metadata"]["deletionTimestamp"])
-    return not pods.ready(pod)
+def _is_late(pod: Object, now: float) -> bool:
+    """Whether a pod is not as it should be: not ready, or deleted and not gone in time."""
+    if pods.is_terminating(pod):
+        return now >= pods.parse_time(pod["metadata"]["deletionTimestamp"])
+    return not pods.is_ready(pod)
 
 
-def _pod(pod: Object, seen: Seen) -> PodStatus:
-    phase = pods.phase(pod)
-    reason = why_pod(pod, seen.events) or phase.detail
-    return PodStatus(pod["metadata"]["name"], phase.name, reason, pods.age(pod, seen.now))
+def _status_of_pod(pod: Object, view: ClusterView) -> PodStatus:
+    phase = pods.phase_of(pod)
+    reason = explain_pod(pod, view.events) or phase.detail
+    return PodStatus(pod["metadata"]["name"], phase.name, reason, pods.age(pod, view.now))
 
 
-def of_model(key: str, runs: Iterable[Object], seen: Seen) -> ModelStatus:
-    """The status of one model: what its newest Job says. Pure."""
-    job = _newest(runs, names.PULL, key)
+def status_of_model(key: str, jobs: Iterable[Object], view: ClusterView) -> ModelStatus:
+    """The status of one model, as its newest pull Job says. Pure."""
+    job = _newest(jobs, names.PULL, key)
     if job is None:
         return ModelStatus(key, "", "", 0, "never", 0.0, "")
-    told: Mapping[str, str] = job["metadata"].get("annotations") or {}
-    state = jobs.state(job)
+    annotations: Mapping[str, str] = job["metadata"].get("annotations") or {}
+    state = job_state.state_of(job)
     return ModelStatus(
         name=key,
-        snapshot=told.get(names.SNAPSHOT, ""),
-        commit=told.get(names.COMMIT, ""),
-        bytes=int(told.get(names.BYTES, 0)),
-        look={"complete": "whole"}.get(state, state),
-        seconds=max(0.0, seen.now - jobs.moment(job)),
-        detail=_failure(f"model {key}", job, seen) if state == "failed" else "",
+        snapshot=annotations.get(names.SNAPSHOT, ""),
+        commit=annotations.get(names.COMMIT, ""),
+        bytes=int(annotations.get(names.BYTES, 0)),
+        look="whole" if state == "complete" else state,
+        seconds=max(0.0, view.now - job_state.latest_time(job)),
+        detail=_failure(f"model {key}", job, view) if state == "failed" else "",
     )
 
 
-def of_prime(key: str, runs: Iterable[Object], seen: Seen) -> PrimeStatus:
-    """Whether a server is primed: what its newest Job says. Pure."""
-    job = _newest(runs, names.PRIME, key)
+def status_of_prime(key: str, jobs: Iterable[Object], view: ClusterView) -> PrimeStatus:
+    """Whether a server is primed, as its newest prime Job says. Pure."""
+    job = _newest(jobs, names.PRIME, key)
     if job is None:
         return PrimeStatus(key, "never", 0.0, "")
-    state = jobs.state(job)
-    detail = _failure(f"server {key}", job, seen) if state == "failed" else ""
-    return PrimeStatus(key, state, max(0.0, seen.now - jobs.moment(job)), detail)
+    state = job_state.state_of(job)
+    detail = _failure(f"server {key}", job, view) if state == "failed" else ""
+    return PrimeStatus(key, state, max(0.0, view.now - job_state.latest_time(job)), detail)
 
 
-def _newest(runs: Iterable[Object], component: str, key: str) -> Object | None:
-    mine = [
+def _newest(jobs: Iterable[Object], component: str, key: str) -> Object | None:
+    """The newest Job of a model or a server."""
+    own = [
         job
-        for job in runs
+        for job in jobs
         if (job["metadata"].get("labels") or {}).get(names.NAME) == names.fitted(key)
         and job["metadata"]["labels"].get(names.COMPONENT) == component
     ]
-    return max(
-        mine, key=lambda each: str(each["metadata"].get("creationTimestamp", "")), default=None
-    )
+    return max(own, key=lambda job: str(job["metadata"].get("creationTimestamp", "")), default=None)
 
 
-def _failure(what: str, job: Object, seen: Seen) -> str:
-    for pod in reversed(jobs.pods_of(job, seen.pods)):
-        if error := jobs.typed_error(what, jobs.outcome(pod)):
+def _failure(what: str, job: Object, view: ClusterView) -> str:
+    """Why a Job failed: as its newest pod reported, else as the Job controller says."""
+    for pod in reversed(job_state.pods_of(job, view.pods)):
+        if error := job_state.error_in(job_state.outcome_of(pod), what):
             return str(error)
-    return jobs.failure(job)
+    return job_state.failure_of(job)

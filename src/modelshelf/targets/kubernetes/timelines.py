@@ -1,4 +1,4 @@
-"""What the starts of a file's pods took: what Kubernetes says, then what gate and engine said."""
+"""How long the phases of a pod's start took: by Kubernetes' clock, and by what was logged."""
 
 from __future__ import annotations
 
@@ -6,114 +6,124 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 
-from modelshelf.engines.timeline import GATE as GATED
+from modelshelf.engines.timeline import GATE as GATE_PHASE
 from modelshelf.engines.timeline import Phase, Timeline
 from modelshelf.engines.timeline_reader import TimedLine, read_timeline
 from modelshelf.kube import endings, phases
 from modelshelf.kube.refusals import ForbiddenError
-from modelshelf.render import names
 from modelshelf.render.names import Object
 from modelshelf.render.pod import ENGINE, GATE
 from modelshelf.shelf.errors import TargetError
-from modelshelf.targets.kubernetes import pods, ready
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes import pods
+from modelshelf.targets.kubernetes.server_objects import labels_of_servers, pods_of_server
+from modelshelf.targets.kubernetes.session import Session
 
-_BEGINNING = 1 << 18  # bytes of a log; a start says less
+_MAX_LOG_BYTES = 1 << 18  # from the beginning of a log; a start writes less
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PodTimeline:
-    """The start of one pod's engine: its last, if it was restarted."""
+    """The start of one pod's engine; if the engine was restarted, its last start.
+
+    Attributes:
+        server: The server's key in the file.
+        pod: The pod's name.
+        timeline: The phases of the start.
+    """
 
     server: str
     pod: str
     timeline: Timeline
 
 
-def timelines(site: Site) -> list[PodTimeline]:
-    """The starts of all pods of the file's servers, oldest first.
+def timelines(session: Session) -> list[PodTimeline]:
+    """The starts of all pods of the file's servers; of each server, the oldest pod first.
 
     Raises:
         TargetError: This user may not list pods or read their logs.
     """
-    labels = {**names.of_file(site.config), names.COMPONENT: names.SERVER}
-    every = site.cluster.list("Pod", site.namespace, labels)
+    labels = labels_of_servers(session.config)
+    all_pods = session.cluster.list("Pod", session.namespace, labels)
     return [
         PodTimeline(server, pod["metadata"]["name"], found)
-        for server in sorted(site.config.servers)
-        for pod in ready.of_server(every, server)
-        if not pods.leaving(pod) and (found := start_of(site, pod))
+        for server in sorted(session.config.servers)
+        for pod in pods_of_server(all_pods, server)
+        if not pods.is_terminating(pod) and (found := start_of(session, pod))
     ]
 
 
-def start_of(site: Site, pod: Object) -> Timeline | None:
-    """The start of a pod; None while it waits for a node.
+def start_of(session: Session, pod: Object) -> Timeline | None:
+    """The start of a pod; None while the pod waits for a node.
 
     Raises:
         ForbiddenError: This user may not read logs.
     """
-    gate = [] if _restarted(pod) else _said(site, pod, GATE)
-    return of_pod(pod, gate, _said(site, pod, ENGINE), site.pace.wall())
+    gate = [] if _was_restarted(pod) else _log_lines(session, pod, GATE)
+    return timeline_of(pod, gate, _log_lines(session, pod, ENGINE), session.clock.wall())
 
 
-def of_pod(
+def timeline_of(
     pod: Object, gate: Iterable[TimedLine], engine: Iterable[TimedLine], now: float
 ) -> Timeline | None:
-    """The start of a pod from what it says of itself, and its containers' lines. Pure.
+    """The start of a pod, from its status and its containers' lines. Pure.
 
     Args:
         pod: The pod.
-        gate: What its gate said.
-        engine: What its engine has said since it was started last.
+        gate: The lines of its gate, each with its time.
+        engine: The lines of its engine since that was started last, each with its time.
         now: Seconds since 1970.
     """
     status = next(iter(endings.main_statuses(pod)), {})
     running = ((status.get("state") or {}).get("running") or {}).get("startedAt")
     gate = list(gate)
-    is_ready = endings.condition(pod, "Ready")
-    answered = is_ready.get("lastTransitionTime") if is_ready.get("status") == "True" else None
+    ready = endings.condition(pod, "Ready")
+    ready_since = ready.get("lastTransitionTime") if ready.get("status") == "True" else None
     return read_timeline(
         [*gate, *engine],
-        began=pods.seconds(running) if running else None,
-        ready=pods.seconds(answered) if answered else None,
+        began=pods.parse_time(running) if running else None,
+        ready=pods.parse_time(ready_since) if ready_since else None,
         now=now,
-        earlier_phases=[] if _restarted(pod) else _before(pod, gate),
+        earlier_phases=[] if _was_restarted(pod) else _phases_before_engine(pod, gate),
     )
 
 
-def _before(pod: Object, gate: Sequence[TimedLine]) -> list[Phase]:
-    """What was over before the engine's first line, by Kubernetes' clock of whole seconds.
+def _phases_before_engine(pod: Object, gate: Sequence[TimedLine]) -> list[Phase]:
+    """The phases before the engine's first line, by Kubernetes' clock, which has whole seconds.
 
-    What the gate says is exact, so that is left to it; the next image begins where it ended.
+    The gate's own lines are more exact. So its phase is left out where there are lines, and the
+    phase after it (the engine's image) begins at the gate's last line.
     """
-    found: list[Phase] = []
+    before: list[Phase] = []
     for name, start, end in phases.spans(pod):
-        if name == "image" and gate and found and found[-1].name == "image":
+        if name == "image" and gate and before and before[-1].name == "image":
             start = min(max(start, gate[-1][0]), end)  # noqa: PLW2901
-        if name in {"scheduled", "image"} or (name == GATED and not gate):
-            found.append(Phase(name, start, end - start))
-    return found
+        if name in {"scheduled", "image"} or (name == GATE_PHASE and not gate):
+            before.append(Phase(name, start, end - start))
+    return before
 
 
-def _restarted(pod: Object) -> bool:
+def _was_restarted(pod: Object) -> bool:
     return any(status.get("restartCount") for status in endings.main_statuses(pod))
 
 
-def _said(site: Site, pod: Object, container: str) -> list[TimedLine]:
+def _log_lines(session: Session, pod: Object, container: str) -> list[TimedLine]:
     name = pod["metadata"]["name"]
     try:
-        return list(stamped(site.cluster.logs(name, site.namespace, container, stamped=_BEGINNING)))
+        lines = session.cluster.logs(
+            name, session.namespace, container, timestamped_bytes=_MAX_LOG_BYTES
+        )
+        return list(parse_stamped(lines))
     except ForbiddenError:
         raise
     except TargetError:
-        return []  # it has not begun
+        return []  # the container was not started yet
 
 
-def stamped(lines: Iterable[str]) -> Iterator[TimedLine]:
-    """Lines behind their moments, as the Kubernetes API gives them, taken apart. Pure."""
+def parse_stamped(lines: Iterable[str]) -> Iterator[TimedLine]:
+    """Split the time off lines that the Kubernetes API gives with timestamps. Pure."""
     for line in lines:
-        moment, _, text = line.partition(" ")
+        timestamp, _, text = line.partition(" ")
         try:
-            yield dt.datetime.fromisoformat(moment).timestamp(), text
+            yield dt.datetime.fromisoformat(timestamp).timestamp(), text
         except ValueError:
-            continue  # cut off at the limit
+            continue  # the last line, cut off at the limit of bytes

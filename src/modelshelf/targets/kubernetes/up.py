@@ -1,42 +1,32 @@
-"""`up`: bring a cluster to what the file and the lock say, and never break what serves."""
+"""`up`: bring a cluster to what the file and the lock say, without interrupting what serves."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from modelshelf.config.lock import Lock, refuse_too_large
-from modelshelf.kube.refusals import ForbiddenError
-from modelshelf.render import names
-from modelshelf.render.jobs import job_of
-from modelshelf.render.names import Key, Object
-from modelshelf.render.plan import Rendered, render
+from modelshelf.render.plan import render
 from modelshelf.shelf.events import Event, Listener
-from modelshelf.targets.kubernetes import (
-    applying,
-    ask,
-    hub_token,
-    primes,
-    prune,
-    pulls,
-    ready,
-    servers,
-    volumes,
-)
+from modelshelf.targets.kubernetes import hub_token, servers, volumes
+from modelshelf.targets.kubernetes.ask import ask
 from modelshelf.targets.kubernetes.events import Applied, Connected, Done, TakenBack
-from modelshelf.targets.kubernetes.primes import Settled
-from modelshelf.targets.kubernetes.servers import Prepared
-from modelshelf.targets.kubernetes.site import Site
+from modelshelf.targets.kubernetes.namespace import apply_namespace
+from modelshelf.targets.kubernetes.prime_jobs import plan_primes, prime_servers
+from modelshelf.targets.kubernetes.prune import prune, wanted_keys
+from modelshelf.targets.kubernetes.pull_jobs import pull_models
+from modelshelf.targets.kubernetes.rollout import wait_until_ready
+from modelshelf.targets.kubernetes.session import Session
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """How `up` goes about it.
+    """The options of `up`.
 
     Attributes:
         token: The Hub's token, for pulls.
         force_conflicts: Take over objects that are not ours.
         refresh_code: Give servers the newest code, which restarts them.
-        ask: Ask each server at the end.
+        ask: Ask each server a question at the end.
     """
 
     token: str | None = dataclasses.field(default=None, repr=False)
@@ -47,100 +37,74 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """What `up` did: how many objects it created, changed, took back or removed."""
+    """What `up` did.
+
+    Attributes:
+        changed: How many objects it created, changed, took back or removed.
+        seconds: How long it took.
+    """
 
     changed: int
     seconds: float
 
 
-def up(site: Site, lock: Lock, options: Options) -> Report:
-    """Bring a cluster to what the file and the lock say; interrupted, the next run goes on.
+def up(session: Session, lock: Lock, options: Options) -> Report:
+    """Bring a cluster to what the file and the lock say. After an interruption, run it again.
 
-    Storage and tokens come first, then the pulls of all models, then what primes servers, and
-    servers only then: one that changes before would wait with a GPU in its hands.
+    Storage and the token come first, then the pulls of all models, then the Jobs that prime
+    servers, and then the servers. A server that was changed before its model is there would hold a
+    GPU while it waits.
 
     Args:
-        site: The file, the cluster, who is told, and how long it waits.
-        lock: With every model of the file.
-        options: How.
+        session: The file, the cluster, and how long to wait.
+        lock: The lock, with every model of the file.
+        options: The options.
 
     Raises:
-        UsageError: The file asks for what cannot be; nothing was done.
+        UsageError: The file asks for something impossible; nothing was done.
         NoSpaceError: A model is larger than the share; nothing was done.
-        TargetError: The cluster refused, or did not get ready; the message has its reason.
-        Error: A Job failed, of the kind that its pod told of.
+        TargetError: The cluster refused, or did not get ready; the message has the reason.
+        Error: A Job failed. The error is the one that its pod reported.
     """
-    counting = _Counting(site.tell)
-    site = dataclasses.replace(site, tell=counting.tell)
-    began = site.pace.now()
-    lock = lock.only(site.config.models)
-    refuse_too_large(site.config, lock)
-    rendered = render(site.config, lock)
-    site.tell(Connected(site.cluster.server, site.cluster.context, site.namespace))
+    counter = _ChangeCounter(session.tell)
+    session = dataclasses.replace(session, tell=counter.tell)
+    began = session.clock.now()
+    lock = lock.only(session.config.models)
+    refuse_too_large(session.config, lock)
+    rendered = render(session.config, lock)
+    session.tell(Connected(session.cluster.server, session.cluster.context, session.namespace))
     force = options.force_conflicts
-    apply_namespace(site, rendered.namespace)
-    hub_token.provide(site, options.token, force=force)
-    volumes.apply_storage(site, rendered.storage, lock, force=force)
-    servers.warn_of_missing_gpus(site, rendered.servers)
-    pull(site, rendered, force=force)
-    settled = primes.settle(site, rendered.primes)
-    primes.run(site, rendered, settled, force=force)
-    prepared = servers.prepare(site, rendered.servers, refresh=options.refresh_code)
-    servers.apply_servers(site, prepared, rendered, force=force)
-    prune.prune(site, wanted_keys(rendered, prepared, settled))
-    serving = [server for server in prepared.objects if prepared.replicas(server)]
-    ready.until_ready(site, prepared.objects)
-    for server in serving if options.ask else ():
-        ask.ask(site, server)
-    took = round(site.pace.now() - began, 1)
-    site.tell(Done("up", counting.changed, took))
-    return Report(counting.changed, took)
+    apply_namespace(session, rendered.namespace)
+    hub_token.provide(session, options.token, force=force)
+    volumes.apply_storage(session, rendered.storage, lock, force=force)
+    servers.warn_of_missing_gpus(session, rendered.servers)
+    pull_models(session, rendered, force=force)
+    prime_plan = plan_primes(session, rendered.primes)
+    prime_servers(session, rendered, prime_plan, force=force)
+    server_plan = servers.plan_servers(session, rendered.servers, refresh=options.refresh_code)
+    servers.apply_servers(session, server_plan, rendered, force=force)
+    prune(session, wanted_keys(rendered, server_plan, prime_plan))
+    wait_until_ready(session, server_plan.objects)
+    if options.ask:
+        for server in filter(server_plan.replicas, server_plan.objects):
+            ask(session, server)
+    seconds = round(session.clock.now() - began, 1)
+    session.tell(Done("up", counter.changed, seconds))
+    return Report(counter.changed, seconds)
 
 
-def apply_namespace(site: Site, namespace: Object) -> None:
-    """Make the namespace if it is not there; one of somebody else's is used as it is."""
-    try:
-        live = applying.until_alive(site, names.key(namespace))
-    except ForbiddenError:
-        return  # a user with rights in the namespace alone: whatever comes next says if it lacks
-    if live is None or applying.ours(live, site.config):
-        applying.apply(site, namespace)
+class _ChangeCounter:
+    """Counts the events of changed objects, and passes all events on.
 
-
-def pull(site: Site, rendered: Rendered, *, force: bool = False) -> None:
-    """Pull every model, which is also the look whether it is there."""
-    jobs = {model: job_of(objects) for model, objects in rendered.pulls.items()}
-    applying.apply_code(site, rendered, jobs.values(), force=force)
-    for objects in rendered.pulls.values():
-        for obj in objects:
-            if obj["kind"] != "Job":
-                applying.apply(site, obj, force=force)
-    pulls.run(site, jobs)
-
-
-def wanted_keys(rendered: Rendered, prepared: Prepared, settled: Settled) -> frozenset[Key]:
-    """All that shall be there; what kept Deployments and Jobs mount counts as named by them."""
-    objects = [rendered.namespace, *rendered.storage, *rendered.code.values()]
-    objects += settled.kept.values()
-    for parts in (
-        *rendered.pulls.values(),
-        *settled.objects.values(),
-        *prepared.objects.values(),
-    ):
-        objects += parts
-    namespace = rendered.namespace["metadata"]["name"]
-    mounted = {Key("ConfigMap", namespace, name) for name in prepared.maps}
-    return frozenset(names.key(obj) for obj in objects) | mounted
-
-
-class _Counting:
-    """A listener that counts what changed, and passes everything on."""
+    Attributes:
+        changed: How many objects were created, changed, taken back or removed.
+    """
 
     def __init__(self, tell: Listener) -> None:
         self.changed = 0
         self._tell = tell
 
     def tell(self, event: Event) -> None:
-        applied = isinstance(event, Applied) and event.how != "unchanged"
-        self.changed += applied or isinstance(event, TakenBack)
+        was_applied = isinstance(event, Applied) and event.how != "unchanged"
+        self.changed += was_applied or isinstance(event, TakenBack)
         self._tell(event)

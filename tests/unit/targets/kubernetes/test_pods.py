@@ -15,7 +15,7 @@ from modelshelf.shelf.errors import BusyError, Error, NoSpaceError, SourceError,
 from modelshelf.shelf.events import Event
 from modelshelf.shelf.values import LeftOut
 from modelshelf.targets import event_lines
-from modelshelf.targets.kubernetes import jobs, pods, prune, ready
+from modelshelf.targets.kubernetes import job_state, pods, prune, rollout
 from modelshelf.targets.kubernetes.events import PodForced
 from modelshelf.transfer.events import FileDone, Planned
 
@@ -46,33 +46,33 @@ def _hanging() -> FakeCluster:
 def test_what_hangs_on_a_node_that_is_gone_is_deleted_by_force(
     now: float, forced: list[str]
 ) -> None:
-    """Only there, and only once its time to end has been over for a while."""
+    """A pod is forced only on a lost node, and only some time after its grace period."""
     cluster = _hanging()
     cluster.now = now
-    told: list[Event] = []
-    site = cluster.site(config(), told.append)
-    pods.force_hanging(site, cluster.of("Pod"))
-    assert told == [PodForced(name, "gone") for name in forced]
+    events: list[Event] = []
+    session = cluster.session(config(), events.append)
+    pods.force_hanging(session, cluster.of("Pod"))
+    assert events == [PodForced(name, "gone") for name in forced]
     assert (Key("Pod", "llm", "on-gone") in cluster.objects) is not bool(forced)
     assert Key("Pod", "llm", "on-alive") in cluster.objects
 
 
 def test_a_jobs_pod_is_called_failed_first() -> None:
-    """Else the Job would hold it for ever: it replaces only pods that have failed."""
+    """A Job's pod is marked as failed before it is deleted, since its Job holds it until then."""
     cluster = _hanging()
     cluster.now = 100.0
     held = cluster.objects[Key("Pod", "llm", "on-gone")]
     held["metadata"]["finalizers"] = ["batch.kubernetes.io/job-tracking"]
-    pods.force_hanging(cluster.site(config(), print), cluster.of("Pod"))
+    pods.force_hanging(cluster.session(config(), print), cluster.of("Pod"))
     assert cluster.calls[-2:] == [("patch", "Pod", "on-gone"), ("delete", "Pod", "on-gone")]
 
 
 def test_who_may_not_see_nodes_forces_nothing() -> None:
-    """A node that cannot be looked at may be alive."""
+    """If this user may not see nodes, no pod is deleted by force."""
     cluster = _hanging()
     cluster.now = 100.0
     cluster.forbidden = {"Node"}
-    pods.force_hanging(cluster.site(config(), print), cluster.of("Pod"))
+    pods.force_hanging(cluster.session(config(), print), cluster.of("Pod"))
     assert len(cluster.of("Pod")) == 2
 
 
@@ -97,7 +97,7 @@ def test_when_a_rollout_is_done(status: dict[str, int], done: bool) -> None:  # 
         "spec": {"replicas": 2},
         "status": {"observedGeneration": 2, **status},
     }
-    assert ready.rollout(deployment).done is done
+    assert rollout.rollout_of(deployment).done is done
 
 
 @pytest.mark.parametrize(
@@ -109,25 +109,25 @@ def test_a_container_that_ends_again_and_again_is_not_waited_for(
     reason: str,
     hopeless: bool,  # noqa: FBT001 - a parameter of tests
 ) -> None:
-    """A wrong argument does not mend itself; a registry may."""
+    """Only a container that crashes repeatedly is hopeless; a failed image pull is not."""
     status = {"restartCount": restarts, "state": {"waiting": {"reason": reason}}}
-    assert ready.crashing({"status": {"containerStatuses": [status]}}) is hopeless
+    assert rollout.is_crashing({"status": {"containerStatuses": [status]}}) is hopeless
 
 
 @pytest.mark.parametrize(
     ("code", "kind"), [(12, NoSpaceError), (15, SourceError), (16, BusyError), (1, TargetError)]
 )
 def test_a_pods_error_is_of_its_own_kind(code: int, kind: type[Error]) -> None:
-    """The exit code tells which, and the command line ends with it."""
-    told = {"event": "error", "message": "no", "hint": "do", "exit_code": code}
-    error = jobs.typed_error("model m", told)
+    """The class of an error is that of the pod's exit code."""
+    outcome = {"event": "error", "message": "no", "hint": "do", "exit_code": code}
+    error = job_state.error_in(outcome, "model m")
     assert type(error) is kind
     assert (str(error), error.hint) == ("model m: no", "do")
-    assert jobs.typed_error("model m", {"event": "published"}) is None
+    assert job_state.error_in({"event": "published"}, "model m") is None
 
 
 def test_lines_of_pods_are_the_events_they_were() -> None:
-    """What another version tells otherwise, or newly, is passed over."""
+    """Events and fields that only another version knows are ignored."""
     planned = Planned("o/n", "main", "id", 2, 9, 9, 0, (LeftOut("not needed", 1, 5),), 7)
     assert event_lines.event_from_json(planned.to_json()) == planned
     newer = {"event": "file-done", "path": "a", "size": 1, "how": "linked", "colour": "red"}
@@ -140,17 +140,17 @@ def test_volumes_need_no_rights_where_the_claim_is_the_users() -> None:
     """A user without rights to the whole cluster can remove what is in the namespace."""
     cluster = FakeCluster()
     cluster.forbidden = {"PersistentVolume"}
-    assert prune.found(cluster.site(config("claim: share"), print)) == []
+    assert prune.list_objects(cluster.session(config("claim: share"), print)) == []
     with pytest.raises(TargetError):
-        prune.found(cluster.site(config(), print))
+        prune.list_objects(cluster.session(config(), print))
 
 
 def test_a_ready_pod_tells_what_its_way_took() -> None:
-    """Phases that were over between two looks are there, too."""
+    """Phases that began and ended between two looks are included."""
     moments = [f"2026-11-24T10:00:{second:02}Z" for second in range(20)]
     placed = condition("PodScheduled", at=moments[1])
     answers = condition("Ready", at=moments[15])
     gate = state("gate", terminated(0, at=moments[4], until=moments[5]))
     engine = running("engine", at=moments[7])
     pod = kube_objects.pod([placed, answers], [engine], [gate])
-    assert pods.way(pod) == "scheduled 1 s, image 5 s, gate 1 s, weights 8 s"
+    assert pods.describe_past_phases(pod) == "scheduled 1 s, image 5 s, gate 1 s, weights 8 s"

@@ -38,7 +38,7 @@ def _prime_jobs(cluster: FakeCluster) -> list[Any]:
 
 
 def _primes(cluster: FakeCluster) -> None:
-    """Jobs that prime say that they did."""
+    """Let each prime Job succeed."""
     for job in _prime_jobs(cluster):
         if not job.get("status"):
             end_job(cluster, job, _PRIMED)
@@ -47,8 +47,8 @@ def _primes(cluster: FakeCluster) -> None:
 def _fails(cluster: FakeCluster) -> None:
     for job in _prime_jobs(cluster):
         if not job.get("status"):
-            told = {"event": "error", "message": "the engine ended with 1", "exit_code": 20}
-            end_job(cluster, job, told, code=20)
+            outcome = {"event": "error", "message": "the engine ended with 1", "exit_code": 20}
+            end_job(cluster, job, outcome, code=20)
 
 
 def _cluster(*first: Any) -> FakeCluster:
@@ -56,22 +56,22 @@ def _cluster(*first: Any) -> FakeCluster:
 
 
 def _up(cluster: FakeCluster, file: Config) -> list[Event]:
-    told: list[Event] = []
-    up(cluster.site(file, told.append), lock(file), Options())
-    return told
+    events: list[Event] = []
+    up(cluster.session(file, events.append), lock(file), Options())
+    return events
 
 
-def _of(told: list[Event], kind: type[Any]) -> list[Any]:
-    return [event for event in told if isinstance(event, kind)]
+def _of(events: list[Event], kind: type[Any]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
 
 
 def test_a_server_is_primed_after_its_pull_and_before_it_serves() -> None:
-    """What the Job tells is told, with the server's name."""
-    told = _up(_cluster(), _config())
-    kinds = [type(event) for event in told]
+    """The events of the Job's pod are passed on, with the server's name."""
+    events = _up(_cluster(), _config())
+    kinds = [type(event) for event in events]
     order = [kinds.index(kind) for kind in (PullStarted, PrimeStarted, ServerReady)]
     assert order == sorted(order)
-    (event,) = _of(told, PrimeEvent)
+    (event,) = _of(events, PrimeEvent)
     assert (event.server, type(event.event), event.event.bytes) == ("front", Primed, 1000)
     assert event.to_json()["server"] == "front"
 
@@ -79,7 +79,7 @@ def test_a_server_is_primed_after_its_pull_and_before_it_serves() -> None:
 def test_a_complete_job_is_left_alone_until_what_it_made_fits_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The next `up` asks for no GPU: neither after a new modelshelf. Other arguments do."""
+    """A new modelshelf runs no prime Job again, but other arguments of the engine do."""
     cluster = _cluster()
     _up(cluster, _config())
     (before,) = _prime_jobs(cluster)
@@ -88,9 +88,9 @@ def test_a_complete_job_is_left_alone_until_what_it_made_fits_no_more(
     )
     assert _of(_up(cluster, _config()), PrimeStarted)[0].how == "present"
     assert _prime_jobs(cluster) == [before]
-    told: list[Event] = []
-    site = cluster.site(_config(), told.append)
-    assert [each for each in diff(site, lock(site.config)) if each.kind == "Job"] == []
+    events: list[Event] = []
+    session = cluster.session(_config(), events.append)
+    assert [each for each in diff(session, lock(session.config)) if each.kind == "Job"] == []
     other = _config(_SERVER.replace("gpus: 0", "gpus: 0, contextLength: 99"))
     assert _of(_up(cluster, other), PrimeStarted)[0].how == "created"
     (after,) = _prime_jobs(cluster)
@@ -103,11 +103,11 @@ def test_a_prime_that_fails_ends_up_with_its_reason_and_touches_no_server() -> N
     with pytest.raises(TargetError, match="server front: the engine ended with 1"):
         _up(cluster, _config())
     assert cluster.of("Deployment") == []
-    (failed,) = status(cluster.site(_config(), list[Event]().append)).primes
+    (failed,) = status(cluster.session(_config(), list[Event]().append)).primes
     assert (failed.state, failed.detail) == ("failed", "server front: the engine ended with 1")
     cluster.controllers = [bind_claims, _primes, run_jobs, run_deployments]
     assert _of(_up(cluster, _config()), PrimeStarted)[0].how == "replaced"
-    (primed,) = status(cluster.site(_config(), list[Event]().append)).primes
+    (primed,) = status(cluster.session(_config(), list[Event]().append)).primes
     assert primed.state == "complete"
 
 
@@ -124,34 +124,36 @@ def _crowded(cluster: FakeCluster) -> None:
 
 
 def test_a_server_that_has_the_last_gpu_is_updated_without_being_primed() -> None:
-    """`up` says why, and takes the Job back; where no pod serves yet, it waits for a node."""
+    """`up` gives the Job up with a reason; if no pod serves yet, it waits for a node."""
     cluster = _cluster()
     _up(cluster, _config())
     other = _config(_SERVER.replace("gpus: 0", "gpus: 0, contextLength: 99"))
     cluster.controllers = [bind_claims, _crowded, run_jobs, run_deployments]
-    told = _up(cluster, other)
-    assert _of(told, PrimeSkipped) == [PrimeSkipped("front", "Insufficient nvidia.com/gpu")]
-    assert len(_of(told, ServerReady)) == 1
+    events = _up(cluster, other)
+    assert _of(events, PrimeSkipped) == [PrimeSkipped("front", "Insufficient nvidia.com/gpu")]
+    assert len(_of(events, ServerReady)) == 1
     assert _prime_jobs(cluster) == []
+    cluster = _cluster(_crowded)
+    cluster.poll_seconds = 30.0
     with pytest.raises(TargetError, match="Insufficient nvidia"):
-        _up(_cluster(_crowded), _config())
+        _up(cluster, _config())
 
 
 def test_prime_runs_a_complete_job_again() -> None:
-    """The verb looks at the shelf, and servers go on as they are."""
+    """`prime` runs a complete Job again, and leaves servers as they are."""
     cluster = _cluster()
     _up(cluster, _config())
-    told: list[Event] = []
-    site = cluster.site(_config(), told.append)
-    prime(site, lock(site.config), "front")
-    assert _of(told, PrimeStarted)[0].how == "replaced"
-    assert len(_of(told, PrimeEvent)) == 1
-    assert _of(told, ServerReady) == []
+    events: list[Event] = []
+    session = cluster.session(_config(), events.append)
+    prime(session, lock(session.config), "front")
+    assert _of(events, PrimeStarted)[0].how == "replaced"
+    assert len(_of(events, PrimeEvent)) == 1
+    assert _of(events, ServerReady) == []
 
 
 def test_prime_refuses_a_server_that_would_not_look_for_it() -> None:
     """The error says which key to set."""
     file = _config("front: {model: tiny}")
     with pytest.raises(UsageError, match="front does not say prime: true") as raised:
-        prime(_cluster().site(file, list[Event]().append), lock(file), "front")
+        prime(_cluster().session(file, list[Event]().append), lock(file), "front")
     assert "servers.front.prime" in raised.value.hint

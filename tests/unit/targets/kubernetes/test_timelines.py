@@ -20,7 +20,7 @@ from modelshelf.shelf.errors import TargetError, TimedOutError, UsageError
 from modelshelf.shelf.events import GateOpen, ignore
 from modelshelf.start.events import EngineReady, EngineStarting, Prefetched
 from modelshelf.targets.kubernetes import Options, coldstarts, timelines, up
-from modelshelf.targets.kubernetes.timelines import of_pod, stamped
+from modelshelf.targets.kubernetes.timelines import parse_stamped, timeline_of
 
 CREATED = dt.datetime.fromisoformat("2026-11-24T10:00:00Z").timestamp()
 OPEN = json.dumps(GateOpen("o/n@1", "/m", 0.4).to_json())
@@ -39,9 +39,9 @@ def _phases(found: Timeline | None) -> list[tuple[str, float, float]]:
 
 
 def test_a_pod_is_told_from_its_creation_to_its_first_answer() -> None:
-    """Kubernetes knows of node and image, the gate of itself, the engine of all that follows."""
+    """Phases come from Kubernetes, from the gate's lines and from the engine's lines."""
     it = pod([PLACED, READY], [running("engine", at="2026-11-24T10:00:09Z")], [GATE])
-    found = of_pod(it, [(CREATED + 6.5, OPEN)], ENGINE, CREATED + 1e6)
+    found = timeline_of(it, [(CREATED + 6.5, OPEN)], ENGINE, CREATED + 1e6)
     assert found
     assert (found.began, found.ready) == (CREATED, 19.0)
     assert _phases(found) == [
@@ -56,23 +56,23 @@ def test_a_pod_is_told_from_its_creation_to_its_first_answer() -> None:
 
 
 def test_a_restarted_engine_is_told_from_its_last_start() -> None:
-    """Its pod's own beginning is long past."""
+    """The phases of a restarted engine begin at its restart, not at the pod's creation."""
     again = running("engine", at="2026-11-24T10:00:09Z", restarts=2)
-    found = of_pod(pod([PLACED], [again], [GATE]), [], ENGINE, CREATED + 20.0)
+    found = timeline_of(pod([PLACED], [again], [GATE]), [], ENGINE, CREATED + 20.0)
     assert found
     assert found.ready is None
     assert _phases(found) == [("import", 0.0, 1.0), ("weights", 1.0, 6.0), ("ready", 7.0, 4.0)]
 
 
 def test_a_pod_without_a_node_has_none() -> None:
-    """Nothing of it is over."""
-    assert of_pod(pod(node=None), [], [], CREATED) is None
+    """A pod without a node has no timeline."""
+    assert timeline_of(pod(node=None), [], [], CREATED) is None
 
 
 def test_lines_come_behind_their_moments() -> None:
-    """A line that was cut off at the limit, or has no moment, is left out."""
+    """A line that was cut off at the limit, or has no time, is left out."""
     lines = ["2026-11-24T10:00:00.123456789Z a b", "2026-11-24T10:00:01Z ", "2026-11-2"]
-    assert [(round(at - CREATED, 3), text) for at, text in stamped(lines)] == [
+    assert [(round(at - CREATED, 3), text) for at, text in parse_stamped(lines)] == [
         (0.123, "a b"),
         (1.0, ""),
     ]
@@ -83,23 +83,23 @@ def _served() -> tuple[FakeCluster, Config]:
     cluster = FakeCluster()
     models = "tiny: {source: hf://acme/tiny, engine: vllm}"
     file = config("hostPath: {path: /d}", models=models, servers="front: {model: tiny}")
-    up(cluster.site(file, ignore), lock(file), Options())
+    up(cluster.session(file, ignore), lock(file), Options())
     return cluster, file
 
 
 def test_gate_and_engine_of_each_pod_are_read_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both logs make one timeline; each phase has a line that says where it lies."""
+    """The lines of gate and engine make one timeline, and each phase is drawn as one line."""
     cluster, file = _served()
     [pod_name] = (at.name for at in cluster.objects if at.kind == "Pod" and "front" in at.name)
     starting = EngineStarting(("vllm",), "stock", "vLLM 0.29 was not tried").to_json()
     prefetched = Prefetched(600_000_000, 2.0, "").to_json()
-    cluster.said[f"{pod_name}/gate"] = [f"2027-01-15T07:59:59.5Z {OPEN}"]
-    cluster.said[f"{pod_name}/engine"] = [
+    cluster.logs[f"{pod_name}/gate"] = [f"2027-01-15T07:59:59.5Z {OPEN}"]
+    cluster.logs[f"{pod_name}/engine"] = [
         f"2027-01-15T08:00:00.5Z {json.dumps(starting)}",
         f"2027-01-15T08:00:03.5Z {json.dumps(prefetched)}",
         f"2027-01-15T08:00:06.5Z {json.dumps(EngineReady(6.0).to_json())}",
     ]
-    [found] = timelines(cluster.site(file, ignore))
+    [found] = timelines(cluster.session(file, ignore))
     assert (found.server, found.pod) == ("front", pod_name)
     capsys.readouterr()
     draw(Output(color=False), "front", found.timeline)
@@ -111,39 +111,39 @@ def test_gate_and_engine_of_each_pod_are_read_and_drawn(capsys: pytest.CaptureFi
 
 
 def test_who_may_not_read_logs_is_told_so() -> None:
-    """A timeline without them would be half of one."""
+    """The timelines of a user who may not read logs are an error, not half a timeline."""
     cluster, file = _served()
     cluster.forbidden.add("Log")
     with pytest.raises(ForbiddenError):
-        timelines(cluster.site(file, ignore))
+        timelines(cluster.session(file, ignore))
 
 
 def test_pods_are_started_again_one_at_a_time() -> None:
-    """Each start deletes the oldest ready pod, and tells of the one that came in its place."""
+    """Each start deletes the oldest ready pod, and returns the start of the new pod."""
     cluster, file = _served()
-    found = list(coldstarts(cluster.site(file, ignore), "front", 2))
+    found = list(coldstarts(cluster.session(file, ignore), "front", 2))
     assert [call[:2] for call in cluster.writes()[-2:]] == [("delete", "Pod")] * 2
     assert [each.server for each in found] == ["front", "front"]
     assert [phase.name for each in found for phase in each.timeline.phases] == ["import"] * 2
 
 
 def test_a_server_without_a_ready_pod_is_not_made_worse() -> None:
-    """Nothing is deleted; a name that the file lacks is a mistake of usage."""
+    """Nothing is deleted if no pod is ready; a server that the file lacks is a usage error."""
     cluster, file = _served()
     for deployment in cluster.of("Deployment"):
         cluster.controllers.clear()
         roll_out(cluster, deployment, ready=False)
     cluster.calls.clear()
     with pytest.raises(TargetError, match="no pod that is ready"):
-        list(coldstarts(cluster.site(file, ignore), "front", 1))
+        list(coldstarts(cluster.session(file, ignore), "front", 1))
     with pytest.raises(UsageError, match="no server nobody"):
-        list(coldstarts(cluster.site(file, ignore), "nobody", 1))
+        list(coldstarts(cluster.session(file, ignore), "nobody", 1))
     assert cluster.writes() == []
 
 
 def test_a_pod_that_is_not_replaced_is_not_waited_for_for_ever() -> None:
-    """Somebody scaled the server to nothing meanwhile."""
+    """The wait for a new pod ends if none appears."""
     cluster, file = _served()
     cluster.controllers.clear()
     with pytest.raises(TimedOutError, match="no pod came in place"):
-        list(coldstarts(cluster.site(file, ignore), "front", 1))
+        list(coldstarts(cluster.session(file, ignore), "front", 1))

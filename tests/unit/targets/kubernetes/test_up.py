@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from support.fake_cluster import (
     FakeCluster,
-    FakeReply,
     bind_claims,
     end_job,
     roll_out,
@@ -19,6 +18,7 @@ from support.fake_cluster import (
 from support.render_inputs import config, lock
 
 from modelshelf.config.file import Config
+from modelshelf.kube.connection import RawResponse
 from modelshelf.render.names import Key
 from modelshelf.shelf.errors import NoSpaceError, NotAuthorisedError, TargetError, TimedOutError
 from modelshelf.shelf.events import Event
@@ -46,20 +46,20 @@ def _config(**parts: str) -> Config:
 
 
 def _up(cluster: FakeCluster, file: Config, **options: Any) -> list[Event]:
-    told: list[Event] = []
+    events: list[Event] = []
     timeouts = options.pop("timeouts", {})
-    up(cluster.site(file, told.append, **timeouts), lock(file), Options(**options))
-    return told
+    up(cluster.session(file, events.append, **timeouts), lock(file), Options(**options))
+    return events
 
 
-def _of(told: list[Event], kind: type[Any]) -> list[Any]:
-    return [event for event in told if isinstance(event, kind)]
+def _of(events: list[Event], kind: type[Any]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
 
 
 def test_from_nothing_to_an_answer() -> None:
     """Storage comes before pulls, pulls before servers, and the server is asked at the end."""
     cluster = FakeCluster()
-    told = _up(cluster, _config(), token="hf_secret")
+    events = _up(cluster, _config(), token="hf_secret")
     writes = [(verb, kind) for verb, kind, _ in cluster.writes()]
     assert list(dict.fromkeys(writes)) == [
         ("apply", "Namespace"),
@@ -73,10 +73,10 @@ def test_from_nothing_to_an_answer() -> None:
         ("apply", "PodDisruptionBudget"),
         ("apply", "NetworkPolicy"),
     ]
-    assert _of(told, ServerReady) == [ServerReady("front", 1, "http://front.llm.svc")]
-    (answer,) = _of(told, Answered)
+    assert _of(events, ServerReady) == [ServerReady("front", 1, "http://front.llm.svc")]
+    (answer,) = _of(events, Answered)
     assert (answer.model, answer.answer) == ("tiny", "Paris.")
-    assert told[-1] == Done("up", 15, 0.0)
+    assert events[-1] == Done("up", 15, 0.0)
 
 
 def test_a_second_run_changes_nothing() -> None:
@@ -88,21 +88,21 @@ def test_a_second_run_changes_nothing() -> None:
         for key, obj in cluster.objects.items()
         if key.kind not in {"Job", "Pod"}
     }
-    told = _up(cluster, _config())
-    assert _of(told, PullStarted)[0].how == "replaced"
-    assert {event.how for event in _of(told, Applied)} == {"unchanged"}
-    assert told[-1] == Done("up", 0, 0.0)
+    events = _up(cluster, _config())
+    assert _of(events, PullStarted)[0].how == "replaced"
+    assert {event.how for event in _of(events, Applied)} == {"unchanged"}
+    assert events[-1] == Done("up", 0, 0.0)
     assert before == {key: cluster.objects[key]["metadata"]["resourceVersion"] for key in before}
 
 
 def test_the_token_is_in_a_secret_for_pulls_and_nowhere_else() -> None:
-    """No other object, no event and no repr has it."""
+    """The token is in no other object, in no event and in no repr."""
     cluster = FakeCluster()
-    told = _up(cluster, _config(), token="hf_secret")
+    events = _up(cluster, _config(), token="hf_secret")
     secret = cluster.objects.pop(Key("Secret", "llm", "models-hub-token"))
     assert base64.b64decode(secret["data"]["token"]) == b"hf_secret"
     encoded = base64.b64encode(b"hf_secret").decode()
-    everything = json.dumps([*cluster.objects.values(), *(event.to_json() for event in told)])
+    everything = json.dumps([*cluster.objects.values(), *(event.to_json() for event in events)])
     assert "hf_secret" not in everything
     assert encoded not in everything
     assert "hf_secret" not in repr(Options(token="hf_secret"))
@@ -131,7 +131,7 @@ def test_a_named_secret_must_be_there_with_its_key(
 
 
 def test_a_namespace_of_somebody_else_is_used_and_not_taken() -> None:
-    """It is not applied, and its labels stay as they were."""
+    """A namespace of somebody else is not applied, and keeps its labels."""
     cluster = FakeCluster()
     cluster.put({"kind": "Namespace", "metadata": {"name": "llm", "labels": {"team": "a"}}})
     _up(cluster, _config())
@@ -139,7 +139,7 @@ def test_a_namespace_of_somebody_else_is_used_and_not_taken() -> None:
 
 
 def test_a_user_who_may_not_see_namespaces_can_work_in_one() -> None:
-    """A forbidden look at the namespace or at nodes is no error."""
+    """A user who may not read the namespace or nodes gets no error."""
     cluster = FakeCluster()
     cluster.put({"kind": "Namespace", "metadata": {"name": "llm"}})
     claim = {
@@ -149,12 +149,12 @@ def test_a_user_who_may_not_see_namespaces_can_work_in_one() -> None:
     }
     cluster.put(claim)
     cluster.forbidden = {"Namespace", "Node", "PersistentVolume"}
-    told = _up(cluster, _config(shelf="claim: share"))
-    assert isinstance(told[-1], Done)
+    events = _up(cluster, _config(shelf="claim: share"))
+    assert isinstance(events[-1], Done)
 
 
 def test_an_object_of_somebody_else_is_refused_unless_forced() -> None:
-    """It is never taken over without --force-conflicts, and then it is."""
+    """An object of somebody else is taken over only with --force-conflicts."""
     cluster = FakeCluster()
     cluster.put({"kind": "Namespace", "metadata": {"name": "llm"}})
     labels = {"app.kubernetes.io/managed-by": "Helm"}
@@ -171,18 +171,18 @@ def test_an_object_of_somebody_else_is_refused_unless_forced() -> None:
 
 
 def test_what_others_set_on_our_objects_is_shown_and_set_back() -> None:
-    """Fields that kubectl set on a Deployment of ours are told before they are taken back."""
+    """Fields that kubectl set on a Deployment of ours are named when they are taken back."""
     cluster = FakeCluster()
     _up(cluster, _config())
-    cluster.taken[Key("Deployment", "llm", "front")] = ((".spec.paused",), ("kubectl-edit",))
-    told = _up(cluster, _config())
-    assert _of(told, TakenBack) == [
+    cluster.owned_fields[Key("Deployment", "llm", "front")] = {".spec.paused": "kubectl-edit"}
+    events = _up(cluster, _config())
+    assert _of(events, TakenBack) == [
         TakenBack("Deployment", "front", (".spec.paused",), ("kubectl-edit",))
     ]
 
 
 def test_a_released_volume_is_mended_before_its_claim_is_made() -> None:
-    """What a deleted claim left on the volume is taken away, so that the new claim can have it."""
+    """The deleted claim's uid is removed from the volume, so that a new claim can have it."""
     cluster = FakeCluster()
     _up(cluster, _config())
     for obj in cluster.of("PersistentVolumeClaim"):
@@ -190,17 +190,17 @@ def test_a_released_volume_is_mended_before_its_claim_is_made() -> None:
     for volume in cluster.of("PersistentVolume"):
         volume["status"] = {"phase": "Released"}
         volume["spec"]["claimRef"] |= {"uid": "old", "resourceVersion": "7"}
-    told = _up(cluster, _config())
-    assert [event.how for event in _of(told, Applied)].count("mended") == 2
+    events = _up(cluster, _config())
+    assert [event.how for event in _of(events, Applied)].count("mended") == 2
     for volume in cluster.of("PersistentVolume"):
         assert not {"uid", "resourceVersion"} & set(volume["spec"]["claimRef"])
 
 
 def test_a_claim_that_stays_pending_ends_with_its_reason() -> None:
-    """The deadline's error says which field keeps claim and volume apart."""
+    """The error of a claim without a volume names its deadline, and no Job was created."""
     cluster = FakeCluster(run_jobs, run_deployments)
     with pytest.raises(TargetError) as raised:
-        _up(cluster, _config(), timeouts={"bound": 5})
+        _up(cluster, _config(), timeouts={"claim": 5})
     assert raised.value.exit_code == 20
     assert "has no volume after 5 s" in str(raised.value)
     assert cluster.of("Job") == []
@@ -216,7 +216,7 @@ def test_a_claim_that_stays_pending_ends_with_its_reason() -> None:
 def test_an_unfit_claim_is_refused_before_anything_is_made(
     claim: dict[str, Any] | None, expected: str
 ) -> None:
-    """A claim of the user's must be there, and be one that many nodes may mount."""
+    """The user's claim must exist, and many nodes must be able to mount it."""
     cluster = FakeCluster()
     cluster.put({"kind": "Namespace", "metadata": {"name": "llm"}})
     if claim is not None:
@@ -228,22 +228,22 @@ def test_an_unfit_claim_is_refused_before_anything_is_made(
 
 
 def test_a_model_larger_than_the_shelf_is_refused_before_anything() -> None:
-    """No request is sent."""
+    """A model that does not fit the shelf is an error before any request is sent."""
     cluster = FakeCluster()
     file = _config(shelf="hostPath: {path: /data, size: 1Ki}")
     with pytest.raises(NoSpaceError):
-        up(cluster.site(file, print), lock(file, size=2000), Options())
+        up(cluster.session(file, print), lock(file, size=2000), Options())
     assert cluster.calls == []
 
 
 def test_a_failed_pull_raises_what_its_pod_told() -> None:
-    """The kind of error and its hint are those of the pod; servers are not touched."""
+    """The error's class and hint are those of the pod, and servers are not changed."""
 
     def fail(cluster: FakeCluster) -> None:
         for job in cluster.of("Job"):
             if not job.get("status"):
-                told = {"event": "error", "message": "acme/tiny wants a licence", "hint": "accept"}
-                end_job(cluster, job, told | {"exit_code": 10}, code=10)
+                error = {"event": "error", "message": "acme/tiny wants a licence", "hint": "accept"}
+                end_job(cluster, job, error | {"exit_code": 10}, code=10)
 
     cluster = FakeCluster(bind_claims, fail, run_deployments)
     with pytest.raises(NotAuthorisedError) as raised:
@@ -256,7 +256,7 @@ def test_a_failed_pull_raises_what_its_pod_told() -> None:
 
 
 def test_a_running_pull_is_joined() -> None:
-    """A Job that another run started is followed, not started anew."""
+    """A Job that runs already is followed, and no second one is created."""
     cluster = FakeCluster(bind_claims, run_deployments)
     with pytest.raises(TimedOutError):
         _up(cluster, _config(), timeouts={"pull": 3})
@@ -268,13 +268,13 @@ def test_a_running_pull_is_joined() -> None:
             run_jobs(cluster)
 
     cluster.controllers.append(later)
-    told = _up(cluster, _config())
-    assert _of(told, PullStarted)[0].how == "attached"
+    events = _up(cluster, _config())
+    assert _of(events, PullStarted)[0].how == "attached"
     assert cluster.of("Job")[0]["metadata"]["uid"] == uid
 
 
 def test_a_server_that_does_not_get_ready_ends_with_its_reason() -> None:
-    """The error has what the pod says; the second run, corrected, completes."""
+    """The error has the pod's reason, and a second run completes once that is corrected."""
 
     def broken(cluster: FakeCluster) -> None:
         for deployment in cluster.of("Deployment"):
@@ -300,8 +300,8 @@ def test_the_live_number_of_replicas_stays_and_is_said() -> None:
     cluster = FakeCluster()
     _up(cluster, _config())
     cluster.objects[Key("Deployment", "llm", "front")]["spec"]["replicas"] = 3
-    told = _up(cluster, _config())
-    (kept,) = _of(told, Kept)
+    events = _up(cluster, _config())
+    (kept,) = _of(events, Kept)
     assert (kept.name, kept.what) == ("front", "3 replicas")
     assert cluster.of("Deployment")[0]["spec"]["replicas"] == 3
     _up(cluster, _config(servers="front: {model: tiny, replicas: 2}"))
@@ -311,13 +311,13 @@ def test_the_live_number_of_replicas_stays_and_is_said() -> None:
 def test_a_server_without_replicas_is_not_asked() -> None:
     """0 replicas are ready at once, and nobody is asked a question."""
     cluster = FakeCluster()
-    told = _up(cluster, _config(servers="front: {model: tiny, replicas: 0}"))
-    assert _of(told, ServerReady) == [ServerReady("front", 0, "http://front.llm.svc")]
-    assert _of(told, Answered) == []
+    events = _up(cluster, _config(servers="front: {model: tiny, replicas: 0}"))
+    assert _of(events, ServerReady) == [ServerReady("front", 0, "http://front.llm.svc")]
+    assert _of(events, Answered) == []
 
 
 def test_a_new_version_of_our_code_restarts_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Deployment keeps the map that it mounts, and that is said; --refresh-code changes it."""
+    """A Deployment keeps the code that it mounts, which is told; --refresh-code changes it."""
     from modelshelf.render import code, plan  # noqa: PLC0415
 
     cluster = FakeCluster()
@@ -331,9 +331,9 @@ def test_a_new_version_of_our_code_restarts_no_server(monkeypatch: pytest.Monkey
         return found
 
     monkeypatch.setattr(plan, "code_map", newer)
-    told = _up(cluster, _config())
+    events = _up(cluster, _config())
     assert cluster.objects[Key("Deployment", "llm", "front")] == before
-    assert "its code, modelshelf-shelf-" in _of(told, Kept)[0].what
+    assert "its code, modelshelf-shelf-" in _of(events, Kept)[0].what
     assert not [key for key in cluster.objects if "start" in key.name and "-new" in key.name]
     _up(cluster, _config(), refresh_code=True)
     assert cluster.objects[Key("Deployment", "llm", "front")] != before
@@ -346,26 +346,26 @@ def test_what_left_the_file_is_removed_after_it_is_shown() -> None:
     other = {"app.kubernetes.io/managed-by": "modelshelf", "app.kubernetes.io/part-of": "others"}
     about = {"name": "theirs", "namespace": "llm", "labels": other}
     cluster.put({"kind": "ConfigMap", "metadata": about, "data": {}})
-    told = _up(cluster, _config())
-    (shown,) = _of(told, Removing)
+    events = _up(cluster, _config())
+    (shown,) = _of(events, Removing)
     kinds = [name.partition("/")[0] for name in shown.objects]
     assert kinds == ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap"]
-    removed = [event for event in told if isinstance(event, Applied) and event.how == "removed"]
-    assert told.index(shown) < told.index(removed[0])
+    removed = [event for event in events if isinstance(event, Applied) and event.how == "removed"]
+    assert events.index(shown) < events.index(removed[0])
     assert not [key for key in cluster.objects if "back" in key.name]
     assert Key("ConfigMap", "llm", "theirs") in cluster.objects
     assert Key("Deployment", "llm", "front") in cluster.objects
 
 
 def test_maps_that_a_kept_replica_set_names_stay() -> None:
-    """The gate's spec of the snapshot before is there as long as it can be rolled back to."""
+    """The gate's spec of the previous snapshot stays, since a rollback needs it."""
     cluster = FakeCluster()
     _up(cluster, _config())
     before = {key for key in cluster.objects if key.name.startswith("gate-front-spec")}
     file = _config()
-    told: list[Event] = []
+    events: list[Event] = []
     newer = lock(file, size=3000)
-    up(cluster.site(file, told.append), newer, Options())
+    up(cluster.session(file, events.append), newer, Options())
     after = {key for key in cluster.objects if key.name.startswith("gate-front-spec")}
     assert len(before) == 1
     assert len(after) == 2
@@ -373,14 +373,14 @@ def test_maps_that_a_kept_replica_set_names_stay() -> None:
 
 
 def test_a_gpu_that_no_node_offers_is_named_early() -> None:
-    """The resource is told before a pull that may take an hour."""
+    """The missing resource is named before a pull that may take an hour."""
     cluster = FakeCluster()
     node = cluster.put({"kind": "Node", "metadata": {"name": "n"}, "status": {}})
     node["status"]["allocatable"] = {"nvidia.com/gpu": "0"}
-    told = _up(cluster, _config())
-    (waiting,) = _of(told, Awaiting)
-    (pull,) = _of(told, PullStarted)
-    assert told.index(waiting) < told.index(pull)
+    events = _up(cluster, _config())
+    (waiting,) = _of(events, Awaiting)
+    (pull,) = _of(events, PullStarted)
+    assert events.index(waiting) < events.index(pull)
     assert waiting.what == "server front"
     assert waiting.why.startswith("no node of this cluster offers nvidia.com/gpu")
     node["status"]["allocatable"] = {"nvidia.com/gpu": "1"}
@@ -393,38 +393,38 @@ def test_a_gpu_that_no_node_offers_is_named_early() -> None:
         (
             {
                 "/v1/chat/completions": [
-                    FakeReply(400, b'{"error": {"message": "no chat template is set"}}')
+                    RawResponse(400, b'{"error": {"message": "no chat template is set"}}')
                 ],
-                "/v1/completions": [FakeReply(200, b'{"choices": [{"text": " Paris."}]}')],
+                "/v1/completions": [RawResponse(200, b'{"choices": [{"text": " Paris."}]}')],
             },
             Answered("front", "tiny", "The capital city of France is", "Paris.", 0.0),
         ),
         (
-            {"/v1/models": [FakeReply(404, b"nothing here")]},
+            {"/v1/models": [RawResponse(404, b"nothing here")]},
             NotAsked("front", "it has no OpenAI-compatible API (404 for /v1/models)"),
         ),
         (
-            {"/v1/models": [FakeReply(403, b'{"kind": "Status", "message": "no proxy"}')]},
+            {"/v1/models": [RawResponse(403, b'{"kind": "Status", "message": "no proxy"}')]},
             NotAsked("front", "this user may not use the API server as proxy: no proxy"),
         ),
     ],
     ids=["no chat template", "no OpenAI", "no proxy"],
 )
-def test_how_a_server_is_asked(answers: dict[str, list[FakeReply]], expected: Event) -> None:
-    """A model without a chat template completes a text; what cannot be asked is told."""
+def test_how_a_server_is_asked(answers: dict[str, list[RawResponse]], expected: Event) -> None:
+    """A model without a chat template completes a text; a server that cannot be asked is named."""
     cluster = FakeCluster()
     cluster.answers = answers
-    told = _up(cluster, _config())
-    assert _of(told, type(expected)) == [expected]
+    events = _up(cluster, _config())
+    assert _of(events, type(expected)) == [expected]
 
 
 def test_an_endpoint_that_comes_late_is_waited_for() -> None:
-    """503 of the API server itself is asked again; 500 of the server is its answer."""
+    """After a 503 of the API server the request is repeated; a 500 of the server is an error."""
     cluster = FakeCluster()
-    status = FakeReply(503, b'{"kind": "Status", "message": "no endpoints available"}')
-    usual = FakeReply(200, b'{"data": [{"id": "tiny"}]}')
+    status = RawResponse(503, b'{"kind": "Status", "message": "no endpoints available"}')
+    usual = RawResponse(200, b'{"data": [{"id": "tiny"}]}')
     cluster.answers = {"/v1/models": [status, status, usual]}
     assert _of(_up(cluster, _config()), Answered)[0].answer == "Paris."
-    cluster.answers = {"/v1/models": [FakeReply(500, b"out of order")]}
+    cluster.answers = {"/v1/models": [RawResponse(500, b"out of order")]}
     with pytest.raises(TargetError, match="answers /v1/models with 500: out of order"):
         _up(cluster, _config())

@@ -14,7 +14,7 @@ ID = "0123456789abcdef0123456789abcdef01234567-89abcdef"
 
 
 def test_every_event_has_words() -> None:
-    """No kind of event of a cluster is forgotten."""
+    """Each event of a cluster has a sentence."""
     wordless = {
         kind
         for kind in vars(events).values()
@@ -70,12 +70,12 @@ def test_every_event_has_words() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_sentences(event: Event, expected: str) -> None:
-    """Each event is one calm line; what changed nothing has none."""
+    """Each event has one sentence; an event that changed nothing has none."""
     assert event_text.sentence(event) == expected
 
 
 def test_a_pulls_event_is_told_by_its_model() -> None:
-    """Bars are told apart by it; in JSON the event stands with its model."""
+    """An event of a pull keeps its model's name, in JSON and for progress bars."""
     event = events.PullEvent("tiny", Progressed(1, 2, 1, 4))
     assert event_text.unwrap(event) == ("tiny", event.event)
     assert event.to_json() == {
@@ -89,5 +89,5 @@ def test_a_pulls_event_is_told_by_its_model() -> None:
     [(0.4, "0 s"), (119, "119 s"), (150, "2 min"), (7300, "2 h"), (180_000, "2 d")],
 )
 def test_ages(seconds: float, expected: str) -> None:
-    """One unit is enough."""
+    """An age has one unit."""
     assert formats.age(seconds) == expected
