@@ -8,6 +8,7 @@ from typing import Any, Literal
 from modelshelf.render.names import Object
 from modelshelf.shelf import errors
 from modelshelf.shelf.errors import Error, TargetError
+from modelshelf.targets.event_lines import parse_event_line
 from modelshelf.targets.kubernetes.pods import parse_time
 
 JobState = Literal["running", "complete", "failed"]
