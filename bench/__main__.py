@@ -9,9 +9,9 @@ import sys
 
 from support.nginx import NginxMissingError
 
-from bench import local, machine, pull, report
-from bench.fixture import serve
+from bench import local_figures, machine, pull, report
 from bench.memory import scratch
+from bench.nginx_hub import serve
 from bench.timing import FailedError
 
 COMMAND = "make bench"
@@ -22,8 +22,8 @@ def main() -> None:
     options = _options()
     with scratch(3 * options.size) as folder, serve(folder, options.size) as hub:
         results = pull.compare(hub, pull.rows_of(hub), options.rounds, folder, _say)
-        verified = local.verify(hub, options.rounds, folder)
-        starts = local.starts(2 * options.rounds + 1, folder)
+        verified = local_figures.verify(hub, options.rounds, folder)
+        starts = local_figures.starts(2 * options.rounds + 1, folder)
     date = dt.datetime.now(dt.UTC).date().isoformat()
     setting = report.Setting(COMMAND, date, options.size, machine.describe())
     with open(options.output, "w", encoding="utf-8") as file:

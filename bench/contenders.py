@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from bench.fixture import Model
+from bench.nginx_hub import Model
 from bench.timing import python
 
 STREAMS = 4

@@ -21,12 +21,12 @@ from lab.control import KubectlError
 from lab.parts import REPOSITORY, PartError
 from lab.processes import StartError
 
+from bench import by_hand_objects, machine, many_servers, wheels
 from bench import kubernetes_page as pages
-from bench import machine, many, plain, wheels
-from bench.byhand import Each, Shared
+from bench.by_hand import DownloadIntoShare, DownloadPerPod
+from bench.by_modelshelf import ByModelshelf
+from bench.cluster_stage import Second, Start, Way, stage
 from bench.kubernetes_page import Measured, Setting
-from bench.ours import Ours
-from bench.stage import Second, Start, Way, stage
 from bench.timing import FailedError
 from bench.wheels import Index
 
@@ -57,8 +57,12 @@ def _measure(cluster: Cluster, index: Index, tools: str, rounds: int) -> Measure
     with stage(cluster, index) as place:
         rendered: Any = place.project.run("render").events[0]
         (deployment,) = [each for each in rendered if each["kind"] == "Deployment"]
-        engine = plain.engine_of(deployment)
-        ways: list[Way] = [Ours(), Shared(engine, tools), Each(engine, tools)]
+        engine = by_hand_objects.engine_of(deployment)
+        ways: list[Way] = [
+            ByModelshelf(),
+            DownloadIntoShare(engine, tools),
+            DownloadPerPod(engine, tools),
+        ]
         # Unmeasured: it reads images and programs from the disk for all.
         ways[-1].start(place, 1)
     starts: dict[tuple[str, int], list[Start]] = {}
@@ -71,10 +75,12 @@ def _measure(cluster: Cluster, index: Index, tools: str, rounds: int) -> Measure
                     if replicas == 1:
                         seconds.setdefault(way.title, []).append(way.second(place))
                 _say(f"{way.title}, {replicas}: {starts[way.title, replicas][-1].ready:.1f} s")
-    _say(f"{many.SERVERS} servers …")
+    _say(f"{many_servers.SERVERS} servers …")
     with stage(cluster, index) as place:
-        up, statuses = many.statuses(place)
-        renders = [many.renders(place.project, models) for models in (1, many.SERVERS)]
+        up, statuses = many_servers.statuses(place)
+        renders = [
+            many_servers.renders(place.project, models) for models in (1, many_servers.SERVERS)
+        ]
     return Measured(place.size, ways[0].title, starts, seconds, renders, up, statuses)
 
 

@@ -7,9 +7,9 @@ import dataclasses
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.many import SERVERS, Render, Status
+from bench.cluster_stage import Second, Start
+from bench.many_servers import SERVERS, Render, Status
 from bench.report import Promise, spread, table
-from bench.stage import Second, Start
 
 _CALLS, _SECONDS = 5, 2.0
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from bench.contenders import CONTENDERS
-from bench.fixture import Hub, Model
 from bench.memory import remove
+from bench.nginx_hub import Hub, Model
 from bench.timing import FailedError, Took, clean_environment, measure
 
 PLAIN, ONE, SLOW, TLS = (

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from bench.contenders import CONTENDERS, CURLS, OURS, SNAPSHOT
-from bench.local import Starts, Verified
+from bench.local_figures import Starts, Verified
 from bench.pull import ONE, PLAIN, SLOW, Results
 
 

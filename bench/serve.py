@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 
-from bench.fixture import serve
 from bench.memory import scratch
+from bench.nginx_hub import serve
 
 
 def main() -> None:

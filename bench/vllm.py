@@ -20,7 +20,7 @@ from pathlib import Path
 from lab import vllm as environment
 from lab.parts import REPOSITORY, PartError
 
-from bench import machine, share, starts, warming
+from bench import machine, prefetch, share, vllm_starts
 from bench import vllm_page as pages
 from bench.memory import remove, scratch
 from bench.timing import FailedError
@@ -50,7 +50,7 @@ class Bench:
         # On a disk, since pages of a tmpfs cannot be dropped.
         self._disk = Path(tempfile.mkdtemp(prefix="modelshelf-bench-", dir=options.folder))
         places.callback(remove, str(self._disk))
-        self._place: starts.Place | None = None
+        self._place: vllm_starts.Place | None = None
 
     def attempt(self, part: str) -> None:
         """Measure a part, or note why not."""
@@ -60,61 +60,61 @@ class Bench:
             self.measured.failures.append(f"{part}: {str(error).splitlines()[0]}")
             _say(f"{part} failed: {error}")
 
-    def warming(self) -> None:
-        """Ways of reading from a share."""
+    def prefetch(self) -> None:
+        """Measure the ways of reading a checkpoint from a share."""
         if reason := share.why_not():
             raise FailedError(reason)
-        self.measured.warmings = warming.compare(
+        self.measured.readings = prefetch.compare(
             self._memory, self._size, self._options.engine, _say
         )
 
     def naive(self) -> None:
         """A plain pod's start."""
-        self._compiled(pages.NAIVE, starts.naive(self._where(), bytecode=True))
+        self._compiled(pages.NAIVE, vllm_starts.naive(self._where(), bytecode=True))
         shutil.copytree(self._disk / "naive", self._home)
 
     def primed(self) -> None:
         """Prime, and a second replica that has something of it."""
-        self.measured.primed = starts.prime(self._where())
+        self.measured.primed = vllm_starts.prime(self._where())
         _say(f"prime: {self.measured.primed:.1f} s")
-        self._compiled(pages.MENDED, starts.second(self._where(), fork=False))
+        self._compiled(pages.MENDED, vllm_starts.second(self._where(), fork=False))
 
     def forked(self) -> None:
         """The same, started fast."""
-        self._compiled(pages.FAST, starts.second(self._where(), fork=True))
+        self._compiled(pages.FAST, vllm_starts.second(self._where(), fork=True))
 
     def eager(self) -> None:
         """Starts that compile nothing; all find the model's class looked up by an earlier one."""
         if not self._home.exists():
             self._home.mkdir()
-            starts.eager(self._where(), self._home, "bare")
+            vllm_starts.eager(self._where(), self._home, "bare")
         ways = ((pages.BARE, "bare"), (pages.BELOW, "stock"), (pages.QUICK, "fast"))
         for _ in range(1 if self._options.quick else self._options.rounds):
             for title, how in ways:
-                run = _told(title, starts.eager(self._where(), self._home, how))
+                run = _told(title, vllm_starts.eager(self._where(), self._home, how))
                 self.measured.eager.setdefault(title, []).append(run)
 
     def uncompiled(self) -> None:
         """A plain pod's start without bytecode."""
-        self._compiled(pages.UNCOMPILED, starts.naive(self._where(), bytecode=False))
+        self._compiled(pages.UNCOMPILED, vllm_starts.naive(self._where(), bytecode=False))
 
     @property
     def _home(self) -> Path:
         return self._disk / "home"
 
-    def _where(self) -> starts.Place:
+    def _where(self) -> vllm_starts.Place:
         if self._place is None:
             options = self._options
-            place = starts.place(options.engine, options.model, self._disk)
+            place = vllm_starts.place(options.engine, options.model, self._disk)
             self._place = self._places.enter_context(place)
             self.measured.pulled = self._place.pulled
         return self._place
 
-    def _compiled(self, title: str, run: starts.Run) -> None:
+    def _compiled(self, title: str, run: vllm_starts.Run) -> None:
         self.measured.compiled[title] = _told(title, run)
 
 
-_PARTS = ("warming", "naive", "primed", "forked", "eager", "uncompiled")
+_PARTS = ("prefetch", "naive", "primed", "forked", "eager", "uncompiled")
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def main() -> None:
         sys.exit("\n".join(bench.measured.failures))
 
 
-def _told(title: str, run: starts.Run) -> starts.Run:
+def _told(title: str, run: vllm_starts.Run) -> vllm_starts.Run:
     parts = "".join(f", {name} {seconds:.2f}" for name, seconds in run.parts)
     _say(f"{title}: {run.seconds:.1f} s {run.how} {run.reason}{parts}, {run.ours:.2f} s before")
     return run
@@ -154,7 +154,7 @@ def _setting(options: argparse.Namespace) -> Setting:
     asked = [options.engine, "-c", _VERSIONS]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     about = {**machine.common(), **json.loads(said), "model": "SmolLM2-135M-Instruct, bfloat16"}
-    about["arguments"] = f"`{' '.join(starts.ARGUMENTS)}`"
+    about["arguments"] = f"`{' '.join(vllm_starts.ARGUMENTS)}`"
     command = COMMAND + (" QUICK=--quick" if options.quick else "")
     return Setting(command, dt.datetime.now(dt.UTC).date().isoformat(), about)
 

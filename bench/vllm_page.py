@@ -7,15 +7,15 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench import bars
+from bench.prefetch import CAT, FAR, OURS, RATE, VLLM, Reading
 from bench.report import Promise, spread, table
-from bench.starts import Run
-from bench.warming import CAT, FAR, OURS, PREFETCH, RATE, Warming
+from bench.vllm_starts import Run
 from modelshelf.engines import timeline_chart
 
 NAIVE, UNCOMPILED = "plain pod", "plain pod, no bytecode"
 MENDED, FAST = "second replica", "second replica, fastStart"
 BARE, BELOW, QUICK = "stock", "stock, below `start`", "fastStart"
-CHARTS = ("vllm-compiled.svg", "vllm-eager.svg", "vllm-warming.svg")
+CHARTS = ("vllm-compiled.svg", "vllm-eager.svg", "vllm-prefetch.svg")
 _MB = 1e6
 
 
@@ -28,7 +28,7 @@ class Measured:
         pulled: Seconds of `modelshelf pull`, once for all replicas.
         primed: Seconds of `modelshelf prime`, likewise.
         eager: `BARE`, `BELOW`, `QUICK`: one start a round each.
-        warmings: Every contender on every share.
+        readings: Every way of reading from every share.
         failures: What could not be measured, and why.
     """
 
@@ -36,7 +36,7 @@ class Measured:
     pulled: float = 0.0
     primed: float = 0.0
     eager: dict[str, list[Run]] = dataclasses.field(default_factory=dict)
-    warmings: list[Warming] = dataclasses.field(default_factory=list)
+    readings: list[Reading] = dataclasses.field(default_factory=list)
     failures: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -54,7 +54,7 @@ def promises(measured: Measured) -> list[Promise]:
     return [
         *_of_compiled(measured),
         *_of_eager(measured),
-        *_of_warming(measured),
+        *_of_prefetch(measured),
         *_of_us(measured),
     ]
 
@@ -86,17 +86,17 @@ def _of_eager(measured: Measured) -> Iterator[Promise]:
     )
 
 
-def _of_warming(measured: Measured) -> Iterator[Promise]:
-    far = [each for each in measured.warmings if each.delay == FAR]
+def _of_prefetch(measured: Measured) -> Iterator[Promise]:
+    far = [each for each in measured.readings if each.delay == FAR]
     ours = {each.files: each for each in far if each.contender == OURS}
     if not ours:
         return
     share = min(each.speed for each in ours.values()) / RATE
-    yield Promise("warming: at least 90 % of the line", f"{share:.0%}", share >= 0.9)
-    for name in (CAT, PREFETCH):
+    yield Promise("prefetch: at least 90 % of the line", f"{share:.0%}", share >= 0.9)
+    for name in (CAT, VLLM):
         others = [each for each in far if each.contender == name]
         times = min(each.seconds / ours[each.files].seconds for each in others)
-        yield Promise(f"warming: faster than {name}", f"{times:.2f} times", times > 1)
+        yield Promise(f"prefetch: faster than {name}", f"{times:.2f} times", times > 1)
 
 
 def _of_us(measured: Measured) -> Iterator[Promise]:
@@ -120,7 +120,7 @@ def page(measured: Measured, setting: Setting) -> str:
         *(f"**Not measured:** {failure}" for failure in measured.failures),
         *_compiled(measured),
         *_eager(measured),
-        *_warmings(measured),
+        *_readings(measured),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -144,14 +144,14 @@ def _eager(measured: Measured) -> Iterator[str]:
     yield table((*_HEADINGS, "tokens per second under load"), rows)
 
 
-def _warmings(measured: Measured) -> Iterator[str]:
-    if not measured.warmings:
+def _readings(measured: Measured) -> Iterator[str]:
+    if not measured.readings:
         return
-    yield "## Warming the page cache from a share"
-    yield _ABOUT_WARMING.format(size=measured.warmings[0].bytes / _MB, rate=RATE / _MB)
-    yield "![Bytes per second of each way of reading](charts/vllm-warming.svg)"
+    yield "## Prefetching from a share into the page cache"
+    yield _ABOUT_PREFETCH.format(size=measured.readings[0].bytes / _MB, rate=RATE / _MB)
+    yield "![Bytes per second of each way of reading](charts/vllm-prefetch.svg)"
     headings = ("a request takes", "files", "read by", "seconds", "MB/s", "of the line")
-    yield table(headings, [_warming(each) for each in _in_order(measured.warmings)])
+    yield table(headings, [_reading_row(each) for each in _in_order(measured.readings)])
 
 
 def charts(measured: Measured) -> dict[str, str]:
@@ -166,13 +166,15 @@ def charts(measured: Measured) -> dict[str, str]:
     ):
         if rows:
             drawn[name] = timeline_chart.draw_chart(title, rows)
-    if measured.warmings:
+    if measured.readings:
         speeds = [
-            (f"{each.delay * 1000:.0f} ms, files: {each.files}, {each.contender}".replace("`", ""),
+            (_without_code(f"{each.delay * 1000:.0f} ms, files: {each.files}, {each.contender}"),
              each.speed / _MB)
-            for each in _in_order(measured.warmings)
+            for each in _in_order(measured.readings)
         ]  # fmt: skip
-        drawn[CHARTS[2]] = bars.chart("Reading from a share", "MB/s", speeds, RATE / _MB, "warm")
+        drawn[CHARTS[2]] = bars.chart(
+            "Reading from a share", "MB/s", speeds, RATE / _MB, _without_code(OURS)
+        )
     return drawn
 
 
@@ -188,12 +190,17 @@ def _row(title: str, runs: Sequence[Run]) -> tuple[str, ...]:
     return title, spread([run.seconds for run in runs]), how, before, ", ".join(parts)
 
 
-def _in_order(warmings: Sequence[Warming]) -> list[Warming]:
-    """The far share first; those that read the same stay together."""
-    return sorted(warmings, key=lambda each: (-each.delay, each.files))
+def _without_code(text: str) -> str:
+    """Text without the marks that make it code in Markdown."""
+    return text.replace("`", "")
 
 
-def _warming(each: Warming) -> tuple[str, ...]:
+def _in_order(readings: Sequence[Reading]) -> list[Reading]:
+    """The readings from the far share first; those of the same files stay together."""
+    return sorted(readings, key=lambda each: (-each.delay, each.files))
+
+
+def _reading_row(each: Reading) -> tuple[str, ...]:
     share = each.speed / RATE
     about = (f"{each.delay * 1000:.0f} ms", str(each.files), each.contender)
     return (*about, f"{each.seconds:.2f}", f"{each.speed / _MB:.1f}", f"{share:.0%}")
@@ -254,13 +261,13 @@ model's class that an earlier start left: without that, stock starts a fourth pr
 8 requests at a time of 64 tokens each; the first 8 are not counted. `stock, below start` shows \
 what our gate, our wrapper and its reading ahead cost or save where nothing else is made \
 faster."""
-_ABOUT_WARMING = """\
+_ABOUT_PREFETCH = """\
 A checkpoint of {size:.0f} MB on an emulated share: a read-only filesystem in userland (FUSE), \
 mounted anew for each reader, on which every request takes a delay and all bytes one line of \
 {rate:.0f} MB/s. Its read-ahead is 128 KiB a file, the default of Linux, for NFS too. A request \
 of 20 ms is that of a share in another zone, or of an object store behind a filesystem; 5 ms that \
 of a busy one nearby, where several files read at once fill the line, too.
 
-- `warm` is what `start` does while the engine imports.
+- `start`'s prefetch is what `start` does while the engine imports.
 - vLLM's prefetch is the function that `--safetensors-load-strategy=prefetch` calls: a thread for \
 each file."""

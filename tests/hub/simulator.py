@@ -234,17 +234,22 @@ class Hub:
             return _json(repo.info(commit), {})
         query = parse_qs(urlsplit(request.target).query)
         recursive = query.get("recursive", ["false"])[0].lower() in ("1", "true")
-        rows = repo.tree(commit, match["path"] or "", recursive=recursive)
-        return self._page(request, rows, int(query.get("cursor", ["0"])[0]))
+        folder = match["path"] or ""
+        rows = repo.tree(commit, folder, recursive=recursive)
+        if folder and not rows:
+            return _refusal(404, "EntryNotFound", f"{folder} does not exist")
+        limit = min(self.page_size, int(query.get("limit", [str(self.page_size)])[0]))
+        return self._page(request, rows, int(query.get("cursor", ["0"])[0]), limit)
 
-    def _page(self, request: Request, rows: list[dict[str, Any]], at: int) -> Reply:
+    def _page(self, request: Request, rows: list[dict[str, Any]], start: int, limit: int) -> Reply:
         headers: dict[str, str] = {}
-        if at + self.page_size < len(rows):
-            kept = re.sub(r"[?&]cursor=\d+", "", request.target)
-            joint = "&" if "?" in kept else "?"
-            following = f"{self.url}{kept}{joint}cursor={at + self.page_size}"
-            headers["Link"] = f'<{following}>; rel="next"'
-        return _json(rows[at : at + self.page_size], headers)
+        stop = start + limit
+        if stop < len(rows):
+            without_cursor = re.sub(r"[?&]cursor=\d+", "", request.target)
+            separator = "&" if "?" in without_cursor else "?"
+            next_url = f"{self.url}{without_cursor}{separator}cursor={stop}"
+            headers["Link"] = f'<{next_url}>; rel="next"'
+        return _json(rows[start:stop], headers)
 
     def _resolve(self, request: Request, repo: Repo, match: re.Match[str]) -> Reply:
         if repo.gated and repo.token and not _holds(request, repo.token):

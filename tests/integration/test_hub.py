@@ -1,14 +1,14 @@
-"""The loopback Hub behaves, and misbehaves, as the tests of the puller rely on."""
+"""The tests' Hub simulator records requests and misbehaves as the tests of our puller rely on.
+
+What it has in common with our mirror, the Hub's protocol, is tested in `test_hub_protocol`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import pathlib
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from hub import Content, Hub, Pattern, Proxy, make_certificate, safetensors
 from hub.content import read
+from support.hub_client import client_environment, read_files, run_client
 
 BIG = 3_000_000
 FILE = "/org/name/resolve/main/model.safetensors"
@@ -53,27 +54,11 @@ def _get(hub: Hub, target: str = FILE, **headers: str) -> tuple[http.client.HTTP
         connection.close()
 
 
-def _child(code: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-    kept = {"PATH": os.environ["PATH"], "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *argv],
-        env=kept | env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-SNAPSHOT = """
-import sys, huggingface_hub
-huggingface_hub.snapshot_download("org/name", local_dir=sys.argv[1])
-"""
-
-
 @pytest.mark.parametrize("redirect", [False, True])
-def test_real_client_downloads_a_snapshot(tmp_path: pathlib.Path, *, redirect: bool) -> None:
-    """The real huggingface_hub takes the loopback Hub for a Hub, with and without a file host."""
+def test_requests_of_the_real_client_are_recorded(
+    tmp_path: pathlib.Path, *, redirect: bool
+) -> None:
+    """The records show the client's requests for pages, and that no token went to the file host."""
     with Hub(redirect=redirect) as hub:
         _add_model(hub)
         repo = hub.add(
@@ -82,80 +67,48 @@ def test_real_client_downloads_a_snapshot(tmp_path: pathlib.Path, *, redirect: b
             lfs={"big"},
         )
         hub.page_size = 3
-        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_secret"}
-        done = _child(SNAPSHOT, str(tmp_path / "to"), **env)
-    assert done.returncode == 0, done.stderr
-    for path, entry in repo.files.items():
-        assert (tmp_path / "to" / path).read_bytes() == read(entry.content)
+        environment = client_environment(hub.url, tmp_path) | {"HF_TOKEN": "hf_secret"}
+        folder = run_client("result = snapshot_download('org/name')", environment)
+    contents = {path: read(entry.content) for path, entry in repo.files.items()}
+    assert read_files(folder) == contents
     assert len([r for r in hub.requests if "/tree/" in r.path]) == 5
-    sent = {r.authorization for r in hub.requests if r.origin == "host"}
-    assert sent == ({None} if redirect else set())
+    tokens = {r.authorization for r in hub.requests if r.origin == "host"}
+    assert tokens == ({None} if redirect else set())
 
 
-@pytest.mark.parametrize(
-    ("setup", "name"),
-    [
-        ("gated", "GatedRepoError"),
-        ("missing", "RepositoryNotFoundError"),
-        ("revision", "RevisionNotFoundError"),
-    ],
-)
-def test_refusals_are_those_the_real_client_knows(setup: str, name: str) -> None:
-    """X-Error-Code makes the real client raise the error meant for it."""
-    code = f"""
-import huggingface_hub
-from huggingface_hub import errors
-try:
-    huggingface_hub.get_hf_file_metadata(
-        huggingface_hub.hf_hub_url("org/name", "x", revision={setup!r}), token="hf_other")
-except Exception as error:
-    print(type(error).__name__)
-"""
+def test_a_gated_model_is_refused_to_the_real_client(tmp_path: pathlib.Path) -> None:
+    """The error code of a gated model makes the real client raise the error meant for it."""
+    code = "result = name(get_hf_file_metadata, hf_hub_url('org/name', 'x'), token='hf_other')"
     with Hub() as hub:
-        if setup != "missing":
-            hub.add("org/name", {"x": b"x"}, token="hf_right", gated=setup == "gated")
-        if setup == "revision":
-            hub.add("org/name", {"x": b"x"})
-        done = _child(code, HF_ENDPOINT=hub.url)
-    assert done.stdout.strip() == name, done.stderr
+        hub.add("org/name", {"x": b"x"}, token="hf_right", gated=True)
+        raised = run_client(code, client_environment(hub.url, tmp_path))
+    assert raised == "GatedRepoError"
 
 
-def test_ranges_hold_what_was_asked_for(hub: Hub) -> None:
-    """A range gets 206, Content-Range and just its bytes; one past the end gets 416."""
-    content = read(safetensors(BIG))
-    reply, body = _get(hub, Range="bytes=100-2000099")
-    assert reply.status == 206
-    assert reply.headers["Content-Range"] == f"bytes 100-2000099/{BIG}"
-    assert body == content[100:2000100]
-    assert _get(hub, Range=f"bytes={BIG}-")[0].status == 416
-    assert _get(hub, Range="bytes=-5")[1] == content[-5:]
-    assert hub.bytes_sent("model.safetensors") == 2_000_000 + 5
-
-
-def test_checksums_are_of_the_bytes_served(hub: Hub) -> None:
-    """The listing states the sha256 that the served bytes have."""
+def test_checksums_are_those_of_the_bytes_sent(hub: Hub) -> None:
+    """The checksum in the listing is the sha256 of the bytes that are sent."""
     entry = hub.add("o/m", {"x": Pattern(BIG, seed=3)}, lfs={"x"}).files["x"]
     _, body = _get(hub, "/o/m/resolve/main/x")
     assert hashlib.sha256(body).hexdigest() == entry.sha256
 
 
 def test_flip_changes_one_byte(hub: Hub) -> None:
-    """A flipped byte leaves the length alone, and the next request gets the true one."""
+    """A flip changes one byte and not the length, and the next request gets the right bytes."""
     hub.misbehave("flip", at=1_500_000, times=1)
-    spoilt, true = _get(hub)[1], _get(hub)[1]
-    assert [i for i in range(BIG) if spoilt[i] != true[i]] == [1_500_000]
+    damaged, intact = _get(hub)[1], _get(hub)[1]
+    assert [i for i in range(BIG) if damaged[i] != intact[i]] == [1_500_000]
 
 
 def test_reset_reaches_the_client_as_rst(hub: Hub) -> None:
-    """A reset ends the body with ECONNRESET, not with an end of file."""
+    """A reset ends the body with ECONNRESET and not with an end of file."""
     hub.misbehave("reset", after=1000, times=1)
     with pytest.raises(ConnectionResetError):
         _get(hub)
     assert len(_get(hub)[1]) == BIG
 
 
-def test_short_body_ends_cleanly(hub: Hub) -> None:
-    """A body cut short ends with an end of file."""
+def test_a_short_body_ends_with_an_end_of_file(hub: Hub) -> None:
+    """The connection is closed in order after a body that is too short."""
     hub.misbehave("short", after=1000)
     with pytest.raises(http.client.IncompleteRead) as caught:
         _get(hub)
@@ -163,24 +116,24 @@ def test_short_body_ends_cleanly(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("kind", ["long", "long-chunked", "long-close"])
-def test_long_body_holds_too_much(hub: Hub, kind: str) -> None:
-    """A body that runs long holds more than the range, in each framing."""
+def test_a_long_body_has_too_many_bytes(hub: Hub, kind: str) -> None:
+    """A long body has more bytes than the range, in each framing."""
     hub.misbehave(kind, extra=70_000)  # type: ignore[arg-type]
     _, body = _get(hub, Range="bytes=0-99")
     assert len(body) == 70_100
     assert _get(hub)[1][:BIG] == read(safetensors(BIG))
 
 
-def test_refusals_name_when_to_come_again(hub: Hub) -> None:
-    """A status fault sends its status, Retry-After and X-Error-Code, as often as asked."""
+def test_a_status_fault_strikes_as_often_as_asked(hub: Hub) -> None:
+    """A status fault sends its status as often as the test asks, and to the matching path only."""
     fault = hub.misbehave("status", "*.safetensors", status=429, retry_after=7, times=2)
     assert [_get(hub)[0].status for _ in range(3)] == [429, 429, 200]
     assert _get(hub, "/org/name/resolve/main/config.json")[0].status == 200
     assert fault.hits == 2
 
 
-def test_headers_lie_on_request(hub: Hub) -> None:
-    """Content-Range and Content-Length can be off, and Range ignored or demanded."""
+def test_headers_can_be_wrong(hub: Hub) -> None:
+    """Content-Range and Content-Length can be wrong, and a Range can be ignored or demanded."""
     hub.misbehave("wrong-start", by=10, times=1)
     assert _get(hub, Range="bytes=0-9")[0].headers["Content-Range"] == f"bytes 10-19/{BIG}"
     hub.misbehave("wrong-total", by=1, times=1)
@@ -196,8 +149,8 @@ def test_headers_lie_on_request(hub: Hub) -> None:
     assert _get(hub, Range="bytes=0-9")[0].status == 206
 
 
-def test_stall_lasts_until_released(hub: Hub) -> None:
-    """A stalled body goes quiet after its bytes, and ends well once released."""
+def test_a_stall_lasts_until_the_test_releases_it(hub: Hub) -> None:
+    """A stalled body stops after some bytes; after the release the Hub sends files whole again."""
     hub.misbehave("stall", after=1000)
     connection = _connect(hub)
     connection.request("GET", FILE)
@@ -212,16 +165,16 @@ def test_stall_lasts_until_released(hub: Hub) -> None:
     assert len(_get(hub)[1]) == BIG
 
 
-def test_slow_keeps_to_its_rate(hub: Hub) -> None:
-    """A slow reply waits before its first byte and then keeps to its rate."""
+def test_a_slow_reply_keeps_to_its_rate(hub: Hub) -> None:
+    """A slow reply begins after its delay and then sends at its rate."""
     hub.misbehave("slow", delay=0.1, rate=1_000_000)
-    began = time.monotonic()
+    start = time.monotonic()
     _get(hub, Range="bytes=0-199999")
-    assert 0.25 <= time.monotonic() - began < 1
+    assert 0.25 <= time.monotonic() - start < 1
 
 
-def test_refused_connections_are_reset(hub: Hub) -> None:
-    """A refused connection is reset before a request is read."""
+def test_a_refused_connection_is_reset(hub: Hub) -> None:
+    """The Hub resets a refused connection before it reads a request."""
     hub.misbehave("refuse", times=1)
     with pytest.raises((ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)):
         _get(hub)
@@ -229,7 +182,7 @@ def test_refused_connections_are_reset(hub: Hub) -> None:
 
 
 def test_signed_urls_expire() -> None:
-    """The file host answers a signed URL until its uses are up or all are expired."""
+    """The file host answers a signed URL once if it may be used once, and then with 403."""
     with Hub(redirect=True) as hub:
         _add_model(hub)
         hub.signed_uses = 1
@@ -247,8 +200,8 @@ def test_signed_urls_expire() -> None:
         assert {r.connection for r in hub.requests if r.origin == "host"} == {1}
 
 
-def test_redirects_of_every_kind(hub: Hub) -> None:
-    """A renamed repository redirects relatively; a fault redirects anywhere, to itself too."""
+def test_redirects_lead_anywhere(hub: Hub) -> None:
+    """A renamed repository redirects to a relative URL, and a fault to any URL or to itself."""
     hub.rename("org/name", "org/new")
     reply, _ = _get(hub)
     assert (reply.status, reply.headers["Location"]) == (307, FILE.replace("name", "new"))
@@ -258,16 +211,16 @@ def test_redirects_of_every_kind(hub: Hub) -> None:
     assert _get(hub)[0].headers["Location"] == FILE
 
 
-def test_any_name_is_listed(hub: Hub) -> None:
-    """A listing names what the test put there, however unfit."""
+def test_a_listing_has_any_file_name(hub: Hub) -> None:
+    """A listing has the file names that a test added, also those that no Hub would accept."""
     hub.add("bad/names", {"../../x": b"x", "a\nb": b"y"})
     _, body = _get(hub, "/api/models/bad/names/tree/main?recursive=true")
     assert b'"path": "../../x"' in body
     assert b'"path": "a\\nb"' in body
 
 
-def test_https_needs_its_authority(tmp_path: pathlib.Path) -> None:
-    """With a certificate the Hub speaks TLS that only those who trust its authority accept."""
+def test_https_needs_the_certificates_authority(tmp_path: pathlib.Path) -> None:
+    """A Hub with a certificate speaks TLS, which only clients that trust its authority accept."""
     certificate = make_certificate(tmp_path)
     with Hub(tls=certificate) as hub:
         _add_model(hub)
@@ -277,39 +230,39 @@ def test_https_needs_its_authority(tmp_path: pathlib.Path) -> None:
         context = ssl.create_default_context(cafile=certificate.authority)
         connection = http.client.HTTPSConnection(url.hostname, url.port, context=context)
         connection.request("GET", FILE)
-        # Python's ssl tells a reset as an end of file.
+        # Python's ssl reports a reset as an end of file.
         with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
             connection.getresponse().read()
         connection.close()
         connection.request("GET", FILE)
         assert len(connection.getresponse().read()) == BIG
         connection.close()
-        stranger = http.client.HTTPSConnection(url.hostname, url.port)
+        untrusting = http.client.HTTPSConnection(url.hostname, url.port)
         with pytest.raises(ssl.SSLCertVerificationError):
-            stranger.request("GET", FILE)
-        stranger.close()
+            untrusting.request("GET", FILE)
+        untrusting.close()
 
 
 def test_proxy_tunnels_and_forwards(hub: Hub, tmp_path: pathlib.Path) -> None:
-    """The proxy forwards plain requests, tunnels CONNECT, and demands its credentials."""
-    hub_at = urlsplit(hub.url).netloc
+    """The proxy demands its credentials, forwards plain requests and opens tunnels for CONNECT."""
+    hub_address = urlsplit(hub.url).netloc
     with Proxy(credentials="user:word") as proxy:
-        proxy_at = urlsplit(proxy.url)
-        assert proxy_at.hostname
-        connection = http.client.HTTPConnection(proxy_at.hostname, proxy_at.port, timeout=10)
+        proxy_url = urlsplit(proxy.url)
+        assert proxy_url.hostname
+        connection = http.client.HTTPConnection(proxy_url.hostname, proxy_url.port, timeout=10)
         connection.request("GET", hub.url + FILE)
         assert connection.getresponse().status == 407
         connection.close()
-        word = {"Proxy-Authorization": "Basic dXNlcjp3b3Jk"}
-        connection.request("GET", hub.url + FILE, headers=word)
+        credentials = {"Proxy-Authorization": "Basic dXNlcjp3b3Jk"}
+        connection.request("GET", hub.url + FILE, headers=credentials)
         assert len(connection.getresponse().read()) == BIG
         connection.close()
-        tunnel = http.client.HTTPConnection(proxy_at.hostname, proxy_at.port, timeout=10)
-        host, _, port = hub_at.partition(":")
-        tunnel.set_tunnel(host, int(port), headers=word)
+        tunnel = http.client.HTTPConnection(proxy_url.hostname, proxy_url.port, timeout=10)
+        host, _, port = hub_address.partition(":")
+        tunnel.set_tunnel(host, int(port), headers=credentials)
         tunnel.request("GET", FILE)
         assert len(tunnel.getresponse().read()) == BIG
         tunnel.close()
     assert [r.method for r in proxy.requests] == ["GET", "GET", "CONNECT"]
-    assert proxy.requests[2].target == hub_at
+    assert proxy.requests[2].target == hub_address
     assert {r.headers.get("proxy-authorization") for r in hub.requests} == {None}

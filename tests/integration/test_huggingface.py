@@ -13,7 +13,7 @@ import pytest
 from hub import Content, Fault, Hub, Proxy, make_certificate, safetensors
 from huggingface_hub import constants
 
-from modelshelf import select, sources
+from modelshelf import sources
 from modelshelf.shelf.errors import (
     Error,
     IntegrityError,
@@ -103,14 +103,6 @@ def test_a_renamed_repository_goes_by_its_present_name(hub: Hub) -> None:
     listing = _resolve()
     assert (listing.source, listing.repo_id) == ("hf://org/new-name@main", "org/new-name")
     assert _texts(listing, "config.json")["config.json"] == TEXTS["config.json"]
-
-
-def test_a_name_of_ones_own(hub: Hub) -> None:
-    """--name changes the shelf's name and not the source's."""
-    listing = _resolve(name="me/mine")
-    assert (listing.source, listing.repo_id) == ("hf://org/name@main", "me/mine")
-    with pytest.raises(UsageError):
-        _resolve(name="mine")
 
 
 def test_texts_are_read_with_a_range_and_verified(hub: Hub) -> None:
@@ -388,14 +380,6 @@ def test_files_are_below_one_url() -> None:
     """The bytes lie under the repository's own name and commit."""
     url = huggingface.files_url("https://hub.example", "hf://org/name@refs/pr/1", "0" * 40)
     assert url == f"https://hub.example/org/name/resolve/{'0' * 40}"
-
-
-def test_listing_and_choosing_fit_together(hub: Hub) -> None:
-    """What the Hub lists and `needed_texts` asks for is what `choose` needs."""
-    listing = _resolve()
-    texts = _texts(listing, *select.needed_texts(listing.files)[:1])
-    selection = select.choose(listing.files, texts | {"empty.config.json": "{}"})
-    assert "model.safetensors" in {file.path for file in selection.files}
 
 
 _CHILD = """

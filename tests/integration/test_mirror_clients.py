@@ -1,6 +1,6 @@
-"""The mirror judged by real clients, unmodified, which know nothing but HF_ENDPOINT.
+"""What real clients, unmodified, get from the mirror beyond `test_hub_protocol`.
 
-Each runs in a process of its own, since huggingface_hub reads its environment when imported.
+The clients know nothing of the mirror but HF_ENDPOINT.
 """
 
 import json
@@ -11,9 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.hub_client import client_environment, read_files, run_client
 from support.mirror_process import SRC, Mirror, running
 from support.small_models import COMMIT, describe, put
 
@@ -27,20 +27,7 @@ FILES = {
     "sub/deep/a b.txt": b"deep",
     "model.safetensors": WEIGHTS,
 }
-MANY = 1_203
 GGUF = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0)
-
-_PRELUDE = """
-import json, sys
-from huggingface_hub import HfApi, HfFileSystem, hf_hub_download, snapshot_download
-from huggingface_hub import errors
-api = HfApi()
-def name(call, *args, **kwargs):
-    try:
-        call(*args, **kwargs)
-    except Exception as error:
-        return type(error).__name__
-"""
 
 
 def tokenizer() -> bytes:
@@ -54,83 +41,33 @@ def tokenizer() -> bytes:
 
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
-    """A mirror of a shelf with an old and a new commit of one model, a local and a large one."""
+    """A mirror of a shelf with an old and a new commit of one model, and a local model."""
     shelf = Shelf.create(tmp_path_factory.mktemp("clients") / "shelf")
     old = put(shelf, "o/n", {"config.json": b"{}"}, commit=OLD, revision="v1", created=1.0)
     shelf.tag(old, "prod")
     put(shelf, "o/n", {**FILES, "tokenizer.json": tokenizer()}, commit=NEW)
     put(shelf, "me/local", {"notes.txt": b"mine", "w.gguf": GGUF}, origin="local")
-    put(shelf, "o/many", {f"f/{n:04}.txt": b"%d" % n for n in range(MANY)})
     with running(shelf.path) as mirror:
         yield mirror
 
 
 @pytest.fixture
 def environment(mirror: Mirror, tmp_path: Path) -> dict[str, str]:
-    """What a user sets to use the mirror, and a home of their own."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {
-        **kept,
-        "HOME": str(tmp_path),
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_ENDPOINT": mirror.url,
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-    }
+    """The environment of a user whose clients use the mirror."""
+    return client_environment(mirror.url, tmp_path)
 
 
-def python(code: str, environment: dict[str, str]) -> Any:
-    """Run some Python after the prelude, and give what it left in `result`."""
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{_PRELUDE}\n{code}\nprint(json.dumps(result))"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])
-
-
-def files_below(folder: str | Path) -> dict[str, bytes]:
-    """Path → content of the files in a folder, hidden ones left out."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in Path(folder).rglob("*")
-        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
-    }
-
-
-def test_snapshot_download_gets_every_file(environment: dict[str, str]) -> None:
-    """The whole model arrives, filed under its commit."""
-    folder = python("result = snapshot_download('o/n')", environment)
-    assert Path(folder).name == NEW
-    assert files_below(folder) == {**FILES, "tokenizer.json": tokenizer()}
-
-
-def test_what_was_downloaded_passes_the_hubs_own_check(
+def test_a_local_models_download_passes_the_clients_own_check(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """`verify_repo_checksums` finds LFS, git and local files equal to what the mirror states."""
+    """`verify_repo_checksums` finds the files of a local model equal to what the mirror states."""
     code = f"""
-result = []
-for repo in ("o/n", "me/local"):
-    folder = {str(tmp_path)!r} + "/" + repo
-    snapshot_download(repo, local_dir=folder)
-    checked = api.verify_repo_checksums(repo, local_dir=folder)
-    result.append([checked.checked_count, len(checked.mismatches), len(checked.missing_paths)])
+folder = {str(tmp_path / "download")!r}
+snapshot_download("me/local", local_dir=folder)
+check = api.verify_repo_checksums("me/local", local_dir=folder)
+result = [check.checked_count, len(check.mismatches), len(check.missing_paths)]
 """
-    assert python(code, environment) == [[len(FILES) + 1, 0, 0], [2, 0, 0]]
-
-
-def test_revisions_by_tag_commit_and_name(environment: dict[str, str]) -> None:
-    """A tag, a commit and a recorded name each lead to the old commit."""
-    code = """
-result = [open(hf_hub_download("o/n", "config.json", revision=r)).read() for r in sys.argv[1:]]
-result += [api.model_info("o/n", revision=r).sha for r in ("prod", "main")]
-""".replace("sys.argv[1:]", f"('prod', 'v1', '{OLD}')")
-    assert python(code, environment) == ["{}", "{}", "{}", OLD, NEW]
+    assert run_client(code, environment) == [2, 0, 0]
 
 
 def test_metadata_is_what_clients_expect(environment: dict[str, str]) -> None:
@@ -157,7 +94,7 @@ result = {
     "search": [m.id for m in api.list_models(search="LOCAL")],
 }
 """
-    result = python(code, environment)
+    result = run_client(code, environment)
     sha256 = describe("model.safetensors", WEIGHTS).sha256
     assert result == {
         "info": ["o/n", NEW, False, False, len(FILES) + 1],
@@ -177,56 +114,6 @@ result = {
     }
 
 
-def test_long_trees_are_followed_to_the_end(environment: dict[str, str]) -> None:
-    """A tree of more than one page is listed whole, each path once."""
-    code = "result = [e.path for e in api.list_repo_tree('o/many', recursive=True)]"
-    assert sorted(python(code, environment)) == ["f", *(f"f/{n:04}.txt" for n in range(MANY))]
-
-
-def test_errors_are_the_clients_own(environment: dict[str, str]) -> None:
-    """What is missing raises the exception that each call documents."""
-    code = """
-result = [
-    name(api.model_info, "o/none"),
-    name(api.model_info, "o/n", revision="none"),
-    name(hf_hub_download, "o/none", "config.json"),
-    name(hf_hub_download, "o/n", "config.json", revision="none"),
-    name(hf_hub_download, "o/n", "none.json"),
-    name(lambda: list(api.list_repo_tree("o/n", "none"))),
-    issubclass(errors.RemoteEntryNotFoundError, errors.EntryNotFoundError),
-]
-"""
-    assert python(code, environment) == [
-        "RepositoryNotFoundError",
-        "RevisionNotFoundError",
-        "RepositoryNotFoundError",
-        "RevisionNotFoundError",
-        "RemoteEntryNotFoundError",
-        "RemoteEntryNotFoundError",
-        True,
-    ]
-
-
-def test_a_half_finished_download_is_resumed(mirror: Mirror, environment: dict[str, str]) -> None:
-    """The client's own resume (`http_get` on a partial file) fetches only what is missing."""
-    url = f"{mirror.url}/o/n/resolve/main/model.safetensors"
-    have = len(WEIGHTS) - 100_000
-    code = f"""
-import io
-from huggingface_hub.file_download import http_get
-import urllib.request
-request = urllib.request.Request({url!r}, headers={{"Range": "bytes=0-{have - 1}"}})
-buffer = io.BytesIO()
-buffer.write(urllib.request.urlopen(request).read())
-http_get({url!r}, buffer, resume_size={have}, expected_size={len(WEIGHTS)})
-import hashlib
-result = hashlib.sha256(buffer.getvalue()).hexdigest()
-"""
-    before = mirror.counters()
-    assert python(code, environment) == describe("w.bin", WEIGHTS).sha256
-    assert mirror.counters()["file_bytes"] - before["file_bytes"] == len(WEIGHTS)
-
-
 def test_the_hubs_file_system_reads(environment: dict[str, str]) -> None:
     """HfFileSystem lists, finds and reads parts of files."""
     code = """
@@ -242,7 +129,7 @@ result = [
     fs.exists("o/n/none"),
 ]
 """
-    assert python(code, environment) == [
+    assert run_client(code, environment) == [
         [f"o/n/{p}" for p in sorted([*FILES, "tokenizer.json", "sub"]) if "deep" not in p],
         ["o/n@main/sub/deep/a b.txt"],
         "{}",
@@ -265,7 +152,7 @@ def test_the_hf_command_downloads(environment: dict[str, str], tmp_path: Path) -
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert set(files_below(target)) == {"config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert set(read_files(target)) == {"config.json", "tokenizer.json", "tokenizer_config.json"}
 
 
 def test_transformers_loads_tokenizer_and_config(environment: dict[str, str]) -> None:
@@ -278,17 +165,7 @@ result = [
     AutoConfig.from_pretrained("o/n").hidden_size,
 ]
 """
-    assert python(code, environment) == [[1, 2], 64]
-
-
-def test_a_second_download_fetches_nothing(mirror: Mirror, environment: dict[str, str]) -> None:
-    """The counters prove that what a client has is not sent again."""
-    python("result = snapshot_download('o/n')", environment)
-    before = mirror.counters()
-    python("result = snapshot_download('o/n')", environment)
-    after = mirror.counters()
-    assert after["requests"] > before["requests"]
-    assert after["file_bytes"] == before["file_bytes"]
+    assert run_client(code, environment) == [[1, 2], 64]
 
 
 def test_modelshelf_pulls_from_it(environment: dict[str, str], tmp_path: Path) -> None:
@@ -299,7 +176,7 @@ shelf = {str(tmp_path / "shelf")!r}
 pulled = [modelshelf.pull(s, shelf=shelf, all_files=True) for s in ("hf://me/local", "hf://o/n@prod")]
 result = [[s.repo_id, s.commit, [f.path for f in s.files]] for s in pulled]
 """
-    assert python(code, {**environment, "PYTHONPATH": SRC}) == [
+    assert run_client(code, {**environment, "PYTHONPATH": SRC}) == [
         ["me/local", COMMIT, ["notes.txt", "w.gguf"]],
         ["o/n", OLD, ["config.json"]],
     ]

@@ -1,19 +1,17 @@
-"""A mirror in a process of its own, and plain HTTP to ask it with."""
+"""A mirror that runs in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+
+from support.plain_http import HttpServer
 
 SRC = str(Path(__file__).resolve().parents[2] / "src")
 
@@ -26,52 +24,19 @@ run(Shelf(sys.argv[1]), sys.argv[2], 0, lambda event: print(event.url, flush=Tru
 
 
 @dataclasses.dataclass(frozen=True)
-class Reply:
-    """An answer: status, headers by lower-case name, whole body."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body, read as JSON."""
-        return json.loads(self.body)
-
-
-@dataclasses.dataclass(frozen=True)
-class Mirror:
+class Mirror(HttpServer):
     """A running mirror: its base URL (for HF_ENDPOINT) and its process."""
 
-    url: str
     process: subprocess.Popen[str]
 
-    def connect(self) -> http.client.HTTPConnection:
-        """A new connection; the caller closes it."""
-        return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
-
-    def ask(
-        self,
-        path: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Reply:
-        """One request on a connection of its own; the path is sent exactly as given."""
-        with contextlib.closing(self.connect()) as connection:
-            connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            fields = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(response.status, fields, response.read())
-
     def counters(self) -> dict[str, int]:
-        """What it has sent so far."""
+        """The counters of what the mirror has sent so far."""
         return dict(self.ask("/_modelshelf/counters").json())
 
 
 @contextlib.contextmanager
 def running(shelf: str | os.PathLike[str], host: str = "127.0.0.1") -> Iterator[Mirror]:
-    """Run a mirror of a shelf on a free port; it is stopped at the end."""
+    """Run a mirror of a shelf on a free port, and stop it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, os.fspath(shelf), host],
         env={**os.environ, "PYTHONPATH": SRC},

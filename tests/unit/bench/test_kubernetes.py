@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from bench import kubernetes_page, plain
-from bench.byhand import spans
+from bench import by_hand_objects, kubernetes_page
+from bench.by_hand import spans
+from bench.by_modelshelf import timeline
+from bench.cluster_stage import Moment, Second, Start, to_ready
 from bench.kubernetes_page import Measured, Setting
-from bench.many import Render, Status, requests_of
-from bench.ours import timeline
-from bench.stage import Moment, Second, Start, to_ready
+from bench.many_servers import Render, Status, requests_of
 
 SIZE = 1000
 
@@ -103,7 +103,7 @@ def test_the_engine_by_hand_is_ours_with_the_model_elsewhere() -> None:
         "volumeMounts": [{"name": "shelf"}],
         "securityContext": {"runAsUser": 1000},
     }
-    found = plain.engine_of({"spec": {"template": {"spec": {"containers": [container]}}}})
+    found = by_hand_objects.engine_of({"spec": {"template": {"spec": {"containers": [container]}}}})
     assert found["args"] == ["--model", "/models/smollm2/model.gguf", "--port", "8000"]
     assert found["startupProbe"] == {"periodSeconds": 5}
     assert [mount["name"] for mount in found["volumeMounts"]] == ["models"]

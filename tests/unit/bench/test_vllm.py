@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bench import vllm_page as pages
-from bench.starts import Run
+from bench.prefetch import CAT, FAR, NEAR, OURS, RATE, VLLM, Reading
 from bench.vllm_page import Measured, Setting
-from bench.warming import CAT, FAR, NEAR, OURS, PREFETCH, RATE, Warming
+from bench.vllm_starts import Run
 from modelshelf.engines.timeline import Phase, Timeline
 
 _TIMELINE = Timeline(0.0, 10.0, "fast", "", (Phase("import", 0.5, 9.5),))
@@ -30,12 +30,12 @@ def _measured() -> Measured:
     }
     eager = {pages.BARE: [_run(25.0)], pages.QUICK: [_run(10.0, "fast", 90.0)]}
     size = int(RATE)
-    warmings = [
-        Warming(delay, 1, name, size, seconds)
+    readings = [
+        Reading(delay, 1, name, size, seconds)
         for delay in (FAR, NEAR)
-        for name, seconds in ((OURS, 1.1), (CAT, 1.2), (PREFETCH, 1.2))
+        for name, seconds in ((OURS, 1.1), (CAT, 1.2), (VLLM, 1.2))
     ]
-    return Measured(compiled, 5.0, 110.0, eager, warmings)
+    return Measured(compiled, 5.0, 110.0, eager, readings)
 
 
 def test_promises_are_kept_at_their_thresholds() -> None:
@@ -67,15 +67,15 @@ def test_a_start_beyond_a_threshold_breaks_one_promise(title: str, changed: dict
 
 
 @pytest.mark.parametrize(("name", "seconds", "broken"), [(OURS, 1.12, 1), (CAT, 1.0, 1)])
-def test_warming_is_judged_on_the_far_share_alone(name: str, seconds: float, broken: int) -> None:
+def test_prefetch_is_judged_on_the_far_share_alone(name: str, seconds: float, broken: int) -> None:
     """Slower than nine tenths of the line, or than another, is a promise broken, if far."""
     for delay, expected in ((FAR, broken), (NEAR, 0)):
         measured = _measured()
-        measured.warmings = [
+        measured.readings = [
             dataclasses.replace(each, seconds=seconds)
             if (each.contender, each.delay) == (name, delay)
             else each
-            for each in measured.warmings
+            for each in measured.readings
         ]
         assert len([each for each in pages.promises(measured) if not each.met]) == expected
 
@@ -86,7 +86,7 @@ def test_the_page_tells_what_there_is_and_what_failed() -> None:
     page = pages.page(_measured(), setting)
     assert "`make it` on 2026-01-02" in page
     assert "| second replica, fastStart | 15.00 (15.00, 15.00) | fast | 0.90 | gate 0.30 |" in page
-    assert "| 20 ms | 1 | `warm` | 1.10 | 113.6 | 91% |" in page
+    assert "| 20 ms | 1 | `start`'s prefetch | 1.10 | 113.6 | 91% |" in page
     images = pages.charts(_measured())
     assert set(images) == set(pages.CHARTS)
     for name, image in images.items():

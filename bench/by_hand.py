@@ -17,8 +17,8 @@ from lab.control import KubectlError
 from support.cluster_project import SERVER
 from support.real_model import QUESTION
 
-from bench import plain
-from bench.stage import Clock, Object, Second, Stage, Start, pods_to_ready
+from bench import by_hand_objects
+from bench.cluster_stage import Clock, Object, Second, Stage, Start, pods_to_ready
 from bench.timing import FailedError
 
 _WAIT = "--timeout=180s"
@@ -27,7 +27,7 @@ _ENDPOINTS = 15.0  # seconds; a ready pod becomes an endpoint a moment later
 _APPLIED, _READY, _ANSWERED = "server applied", "all replicas ready", "a question answered"
 
 
-class Shared:
+class DownloadIntoShare:
     """A Job with pip and snapshot_download into the share, then a Deployment.
 
     Args:
@@ -44,14 +44,18 @@ class Shared:
     def start(self, stage: Stage, replicas: int) -> Start:
         """From nothing to all replicas ready and an answer."""
         clock, name = Clock(), stage.namespace
-        stage.apply(plain.namespace(name), *plain.storage(name, str(stage.share)))
+        stage.apply(
+            by_hand_objects.namespace(name), *by_hand_objects.storage(name, str(stage.share))
+        )
         clock.mark("namespace, volume and claim applied")
-        fetch = plain.downloader(stage.hub.url, stage.index.url)
-        stage.apply(plain.job(name, fetch, self._tools))
-        _await(stage, "wait", "--for=condition=complete", f"job/{plain.JOB}")
+        fetch = by_hand_objects.downloader(stage.hub.url, stage.index.url)
+        stage.apply(by_hand_objects.job(name, fetch, self._tools))
+        _await(stage, "wait", "--for=condition=complete", f"job/{by_hand_objects.JOB}")
         clock.mark("Job complete")
-        stage.apply(*plain.server(name, self._engine, replicas, [plain.on_claim()]))
-        log = stage.kubectl("logs", f"job/{plain.JOB}")
+        stage.apply(
+            *by_hand_objects.server(name, self._engine, replicas, [by_hand_objects.on_claim()])
+        )
+        log = stage.kubectl("logs", f"job/{by_hand_objects.JOB}")
         return _until_answered(stage, clock, [log])
 
     def second(self, stage: Stage) -> Second:
@@ -59,7 +63,7 @@ class Shared:
         return _second(stage)
 
 
-class Each:
+class DownloadPerPod:
     """Pods that download for themselves whenever they start.
 
     Args:
@@ -76,10 +80,10 @@ class Each:
     def start(self, stage: Stage, replicas: int) -> Start:
         """From nothing to all replicas ready and an answer."""
         clock, name = Clock(), stage.namespace
-        fetch = plain.downloader(stage.hub.url, stage.index.url)
-        volumes = [{"name": "models", "emptyDir": {}}, plain.tools_in(self._tools)]
-        objects = plain.server(name, self._engine, replicas, volumes, [fetch])
-        stage.apply(plain.namespace(name), *objects)
+        fetch = by_hand_objects.downloader(stage.hub.url, stage.index.url)
+        volumes = [{"name": "models", "emptyDir": {}}, by_hand_objects.tools_in(self._tools)]
+        objects = by_hand_objects.server(name, self._engine, replicas, volumes, [fetch])
+        stage.apply(by_hand_objects.namespace(name), *objects)
         return _until_answered(stage, clock, ())
 
     def second(self, stage: Stage) -> Second:
@@ -107,7 +111,7 @@ def _until_answered(stage: Stage, clock: Clock, logs: Sequence[str]) -> Start:
     answered = clock.mark(_ANSWERED)
     pods = stage.pods()
     said = logs or [
-        stage.kubectl("logs", pod["metadata"]["name"], "-c", plain.FETCH) for pod in pods
+        stage.kubectl("logs", pod["metadata"]["name"], "-c", by_hand_objects.FETCH) for pod in pods
     ]
     return Start(
         ready=ready,

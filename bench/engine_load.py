@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import time
 
-from bench.engine import Engine
+from bench.engine_process import Engine
 from bench.timing import FailedError
 
 STREAMS, TOKENS = 8, 64

@@ -15,7 +15,7 @@ from lab.cluster import Cluster
 from lab.control import AUDITED
 from support.cluster_project import TINY, Project, add_tiny
 
-from bench.stage import Stage
+from bench.cluster_stage import Stage
 from bench.timing import clean_environment, measure
 from modelshelf.kube.client import Cluster as Client
 

@@ -14,8 +14,8 @@ from typing import Any
 from hub import FileContent, Hub
 from lab.parts import REPOSITORY
 
-from bench import load
-from bench.engine import Engine, forget, free_port, run, started
+from bench import engine_load
+from bench.engine_process import Engine, forget, free_port, run, started
 from bench.timing import clean_environment, measure, python
 from modelshelf.engines.timeline import Phase, Timeline
 from modelshelf.engines.timeline_reader import read_timeline
@@ -208,8 +208,8 @@ def _ours(where: Place, home: Path, spec: dict[str, Any], *arguments: str) -> Ru
 
 def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
     """All about an engine that has just become ready."""
-    tokens = load.greedy(engine, _NAME)
-    speeds = load.speeds(engine, _NAME, _BATCHES) if loaded else []
+    tokens = engine_load.greedy(engine, _NAME)
+    speeds = engine_load.speeds(engine, _NAME, _BATCHES) if loaded else []
     begun, unpacked, prefetched = (
         engine.event(name) for name in ("engine-starting", "cache-unpacked", "prefetched")
     )

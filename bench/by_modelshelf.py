@@ -9,7 +9,7 @@ from typing import Any
 
 from support.cluster_project import MODEL, SERVER
 
-from bench.stage import Moment, Second, Stage, Start, pods_to_ready
+from bench.cluster_stage import Moment, Second, Stage, Start, pods_to_ready
 from bench.timing import FailedError
 
 Told = tuple[float, Mapping[str, Any]]  # seconds since the command began, and an event
@@ -33,7 +33,7 @@ _PHASES = {
 _DEPLOYED = "pull Job complete; server applied"
 
 
-class Ours:
+class ByModelshelf:
     """`modelshelf up`, then `modelshelf scale`."""
 
     title = "`modelshelf up`"

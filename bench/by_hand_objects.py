@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from support.cluster_project import SERVER
 from support.real_model import REPO_ID
 
-from bench.stage import Object
+from bench.cluster_stage import Object
 
 JOB, FETCH = "download", "fetch"
 _PYTHON = "python:3.13-slim"

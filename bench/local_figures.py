@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 
-from bench.fixture import Hub
+from bench.nginx_hub import Hub
 from bench.timing import clean_environment, measure, python
 from modelshelf.shelf import layout
 from modelshelf.shelf.shelf import Shelf
