@@ -10,11 +10,12 @@ import shutil
 from pathlib import Path
 from unittest import mock
 
+from modelshelf.render.rendered import render
+from modelshelf.render.gitops_folder import files
+
 from modelshelf.config import lock
 from modelshelf.config.file import load
 from modelshelf.render import code
-from modelshelf.render.plan import render
-from modelshelf.render.writing import files
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/modelshelf.yaml"))

@@ -19,8 +19,8 @@ from support.real_model import FILE, smollm2
 from modelshelf.cli.main import main
 from modelshelf.config import lock
 from modelshelf.config.file import load
-from modelshelf.render.documents import to_yaml
-from modelshelf.render.plan import render
+from modelshelf.render.rendered import render
+from modelshelf.render.yaml_text import to_yaml
 
 _EXAMPLES = sorted(
     path.parent for path in (Path(__file__).parents[2] / "examples").glob("*/modelshelf.yaml")

@@ -10,11 +10,11 @@ from modelshelf import resolve
 from modelshelf.cli import formats
 from modelshelf.cli.lock import changes
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.render.documents import to_yaml
-from modelshelf.render.keeping import deployment_of
+from modelshelf.render.carry_over import deployment_of
+from modelshelf.render.gitops_folder import write
 from modelshelf.render.names import LOAD
-from modelshelf.render.plan import render as plan
-from modelshelf.render.writing import write
+from modelshelf.render.rendered import render as plan
+from modelshelf.render.yaml_text import to_yaml
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import ignore
 

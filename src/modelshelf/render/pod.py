@@ -14,17 +14,17 @@ from modelshelf.config.serving import ServerConfig
 from modelshelf.engines.images import choose_image
 from modelshelf.engines.pod_engine import Container
 from modelshelf.render import code
-from modelshelf.render.confined import (
+from modelshelf.render.names import Object
+from modelshelf.render.probes import probes
+from modelshelf.render.resources import merged
+from modelshelf.render.security import (
     SHELF_PATH,
     container_security,
     node_failure_tolerations,
     pod_security,
 )
-from modelshelf.render.names import Object
-from modelshelf.render.probes import probes
-from modelshelf.render.resources import merged
-from modelshelf.render.specs import CACHE_PATH, model_path
 from modelshelf.render.storage import claims
+from modelshelf.render.verb_specs import CACHE_PATH, model_path
 from modelshelf.shelf.layout import COMPILE_CACHE, snapshot_folder
 from modelshelf.shelf.values import Snapshot
 

@@ -14,7 +14,7 @@ import pytest
 from modelshelf.config import lock
 from modelshelf.config.file import load
 from modelshelf.render.names import Object, key
-from modelshelf.render.plan import render
+from modelshelf.render.rendered import render
 from modelshelf.shelf.errors import UsageError
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from support.render_inputs import config, snapshot
 
 from modelshelf.config.lock import Locked, choice_for
 from modelshelf.render.names import Object
-from modelshelf.render.serving import server_objects
+from modelshelf.render.server_objects import server_objects
 from modelshelf.shelf.values import File, Snapshot
 
 _PAGE = (Path(__file__).parents[3] / "docs/reference/rendered-server.md").read_text("utf-8")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from modelshelf.config.file import Config
 from modelshelf.kube.refusals import ConflictError
 from modelshelf.render import names
-from modelshelf.render.keeping import code_maps_of
+from modelshelf.render.carry_over import code_maps_of
 from modelshelf.render.names import Key, Object
-from modelshelf.render.plan import Rendered
+from modelshelf.render.rendered import Rendered
 from modelshelf.shelf.errors import TargetError, TimedOutError
 from modelshelf.targets.kubernetes.clock import Deadline
 from modelshelf.targets.kubernetes.events import Applied, Awaiting, ResultOfApply, TakenBack

@@ -11,10 +11,10 @@ from typing import Literal
 from modelshelf.config.lock import Lock
 from modelshelf.kube.refusals import ForbiddenError, MissingError
 from modelshelf.render import names
-from modelshelf.render.documents import to_yaml
-from modelshelf.render.keeping import code_maps_of
+from modelshelf.render.carry_over import code_maps_of
 from modelshelf.render.names import Object
-from modelshelf.render.plan import Rendered, render
+from modelshelf.render.rendered import Rendered, render
+from modelshelf.render.yaml_text import to_yaml
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.prime_jobs import plan_primes
 from modelshelf.targets.kubernetes.prune import find_stale, wanted_keys

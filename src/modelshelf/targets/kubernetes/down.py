@@ -10,7 +10,7 @@ from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
 from modelshelf.render.hub_token import token_secret_name
 from modelshelf.render.names import Key, Object
-from modelshelf.render.pulling import purge_objects
+from modelshelf.render.shelf_jobs import purge_objects
 from modelshelf.render.storage import namespace, storage
 from modelshelf.shelf.errors import TimedOutError
 from modelshelf.targets.kubernetes import applying, pods, prune, volumes

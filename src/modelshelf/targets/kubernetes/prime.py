@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelshelf.config.lock import Lock
-from modelshelf.render.plan import render
+from modelshelf.render.rendered import render
 from modelshelf.shelf.errors import UsageError
 from modelshelf.targets.kubernetes import hub_token, volumes
 from modelshelf.targets.kubernetes.events import Connected, Done

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from modelshelf.render import names
 from modelshelf.render.jobs import job_of
 from modelshelf.render.names import Object
-from modelshelf.render.plan import Rendered
-from modelshelf.render.priming import same_work
+from modelshelf.render.prime_job import same_work
+from modelshelf.render.rendered import Rendered
 from modelshelf.start.events import Primed
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import (

@@ -8,7 +8,7 @@ from typing import Any
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
 from modelshelf.render.names import Key, Object
-from modelshelf.render.plan import Rendered
+from modelshelf.render.rendered import Rendered
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Kept, Removing
 from modelshelf.targets.kubernetes.prime_jobs import PrimePlan

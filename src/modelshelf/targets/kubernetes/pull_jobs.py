@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from modelshelf.render.jobs import job_of
 from modelshelf.render.names import Object
-from modelshelf.render.plan import Rendered
+from modelshelf.render.rendered import Rendered
 from modelshelf.shelf.events import Purged
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import PullEvent, PullStarted, PullTrouble

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from modelshelf.config.lock import Lock, Locked
 from modelshelf.render import names
 from modelshelf.render.names import Object
-from modelshelf.render.plan import render
+from modelshelf.render.rendered import render
 from modelshelf.shelf.errors import TargetError, UsageError
 from modelshelf.shelf.values import Snapshot
 from modelshelf.targets.kubernetes import servers

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render import names
-from modelshelf.render.keeping import code_maps_of, deployment_of, keep_code, keep_replicas
+from modelshelf.render.carry_over import code_maps_of, deployment_of, keep_code, keep_replicas
 from modelshelf.render.names import Object
-from modelshelf.render.plan import Rendered
+from modelshelf.render.rendered import Rendered
 from modelshelf.targets.kubernetes import applying
 from modelshelf.targets.kubernetes.events import Awaiting, Kept, LoadChosen
 from modelshelf.targets.kubernetes.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from modelshelf.config.lock import Lock, refuse_too_large
-from modelshelf.render.plan import render
+from modelshelf.render.rendered import render
 from modelshelf.shelf.events import Event, Listener
 from modelshelf.targets.kubernetes import hub_token, servers, volumes
 from modelshelf.targets.kubernetes.ask import ask

@@ -318,7 +318,7 @@ def test_a_server_without_replicas_is_not_asked() -> None:
 
 def test_a_new_version_of_our_code_restarts_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Deployment keeps the code that it mounts, which is told; --refresh-code changes it."""
-    from modelshelf.render import code, plan  # noqa: PLC0415
+    from modelshelf.render import code, rendered  # noqa: PLC0415
 
     cluster = FakeCluster()
     _up(cluster, _config())
@@ -330,7 +330,7 @@ def test_a_new_version_of_our_code_restarts_no_server(monkeypatch: pytest.Monkey
         found["metadata"]["name"] += "-new"
         return found
 
-    monkeypatch.setattr(plan, "code_map", newer)
+    monkeypatch.setattr(rendered, "code_map", newer)
     events = _up(cluster, _config())
     assert cluster.objects[Key("Deployment", "llm", "front")] == before
     assert "its code, modelshelf-shelf-" in _of(events, Kept)[0].what

@@ -13,9 +13,9 @@ from support.render_inputs import COMMIT, config, pinned, snapshot
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked, choice_for
+from modelshelf.render.carry_over import deployment_of
 from modelshelf.render.code import Package
-from modelshelf.render.keeping import deployment_of
-from modelshelf.render.serving import server_objects
+from modelshelf.render.server_objects import server_objects
 from modelshelf.render.storage import claims
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot

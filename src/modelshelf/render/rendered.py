@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Lock, Locked
+from modelshelf.render.carry_over import code_maps_of, deployment_of
 from modelshelf.render.code import PACKAGES, Package, code_map
 from modelshelf.render.jobs import job_of
-from modelshelf.render.keeping import code_maps_of, deployment_of
 from modelshelf.render.names import Object, key
-from modelshelf.render.priming import prime_objects
-from modelshelf.render.pulling import pull_objects
-from modelshelf.render.serving import server_objects
+from modelshelf.render.prime_job import prime_objects
+from modelshelf.render.server_objects import server_objects
+from modelshelf.render.shelf_jobs import pull_objects
 from modelshelf.render.storage import namespace, storage
 from modelshelf.shelf.errors import UsageError
 

@@ -15,7 +15,7 @@ from modelshelf.engines.budget import start_seconds
 from modelshelf.engines.pod_engine import Container, PodOptions
 from modelshelf.engines.weight_loading import StorageKind
 from modelshelf.render import access, code
-from modelshelf.render.keeping import template_hash
+from modelshelf.render.carry_over import template_hash
 from modelshelf.render.names import (
     BYTES,
     COMMIT,
@@ -31,7 +31,7 @@ from modelshelf.render.names import (
     selector,
 )
 from modelshelf.render.pod import Parts, pod_spec
-from modelshelf.render.specs import model_path, specs
+from modelshelf.render.verb_specs import model_path, specs
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot
 

@@ -9,9 +9,9 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from support.render_inputs import config, lock
 
+from modelshelf.render.gitops_folder import files, flux_example
 from modelshelf.render.names import Object
-from modelshelf.render.plan import Rendered, render
-from modelshelf.render.writing import files, flux_example
+from modelshelf.render.rendered import Rendered, render
 
 _WAVE = "argocd.argoproj.io/sync-wave"
 _PRIMED = "front: {model: tiny, gpus: 0, prime: true, args: [--max-num-seqs=8], env: {A: b}}"

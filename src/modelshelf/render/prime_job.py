@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
 from modelshelf.render import code
-from modelshelf.render.confined import SHELF_PATH, pod_security
+from modelshelf.render.carry_over import template_hash
 from modelshelf.render.jobs import job, with_name
-from modelshelf.render.keeping import template_hash
 from modelshelf.render.names import (
     PRIME,
     SNAPSHOT,
@@ -24,9 +23,10 @@ from modelshelf.render.names import (
     selector,
 )
 from modelshelf.render.pod import SHELF_VOLUME, Parts, pod_spec
-from modelshelf.render.serving import container_of
-from modelshelf.render.specs import CACHE_PATH, prime_specs
+from modelshelf.render.security import SHELF_PATH, pod_security
+from modelshelf.render.server_objects import container_of
 from modelshelf.render.storage import claims
+from modelshelf.render.verb_specs import CACHE_PATH, prime_specs
 
 _RETRIES = 1  # an engine that fails twice fails for a reason, and each try holds a GPU
 _WAIT_SECONDS = 3600 + 1200  # until the gate has seen the model, and the image is pulled

@@ -12,12 +12,6 @@ from modelshelf.config.file import Config
 from modelshelf.config.lock import Locked
 from modelshelf.engines.images import choose_image
 from modelshelf.render import code
-from modelshelf.render.confined import (
-    SHELF_PATH,
-    container_security,
-    node_failure_tolerations,
-    pod_security,
-)
 from modelshelf.render.hub_token import TOKEN_KEY, token_secret_name
 from modelshelf.render.jobs import job, with_name
 from modelshelf.render.names import (
@@ -32,6 +26,12 @@ from modelshelf.render.names import (
     labels,
 )
 from modelshelf.render.resources import merged
+from modelshelf.render.security import (
+    SHELF_PATH,
+    container_security,
+    node_failure_tolerations,
+    pod_security,
+)
 from modelshelf.render.storage import claims
 
 Verb = Literal["pull", "purge"]

@@ -9,7 +9,7 @@ from support.render_inputs import config, lock
 
 from modelshelf.config.lock import Lock
 from modelshelf.render.names import key, of_file
-from modelshelf.render.plan import render
+from modelshelf.render.rendered import render
 from modelshelf.shelf.errors import UsageError
 
 _WAVE = "argocd.argoproj.io/sync-wave"

@@ -8,7 +8,7 @@ import pytest
 from support.render_inputs import config, snapshot
 
 from modelshelf.config.lock import Locked, choice_for
-from modelshelf.render.keeping import (
+from modelshelf.render.carry_over import (
     code_maps_of,
     keep_code,
     keep_replicas,
@@ -16,7 +16,7 @@ from modelshelf.render.keeping import (
     with_code_maps,
 )
 from modelshelf.render.names import REPLICAS, TEMPLATE, Object
-from modelshelf.render.serving import server_objects
+from modelshelf.render.server_objects import server_objects
 
 
 def deployment(code: str = "start-old", settings: str = "") -> Object:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from modelshelf.render.documents import from_yaml, to_yaml
+from modelshelf.render.carry_over import code_maps_of, deployment_of, keep_code
 from modelshelf.render.jobs import job_of
-from modelshelf.render.keeping import code_maps_of, deployment_of, keep_code
 from modelshelf.render.names import PART_OF, Object, key
-from modelshelf.render.plan import Rendered, in_wave
-from modelshelf.render.priming import same_work
+from modelshelf.render.prime_job import same_work
+from modelshelf.render.rendered import Rendered, in_wave
+from modelshelf.render.yaml_text import from_yaml, to_yaml
 from modelshelf.shelf.errors import UsageError
 
 _OURS = "# Written by `modelshelf render`"

@@ -16,8 +16,8 @@ from modelshelf.render.code import Package
 from modelshelf.render.hub_token import token_secret
 from modelshelf.render.jobs import FINAL_EXIT_CODES
 from modelshelf.render.names import key
-from modelshelf.render.plan import render
-from modelshelf.render.pulling import pull_objects, purge_objects
+from modelshelf.render.rendered import render
+from modelshelf.render.shelf_jobs import pull_objects, purge_objects
 from modelshelf.render.storage import claims
 from modelshelf.shelf.errors import (
     BusyError,

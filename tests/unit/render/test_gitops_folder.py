@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from support.render_inputs import config, lock
 
 from modelshelf.config.file import Config
-from modelshelf.render import code, documents, writing
-from modelshelf.render.documents import from_yaml, to_yaml
-from modelshelf.render.keeping import code_maps_of
+from modelshelf.render import code, gitops_folder, yaml_text
+from modelshelf.render.carry_over import code_maps_of
+from modelshelf.render.gitops_folder import FLUX_FILE, files, write
 from modelshelf.render.names import Object, key
-from modelshelf.render.plan import Rendered, render
-from modelshelf.render.writing import FLUX_FILE, files, write
+from modelshelf.render.rendered import Rendered, render
+from modelshelf.render.yaml_text import from_yaml, to_yaml
 from modelshelf.shelf.errors import UsageError
 
 _SERVERS = "chat: {model: tiny}\nsmall: {model: tiny}"
@@ -104,7 +104,7 @@ def test_what_names_the_newest_code_is_not_read_again(monkeypatch: pytest.Monkey
     def fail(text: str) -> list[Object]:
         raise AssertionError(text)
 
-    monkeypatch.setattr(writing, "from_yaml", fail)
+    monkeypatch.setattr(gitops_folder, "from_yaml", fail)
     assert files(rendered, before) == before
 
 
@@ -275,8 +275,8 @@ def test_the_slow_writer_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
         def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 (PyYAML's own)
             return True
 
-    Slow.add_representer(str, documents._text)
+    Slow.add_representer(str, yaml_text._text)
     fast = files(_rendered(), {})
-    monkeypatch.setattr(documents, "_Dumper", Slow)
+    monkeypatch.setattr(yaml_text, "_Dumper", Slow)
 
     assert files(_rendered(), {}) == fast

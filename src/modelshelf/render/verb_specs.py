@@ -7,8 +7,8 @@ from dataclasses import replace
 from modelshelf.config.serving import ServerConfig
 from modelshelf.engines.pod_engine import Container
 from modelshelf.render.code import Verb
-from modelshelf.render.confined import SHELF_PATH
 from modelshelf.render.names import Object
+from modelshelf.render.security import SHELF_PATH
 from modelshelf.shelf.layout import COMPILE_CACHE
 from modelshelf.shelf.values import Snapshot
 
