@@ -29,7 +29,7 @@ def folder(example: Path) -> Path:
 def golden(example: Path) -> dict[str, str]:
     """What an example renders to: path below its golden folder → text."""
     config = load(example / "modelshelf.yaml")
-    locked = lock.read(example / "modelshelf.lock")
+    locked = lock.read_lock(example / "modelshelf.lock")
     lock.refuse_stale(config, locked, str(example / "modelshelf.lock"))
     with mock.patch.object(code, "files", return_value=_NO_CODE):
         texts = files(render(config, locked), {})

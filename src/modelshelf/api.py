@@ -79,7 +79,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         all_files=all_files,
         allow_unsafe=allow_unsafe,
     )
-    listing = sources.fixed(listing, selection.files, on_event=on_event)
+    listing = sources.narrow(listing, selection.files, on_event=on_event)
     snapshot = Snapshot(
         listing.source, listing.repo_id, listing.revision, listing.commit, listing.files
     )

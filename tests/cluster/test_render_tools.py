@@ -56,7 +56,9 @@ def _findings(example: Path) -> dict[str, list[str]]:
         program = binaries.kube_score()
     except PartError as error:
         pytest.skip(str(error))
-    rendered = render(load(example / "modelshelf.yaml"), lock.read(example / "modelshelf.lock"))
+    rendered = render(
+        load(example / "modelshelf.yaml"), lock.read_lock(example / "modelshelf.lock")
+    )
     score = subprocess.run(
         [program, "score", "--output-format=json", "--output-version=v2", "-"],
         input=to_yaml(rendered.in_order()),

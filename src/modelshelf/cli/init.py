@@ -68,8 +68,12 @@ def init(  # noqa: PLR0913 - one for each option
 
     On a terminal it asks for what is missing. A file that is there is never overwritten.
     """
-    from modelshelf.config.draft import Draft, model_key, server_key  # noqa: PLC0415 - slow
     from modelshelf.config.file import parse  # noqa: PLC0415 - slow, and only this verb needs it
+    from modelshelf.config.starter_file import (  # noqa: PLC0415 - slow
+        StarterFile,
+        model_key,
+        server_key,
+    )
 
     if os.path.lexists(run.file):
         raise _exists(run.file)
@@ -90,8 +94,8 @@ def init(  # noqa: PLR0913 - one for each option
     globs = tuple(include or ())
     # Pods know nothing of this environment: what lock asks and what Jobs ask must be one hub.
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    draft = Draft(shelf, source, key, server, namespace, engine, gpus, globs, endpoint)
-    text = draft.text()
+    starter = StarterFile(shelf, source, key, server, namespace, engine, gpus, globs, endpoint)
+    text = starter.text()
     parse(text, run.file)
     _write(run.file, text)
     run.output.document({"file": run.file, "model": key, "server": server})
@@ -100,7 +104,7 @@ def init(  # noqa: PLR0913 - one for each option
 
 def _shelf(run: FileRun, given: dict[str, str], size: str | None) -> Shelf:
     """What stands below `shelf:`."""
-    from modelshelf.config.names import parse_mount_source  # noqa: PLC0415 - see init
+    from modelshelf.config.text_checks import parse_mount_source  # noqa: PLC0415 - see init
 
     if len(given) > 1:
         raise UsageError(f"files lie in one place: give one of {_KINDS}")

@@ -78,7 +78,7 @@ class Opened:
         from modelshelf import resolve  # noqa: PLC0415 - slow, and not every verb needs it
 
         if lock != self.lock:
-            resolve.write(self.lock_path, lock)
+            resolve.write_lock(self.lock_path, lock)
 
 
 @contextlib.contextmanager
@@ -93,11 +93,11 @@ def opened(run: FileRun, context: str | None, kubeconfig: str | None) -> Iterato
 
     importlib.import_module("modelshelf.cli.kube_words")
     config = file.load(run.file)
-    path = lock.beside(run.file)
+    path = lock.lock_path(run.file)
     if context and config.context and context != config.context:
         run.output.note(f"--context {context} is used; {run.file} says {config.context}")
     with Cluster.connect(kubeconfig, context or config.context) as cluster:
-        yield Opened(config, lock.read(path), path, cluster)
+        yield Opened(config, lock.read_lock(path), path, cluster)
 
 
 def resolved(
@@ -124,18 +124,18 @@ def resolved(
     from modelshelf import resolve  # noqa: PLC0415 - slow, and not every verb needs it
     from modelshelf.cli.lock import changes  # noqa: PLC0415
 
-    settled = resolve.settle(
+    settled = resolve.update_lock(
         opened.config,
         opened.lock,
         opened.lock_path,
         locked=locked,
-        keep=write,
+        write=write,
         token=token,
         on_event=run.output.event,
     )
-    if write and settled.lock != settled.before:
+    if write and settled.lock != settled.previous_lock:
         for sentence in changes(settled):
-            run.output.note(f"{settled.path}: {sentence}")
+            run.output.note(f"{settled.lock_path}: {sentence}")
     return settled.lock
 
 

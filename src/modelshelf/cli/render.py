@@ -44,10 +44,10 @@ def render(
     from modelshelf.render.plan import render as plan  # noqa: PLC0415 - slow too
     from modelshelf.render.writing import write  # noqa: PLC0415 - slow too
 
-    opened = resolve.open_file(
+    opened = resolve.load_locked(
         run.file, locked=locked, on_event=ignore if run.output.json else run.output.event
     )
-    if opened.before != opened.lock:
+    if opened.previous_lock != opened.lock:
         for sentence in changes(opened):
             run.output.note(sentence)
     rendered = plan(opened.config, opened.lock)

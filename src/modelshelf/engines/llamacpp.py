@@ -22,7 +22,7 @@ from modelshelf.shelf.errors import NotOnShelfError, UsageError
 from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
 
 NEEDS = "xllamacpp"
 DISTRIBUTIONS: tuple[str, ...] = ()

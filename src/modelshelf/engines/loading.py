@@ -20,7 +20,7 @@ from modelshelf.engines.vllm_versions import given
 from modelshelf.shelf.values import File, Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import Load
+    from modelshelf.config.server_section import Load
 
 Where = Literal["nfs", "network", "local"]
 """Where weights lie: on NFS, on something that many nodes mount, or on a disk of this node."""

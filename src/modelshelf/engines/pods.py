@@ -10,7 +10,7 @@ from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
     # pydantic takes long to import, and serving on this machine needs none of it.
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
     from modelshelf.engines.loading import Where
 
 PORT = 8000  # of every engine: one port fewer to know

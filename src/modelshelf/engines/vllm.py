@@ -16,7 +16,7 @@ from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
 
 # The image's own user, in the group that its folders are open to. vLLM looks its user up by name,
 # and dies where there is none.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from modelshelf.config.file import Config
 from modelshelf.config.quantity import bytes_of, quantity_of
-from modelshelf.config.serving import ServerConfig
+from modelshelf.config.server_section import ServerConfig
 from modelshelf.engines.images import image
 from modelshelf.engines.pods import Container
 from modelshelf.render import code

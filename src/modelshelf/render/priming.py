@@ -8,7 +8,7 @@ may have: so a complete Job is left alone, whatever our code in it.
 from collections.abc import Iterable, Mapping
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked
+from modelshelf.config.lock import LockedModel
 from modelshelf.render import code
 from modelshelf.render.confined import SHELF_PATH, identity
 from modelshelf.render.keeping import template_hash
@@ -52,7 +52,7 @@ _OF_CONTAINER = (
 
 
 def prime_objects(
-    config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+    config: Config, server_key: str, locked: LockedModel, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
     """What primes a server: its spec, and the Job.
 

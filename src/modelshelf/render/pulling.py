@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked
+from modelshelf.config.lock import LockedModel
 from modelshelf.engines.images import image
 from modelshelf.render import code
 from modelshelf.render.confined import SHELF_PATH, away, identity, restricted
@@ -51,7 +51,7 @@ _RESOURCES = {
 
 
 def pull_objects(
-    config: Config, model_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+    config: Config, model_key: str, locked: LockedModel, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
     """What pulls a snapshot: its spec, and the Job.
 

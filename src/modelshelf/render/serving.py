@@ -6,10 +6,10 @@ docs/reference/rendered-server.md says why each field is as it is.
 from collections.abc import Mapping
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked
+from modelshelf.config.lock import LockedModel
 from modelshelf.config.quantity import bytes_of
-from modelshelf.config.serving import ServerConfig
-from modelshelf.config.storage import Kind
+from modelshelf.config.server_section import ServerConfig
+from modelshelf.config.shelf_section import Kind
 from modelshelf.engines import POD_ENGINES
 from modelshelf.engines.budget import start_budget
 from modelshelf.engines.loading import Where
@@ -47,7 +47,7 @@ _KEPT_VERSIONS = 3  # to roll back to
 
 
 def server_objects(
-    config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+    config: Config, server_key: str, locked: LockedModel, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
     """Everything that a server is in a cluster.
 

@@ -10,7 +10,8 @@ not restart for it.
 from dataclasses import dataclass
 from typing import Literal
 
-from modelshelf.config.file import Config, Nfs, StorageClass
+from modelshelf.config.file import Config
+from modelshelf.config.shelf_section import Nfs, StorageClass
 from modelshelf.render.names import (
     MANAGER,
     SHELF,

@@ -17,7 +17,7 @@ from modelshelf.shelf.values import File
 from modelshelf.sources import local
 from modelshelf.sources.listing import Listing
 
-__all__ = ["Listing", "fixed", "read_texts", "resolve"]
+__all__ = ["Listing", "narrow", "read_texts", "resolve"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BARE = re.compile(r"[\w.-]+/[\w.-]+(@.+)?")
@@ -87,7 +87,7 @@ def read_texts(
     return huggingface.read_texts(listing, paths, endpoint=endpoint, token=token, on_event=on_event)
 
 
-def fixed(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:
+def narrow(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:
     """The listing with the chosen files alone, each with a checksum, and with a commit.
 
     A Hub states both. The files of a local listing are read for them, which takes as long as the

@@ -179,14 +179,14 @@ def test_hashing_gives_checksums_and_a_commit(tmp_path: pathlib.Path) -> None:
     listing = sources.resolve(str(folder))
     chosen = tuple(file for file in listing.files if file.path != "left.bin")
     events: list[Event] = []
-    fixed = sources.fixed(listing, chosen, on_event=events.append)
+    narrowed = sources.narrow(listing, chosen, on_event=events.append)
     expected = tuple(
         File(n, len(n), sha256=_sha256(n.encode())) for n in ("a.json", "b.safetensors")
     )
-    assert fixed.files == expected
-    assert fixed.commit == files_digest(expected)[:40]
+    assert narrowed.files == expected
+    assert narrowed.commit == files_digest(expected)[:40]
     assert events == [Hashed(19, 19)]
-    assert local.hashed(listing, chosen[::-1]) == fixed
+    assert local.hashed(listing, chosen[::-1]) == narrowed
 
 
 def test_hashing_reads_large_files_whole(tmp_path: pathlib.Path) -> None:

@@ -158,4 +158,4 @@ def test_a_listing_knows_its_files() -> None:
     assert listing.file("a").size == 1
     with pytest.raises(NotFoundError, match="'b'"):
         listing.file("b")
-    assert sources.fixed(listing, ()).files == ()
+    assert sources.narrow(listing, ()).files == ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from modelshelf.config.file import Config, ServerConfig
-from modelshelf.config.lock import Lock, Locked
+from modelshelf.config.file import Config
+from modelshelf.config.lock import Lock, LockedModel
+from modelshelf.config.server_section import ServerConfig
 from modelshelf.render import names
 from modelshelf.render.names import Object
 from modelshelf.render.plan import render
@@ -68,7 +69,7 @@ def require(config: Config, server: str) -> ServerConfig:
     return config.servers[server]
 
 
-def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
+def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> LockedModel:
     """What the lock has for a model, with another snapshot. Pure.
 
     Source and choice stay as the file has them: they are what the lock is compared with.
@@ -76,7 +77,7 @@ def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
     locked = lock.models.get(model)
     if locked is None:
         raise UsageError(f"modelshelf.lock lacks the model {model}", hint="run modelshelf lock")
-    return Locked(locked.source, locked.choice, snapshot)
+    return LockedModel(locked.source, locked.choice, snapshot)
 
 
 def previous(sets: Sequence[Object], current: str) -> Object | None:
