@@ -17,7 +17,7 @@ from modelshelf.engines.images import image
 from modelshelf.engines.pods import PORT, Container, Drain, PodOptions, is_nvidia
 from modelshelf.engines.spec import ServeOptions, ServerSpec
 from modelshelf.select import servable
-from modelshelf.select.gguf import choose_projector, quantisations
+from modelshelf.select.quantisations import choose_projector, find_quantisations
 from modelshelf.shelf.errors import NotOnShelfError, UsageError
 from modelshelf.shelf.values import Snapshot
 
@@ -47,7 +47,7 @@ def spec(snapshot: Snapshot, path: str, options: ServeOptions) -> ServerSpec:
             "which is what llama.cpp serves",
             hint=f"modelshelf pull {snapshot.source} --for llamacpp",
         )
-    model = quantisations(snapshot.files)[0]
+    model = find_quantisations(snapshot.files)[0]
     projector = choose_projector(snapshot.files, model)
     name = options.name or snapshot.repo_id
     argv = [sys.executable, "-P", "-m", "modelshelf.engines.llamacpp_server"]
@@ -128,7 +128,7 @@ def _refuse(snapshot: Snapshot, server: ServerConfig, name: str, gpus: int) -> N
 def _args(
     snapshot: Snapshot, server: ServerConfig, options: PodOptions, port: int
 ) -> tuple[str, ...]:
-    model = quantisations(snapshot.files)[0]
+    model = find_quantisations(snapshot.files)[0]
     projector = choose_projector(snapshot.files, model)
     args = ["--model", posixpath.join(options.path, model.files[0].path)]
     if projector:
