@@ -10,12 +10,11 @@ import shutil
 from pathlib import Path
 from unittest import mock
 
-from modelshelf.render.rendered import render
-from modelshelf.render.gitops_folder import files
-
 from modelshelf.config import lock
 from modelshelf.config.file import load
 from modelshelf.render import code
+from modelshelf.render.gitops_folder import files
+from modelshelf.render.rendered import render
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/modelshelf.yaml"))
@@ -30,7 +29,7 @@ def folder(example: Path) -> Path:
 def golden(example: Path) -> dict[str, str]:
     """What an example renders to: path below its golden folder → text."""
     config = load(example / "modelshelf.yaml")
-    locked = lock.read(example / "modelshelf.lock")
+    locked = lock.read_lock(example / "modelshelf.lock")
     lock.refuse_stale(config, locked, str(example / "modelshelf.lock"))
     with mock.patch.object(code, "files", return_value=_NO_CODE):
         texts = files(render(config, locked), {})

@@ -20,9 +20,8 @@ from pydantic.fields import FieldInfo
 import modelshelf
 from modelshelf.cli.main import main
 from modelshelf.config.file import Config
-from modelshelf.config.problems import inner_type, section_in
 from modelshelf.config.schema import schema
-from modelshelf.config.values import Section
+from modelshelf.config.section import Section, section_below, without_none
 from modelshelf.mirror import events as mirror_events
 from modelshelf.shelf import events as shelf_events
 from modelshelf.shelf.events import Event, name_of
@@ -40,14 +39,14 @@ one line on stdout, with its name under `event` and its fields beside it.
 """
 _YAML = """# Reference: modelshelf.yaml
 
-Written by `make reference` from `modelshelf.config`. Any other key is an error that names the
-line and the nearest right one. Editors check the file with
-[modelshelf.schema.json](modelshelf.schema.json): begin it with
+`make reference` writes this page from `modelshelf.config`. A key that is not listed here is an
+error, and the error names the line and the most similar key. Editors can check the file with
+[modelshelf.schema.json](modelshelf.schema.json), if its first line is
 `# yaml-language-server: $schema=PATH-OR-URL`.
 
-Scalars mean what YAML 1.2 says: `no`, `on` and dates are text, `true` and `false` truth values.
-Sizes are Kubernetes quantities (`100Gi`); a B behind them (`200MB`) is taken, too. `required`
-stands where there is no default, `-` where leaving the key out is a meaning of its own.
+Scalars follow YAML 1.2: `no`, `on` and dates are text, and `true` and `false` are truth values.
+Sizes are Kubernetes quantities (`100Gi`); a B after the unit (`200MB`) is allowed. In the column
+"default", `required` marks a key that has no default, and `-` marks a key that is not set.
 
 A whole file:
 
@@ -66,19 +65,20 @@ servers:
     gpus: 1
 ```
 
-The lock lies beside the file and has its name: `modelshelf.lock` for `modelshelf.yaml`.
+The lock is in the same folder and has the same name: `modelshelf.lock` for `modelshelf.yaml`.
 
-## What is refused besides
+## What else is refused
 
-- A server called as no Service can be: it begins with a letter, has at most 40 characters of a-z,
-  0-9 and dashes, and makes no variable that an engine reads. Kubernetes sets `<NAME>_PORT` in the
-  pods of a namespace for each Service in it: `vllm` would set `VLLM_PORT`, which vLLM takes for its
-  own port, and dies.
-- A key that stands twice, a model that no entry of `models` has, one that is served for two
-  engines, `command` or `health` for an engine that has its own.
-- `env` and `args` that say what another key says (`--port`, `--model`, `VLLM_PORT`), and
-  `HF_TOKEN`: servers never ask a Hub.
-- Passwords in URLs: the file belongs in git.
+- A server whose name cannot be the name of its Service. The name begins with a letter and has at
+  most 40 characters: a-z, 0-9 and dashes. It must not produce a variable that an engine reads. For
+  each Service, Kubernetes sets `<NAME>_PORT` in the pods of the namespace. A Service called `vllm`
+  would set `VLLM_PORT`, which vLLM takes for its own port, and vLLM would not start.
+- A key that occurs twice. A server of a model that `models` does not have. A model that servers of
+  two engines serve, if they need different files. `command` or `health` for an engine that has its
+  own.
+- `env` and `args` that repeat another key (`--port`, `--model`, `VLLM_PORT`), and `HF_TOKEN`,
+  because servers never ask a Hub.
+- Passwords in URLs, because the file belongs in git.
 """
 
 
@@ -213,14 +213,14 @@ def yaml_file() -> str:
 def _sections(section: type[Section], where: str) -> Iterator[tuple[str, type[Section]]]:
     yield where, section
     for name, field in section.model_fields.items():
-        below, part = section_in(field.annotation)
+        below, part = section_below(field.annotation)
         if part is not None:
             key = f"{where}.{field.alias or name}".lstrip(".") + below
             yield from _sections(part, key)
 
 
 def _table(section: type[Section]) -> str:
-    rows = ["| key | type | default | what for |", "| --- | --- | --- | --- |"]
+    rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in section.model_fields.items():
         cells = (
             f"`{field.alias or name}`",
@@ -233,7 +233,7 @@ def _table(section: type[Section]) -> str:
 
 
 def _type_of(annotation: object) -> str:
-    kind = inner_type(annotation)
+    kind = without_none(annotation)
     arguments = typing.get_args(kind)
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:

@@ -1,7 +1,7 @@
 """modelshelf: download a model once, serve it from every pod.
 
-`pull` brings a model to a `Shelf`, whole and verified; `serve` answers from it. Names are imported
-when they are first used, so that `import modelshelf` costs next to nothing.
+`pull` brings a model to a `Shelf`, complete and verified. `serve` serves it on this machine. Public
+names are imported when they are first used, so that `import modelshelf` takes almost no time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modelshelf.shelf.version import __version__
     from modelshelf.targets.local import Server, prime, serve
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "modelshelf.api": ("pull",),
     "modelshelf.shelf.errors": (
         "BusyError",
@@ -61,7 +61,7 @@ _HOMES = {
     "modelshelf.shelf.version": ("__version__",),
     "modelshelf.targets.local": ("Server", "prime", "serve"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = [
     "BusyError",
@@ -95,11 +95,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever was asked for
-    home = _HOME_OF.get(name)
-    if home is None:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a public name may be anything
+    module = _MODULE_OF_NAME.get(name)
+    if module is None:
         raise AttributeError(f"module 'modelshelf' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m modelshelf`: the command line."""
+"""Runs the command line for `python -m modelshelf`."""
 
 from modelshelf.cli.main import entry
 

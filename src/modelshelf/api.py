@@ -1,4 +1,4 @@
-"""The public Python API: what `import modelshelf` offers besides values and errors."""
+"""`modelshelf.pull`, the function behind `modelshelf pull`."""
 
 from __future__ import annotations
 
@@ -31,30 +31,35 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
     adopt: str | os.PathLike[str] | None = None,
     on_event: Listener = ignore,
 ) -> Snapshot:
-    """Bring a model to a shelf, whole and verified; what is there already is not fetched again.
+    """Bring a model to a shelf, complete and verified.
+
+    Files that the shelf already has are not fetched again.
 
     Args:
         source: `hf://org/name[@revision]`, or a file or folder on this machine.
-        shelf: The shelf, or its folder, which becomes one if it is missing or empty.
-        name: `org/name` on the shelf; by default the source's own.
-        tag: A tag to point at it.
-        engine: `vllm` or `llamacpp`: choose the files that this engine needs; by default the
-            engine that the source's files are for.
-        include: Patterns (as in `fnmatch`) that narrow the choice.
-        exclude: Patterns of files that are left out.
-        all_files: Everything that is allowed.
-        allow_unsafe: Allow pickles and Python code, which run what their author wrote.
-        adopt: A folder with an earlier download; what is right there is linked or copied.
-        on_event: Told what happens.
+        shelf: The shelf, or its folder. A folder that is missing or empty becomes a shelf.
+        name: The model's name on the shelf, `org/name`. The default is the source's own name.
+        tag: A tag that will point to the snapshot.
+        engine: The engine to choose files for: `vllm` or `llamacpp`. By default the source's files
+            decide.
+        include: Patterns (as in `fnmatch`) of the files to take.
+        exclude: Patterns of files to leave out.
+        all_files: Take all files that are allowed.
+        allow_unsafe: Allow pickles and Python code. They run code of their author.
+        adopt: A folder that holds an earlier download. Files whose checksum is right are linked or
+            copied from there.
+        on_event: Hears of progress.
 
     Returns:
-        The snapshot; its `path` is the folder to load from.
+        The snapshot. Its `path` is the folder to load from.
 
     Raises:
-        UsageError: The source, an option or the choice of files makes no sense.
-        NotAuthorisedError, NotFoundError, SourceError: The source refuses, lacks it, or fails.
+        UsageError: The source, an option or the choice of files is not possible.
+        NotAuthorisedError: The source refuses access.
+        NotFoundError: The source does not have the model, the revision or a file.
+        SourceError: The source cannot be reached, or keeps failing.
         IntegrityError: Content does not match its checksum, or policy refuses it.
-        NotAShelfError, NoSpaceError, NotWritableError: The shelf cannot take it.
+        NotAShelfError, NoSpaceError, NotWritableError: The shelf cannot take the model.
 
     Example:
         >>> snapshot = pull(str(tmp / "tiny"), shelf=tmp / "shelf", name="me/tiny", tag="prod")
@@ -64,22 +69,22 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         True
     """
     shelf = shelf if isinstance(shelf, Shelf) else Shelf.create(shelf)
-    present = _present_offline(shelf, source, name, engine)
+    present = _find_offline(shelf, source, name, engine)
     if present is not None:
         on_event(published_event(present, "present"))
-        return _tagged(shelf, present, tag)
+        return _tag(shelf, present, tag)
     listing = sources.resolve(source, name=name, on_event=on_event)
-    wanted = select.needed_texts(listing.files)
-    selection = select.choose(
+    text_paths = select.needed_texts(listing.files)
+    selected = select.choose(
         listing.files,
-        sources.read_texts(listing, wanted, on_event=on_event),
+        sources.read_texts(listing, text_paths, on_event=on_event),
         engine=engine,
         include=include,
         exclude=exclude,
         all_files=all_files,
         allow_unsafe=allow_unsafe,
     )
-    listing = sources.fixed(listing, selection.files, on_event=on_event)
+    listing = sources.narrow(listing, selected.files, on_event=on_event)
     snapshot = Snapshot(
         listing.source, listing.repo_id, listing.revision, listing.commit, listing.files
     )
@@ -88,16 +93,16 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         source=_hub_source(snapshot) if listing.folder is None else None,
         folder=listing.folder or (os.fspath(adopt) if adopt is not None else None),
         link=listing.folder is None,
-        left_out=selection.left_out,
+        left_out=selected.left_out,
     )
     settings = FetchSettings(ca_file=certifi.where())
-    return _tagged(shelf, pull_snapshot(shelf, spec, listener=on_event, settings=settings), tag)
+    return _tag(shelf, pull_snapshot(shelf, spec, listener=on_event, settings=settings), tag)
 
 
-def _present_offline(
+def _find_offline(
     shelf: Shelf, source: str, name: str | None, engine: str | None
 ) -> Snapshot | None:
-    """In offline mode, what the shelf has of a Hub's revision; as huggingface_hub does."""
+    """In offline mode, find a Hub's revision on the shelf, as huggingface_hub does in its cache."""
     if sources.is_local(source):
         return None
     from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and not for local sources
@@ -106,13 +111,13 @@ def _present_offline(
         return None
     repo_id, revision = huggingface.parse(source)
     for snapshot in shelf.snapshots(name or repo_id):
-        named = revision in (snapshot.revision, snapshot.commit)
-        if named and (engine is None or select.servable(snapshot.files, engine)):
+        has_revision = revision in (snapshot.revision, snapshot.commit)
+        if has_revision and (engine is None or select.servable(snapshot.files, engine)):
             return snapshot
     return None
 
 
-def _tagged(shelf: Shelf, snapshot: Snapshot, tag: str | None) -> Snapshot:
+def _tag(shelf: Shelf, snapshot: Snapshot, tag: str | None) -> Snapshot:
     if tag is not None:
         shelf.tag(snapshot, tag)
     return snapshot
@@ -121,5 +126,5 @@ def _tagged(shelf: Shelf, snapshot: Snapshot, tag: str | None) -> Snapshot:
 def _hub_source(snapshot: Snapshot) -> HubSource:
     from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and not for local sources
 
-    endpoint, token = huggingface.hub()
+    endpoint, token = huggingface.endpoint_and_token()
     return HubSource.of_snapshot(endpoint, snapshot, token)

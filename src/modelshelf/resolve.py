@@ -1,4 +1,4 @@
-"""From modelshelf.yaml to modelshelf.lock: revisions are resolved, and files are chosen."""
+"""From modelshelf.yaml to modelshelf.lock: resolving revisions to commits, and choosing files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Collection
 from modelshelf import select, sources
 from modelshelf.config.file import Config, load
 from modelshelf.config.lock import (
-    Choice,
+    FileChoice,
     Lock,
-    Locked,
-    beside,
+    LockedModel,
     choice_for,
-    read,
+    lock_path,
+    read_lock,
     refuse_stale,
     refuse_too_large,
-    stale,
+    stale_models,
 )
 from modelshelf.engines import vllm_pod
 from modelshelf.shelf import files
@@ -27,8 +27,9 @@ from modelshelf.shelf.errors import Error, NotFoundError, UsageError
 from modelshelf.shelf.events import Listener, ignore
 from modelshelf.shelf.values import Snapshot
 
-# What options of `pull` are in modelshelf.yaml.
-_KEYS = (
+# Errors of `select` and `sources` name options of `modelshelf pull`. A reader of this error edits
+# modelshelf.yaml, so each option is replaced by the key that means the same.
+_KEYS_FOR_OPTIONS = (
     (re.compile(r"--(in|ex)clude '([^']+)'"), r'\1clude: ["\2"]'),
     (re.compile(r"--(in|ex)clude"), r"\1clude"),
     (re.compile(r"--name "), "name: "),
@@ -39,15 +40,98 @@ _KEYS = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Hub:
-    """The Hub that is asked, with which token, and who hears of it."""
+class LockedConfig:
+    """A modelshelf.yaml together with its lock.
+
+    Attributes:
+        config: The content of modelshelf.yaml.
+        lock: The lock, brought up to date.
+        previous_lock: The lock as it was before.
+        lock_path: The path of the lock's file.
+    """
+
+    config: Config
+    lock: Lock
+    previous_lock: Lock
+    lock_path: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _HubAccess:
+    """The Hub to ask, the token for it, and the listener that hears `Retrying`."""
 
     endpoint: str
     token: str | None = dataclasses.field(repr=False)
     on_event: Listener
 
 
-def lock(
+def load_locked(
+    file: str,
+    *,
+    locked: bool = False,
+    upgrade: bool | Collection[str] = (),
+    on_event: Listener = ignore,
+) -> LockedConfig:
+    """Read a modelshelf.yaml and its lock, and bring the lock up to date.
+
+    Args:
+        file: The path of the modelshelf.yaml.
+        locked: Refuse if the lock would change. The Hub is not asked.
+        upgrade: Models to resolve again although they are locked; True for all of them.
+        on_event: Hears of requests that are repeated.
+
+    Raises:
+        UsageError: A file cannot be read or has errors, or `locked` is set and the lock would
+            change.
+        NotWritableError, NoSpaceError: The lock cannot be written.
+        Error: Any error that `resolve_models` raises.
+    """
+    config, path = load(file), lock_path(file)
+    result = update_lock(
+        config, read_lock(path), path, locked=locked, upgrade=upgrade, on_event=on_event
+    )
+    refuse_too_large(config, result.lock)
+    return result
+
+
+def update_lock(  # noqa: PLR0913 - `up`, `lock` and `render` each need other options
+    config: Config,
+    lock: Lock,
+    path: str,
+    *,
+    locked: bool = False,
+    upgrade: bool | Collection[str] = (),
+    write: bool = True,
+    token: str | None = None,
+    on_event: Listener = ignore,
+) -> LockedConfig:
+    """Bring a lock up to date with a modelshelf.yaml, and write its file if the lock changed.
+
+    Args:
+        config: The content of modelshelf.yaml.
+        lock: The lock as it is now.
+        path: The path of the lock's file.
+        locked: Refuse if the lock would change. The Hub is not asked.
+        upgrade: Models to resolve again although they are locked; True for all of them.
+        write: Write the file if the lock changed.
+        token: A token for the Hub, instead of HF_TOKEN or a stored login.
+        on_event: Hears of requests that are repeated.
+
+    Raises:
+        UsageError: `locked` is set and the lock would change.
+        NotWritableError, NoSpaceError: The file cannot be written.
+        Error: Any error that `resolve_models` raises.
+    """
+    if locked:
+        refuse_stale(config, lock, path)
+        return LockedConfig(config, lock, lock, path)
+    new_lock = resolve_models(config, lock, upgrade=upgrade, token=token, on_event=on_event)
+    if write and new_lock != lock:
+        write_lock(path, new_lock)
+    return LockedConfig(config, new_lock, lock, path)
+
+
+def resolve_models(
     config: Config,
     lock: Lock,
     *,
@@ -55,44 +139,61 @@ def lock(
     token: str | None = None,
     on_event: Listener = ignore,
 ) -> Lock:
-    """Bring a lock up to date with a modelshelf.yaml; what fits it stays as it is.
+    """Resolve the models that a lock lacks or has with another source or choice of files.
 
-    A floating revision moves only when it is asked to: where nothing but the choice of files
-    changed, they are chosen anew at the commit that is locked.
+    A locked revision moves to a newer commit only if `upgrade` names its model. If only the choice
+    of files changed, the files are chosen again at the locked commit.
 
     Args:
-        config: What is wanted.
-        lock: What is locked.
-        upgrade: Models to resolve anew; True for all.
-        token: For the Hub, instead of HF_TOKEN or a login.
+        config: The content of modelshelf.yaml.
+        lock: The lock as it is now.
+        upgrade: Models to resolve again although they are locked; True for all of them.
+        token: A token for the Hub, instead of HF_TOKEN or a stored login.
         on_event: Hears of requests that are repeated.
 
     Returns:
         The lock with every model of `config` and no other.
 
     Raises:
-        UsageError: `upgrade` names a model that is not there, a choice of files makes no sense, or
-            an engine does not have an argument.
-        NotAuthorisedError, NotFoundError, SourceError: The Hub refuses, lacks it, or fails.
+        UsageError: `upgrade` names an unknown model, the choice of files is not possible, or an
+            engine does not have an argument that a server gives it.
+        NotAuthorisedError: The Hub refuses access to a model.
+        NotFoundError: The Hub does not have a model, revision or file.
+        SourceError: The Hub cannot be reached, or keeps failing.
         IntegrityError: A file is not what the Hub states, or policy refuses it.
         NoSpaceError: A model is larger than the shelf.
     """
-    _refuse_arguments(config)
-    moved = _named(config, tuple(config.models) if upgrade is True else upgrade or ())
-    result = lock.only(config.models)
-    hub = _Hub(config.hub.endpoint, token, on_event)
-    for name in sorted({*stale(config, lock), *moved}):
-        old = None if name in moved else result.models.get(name)
+    _refuse_unknown_arguments(config)
+    upgraded = _known_models(config, tuple(config.models) if upgrade is True else upgrade or ())
+    new_lock = lock.only(config.models)
+    hub = _HubAccess(config.hub.endpoint, token, on_event)
+    for name in sorted({*stale_models(config, lock), *upgraded}):
+        previous = None if name in upgraded else new_lock.models.get(name)
         try:
-            result = result.with_model(name, _locked(config, name, old, hub))
+            new_lock = new_lock.with_model(name, _resolve_model(config, name, previous, hub))
         except Error as error:
-            raise _about(name, error) from error
-    refuse_too_large(config, result)
-    return result
+            raise _in_terms_of_the_file(name, error) from error
+    refuse_too_large(config, new_lock)
+    return new_lock
 
 
-def _refuse_arguments(config: Config) -> None:
-    """Refuse what would end an engine's start, before anybody waits for a model."""
+def write_lock(path: str, lock: Lock) -> None:
+    """Replace the file of a lock. The file is replaced as a whole or stays as it is.
+
+    Raises:
+        NotWritableError, NoSpaceError, ShelfError: The file cannot be written.
+    """
+    try:
+        # A rename would replace a symbolic link, so the file that it points to is replaced.
+        files.write_bytes(os.path.realpath(path), lock.dump().encode())
+    except OSError as error:
+        explained = files.to_shelf_error(error, path)
+        explained.hint = f"{path} is kept beside modelshelf.yaml: see who may write in that folder"
+        raise explained from error
+
+
+def _refuse_unknown_arguments(config: Config) -> None:
+    """Refuse arguments with which an engine would not start, before anything is pulled."""
     for name, server in config.servers.items():
         if server.engine != "vllm":
             continue
@@ -102,144 +203,52 @@ def _refuse_arguments(config: Config) -> None:
             raise UsageError(f"servers.{name}: {error}", hint=error.hint) from error
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Opened:
-    """A modelshelf.yaml and its lock.
-
-    Attributes:
-        config: What is wanted.
-        lock: What it was resolved to, up to date.
-        before: The lock as it was found.
-        path: The lock's file.
-    """
-
-    config: Config
-    lock: Lock
-    before: Lock
-    path: str
-
-
-def open_file(
-    file: str,
-    *,
-    locked: bool = False,
-    upgrade: bool | Collection[str] = (),
-    on_event: Listener = ignore,
-) -> Opened:
-    """Read a modelshelf.yaml and its lock; what the lock lacks is resolved and written.
-
-    Args:
-        file: The modelshelf.yaml.
-        locked: Refuse where the lock would change, and ask nobody.
-        upgrade: Models to resolve anew; True for all.
-        on_event: Hears of requests that are repeated.
-
-    Raises:
-        UsageError: A file cannot be read or says what it cannot; the lock would change.
-        NotWritableError, NoSpaceError: The lock cannot be written.
-        Error: Whatever `lock` raises.
-    """
-    config, path = load(file), beside(file)
-    opened = settle(config, read(path), path, locked=locked, upgrade=upgrade, on_event=on_event)
-    refuse_too_large(config, opened.lock)
-    return opened
-
-
-def settle(  # noqa: PLR0913 - what `up`, `lock` and `render` each want a little differently
-    config: Config,
-    before: Lock,
-    path: str,
-    *,
-    locked: bool = False,
-    upgrade: bool | Collection[str] = (),
-    keep: bool = True,
-    token: str | None = None,
-    on_event: Listener = ignore,
-) -> Opened:
-    """Bring the lock of a modelshelf.yaml up to date, and its file with it.
-
-    Args:
-        config: What is wanted.
-        before: The lock as it was found.
-        path: The lock's file.
-        locked: Refuse where the lock would change, and ask nobody.
-        upgrade: Models to resolve anew; True for all.
-        keep: Write the file, if the lock is another than before.
-        token: For the Hub, instead of HF_TOKEN or a login.
-        on_event: Hears of requests that are repeated.
-
-    Raises:
-        UsageError: The lock would change, and must not.
-        NotWritableError, NoSpaceError: The file cannot be written.
-        Error: Whatever `lock` raises.
-    """
-    if locked:
-        refuse_stale(config, before, path)
-        return Opened(config, before, before, path)
-    after = lock(config, before, upgrade=upgrade, token=token, on_event=on_event)
-    if keep and after != before:
-        write(path, after)
-    return Opened(config, after, before, path)
-
-
-def write(path: str, lock: Lock) -> None:
-    """Replace a lock's file, whole or not at all.
-
-    Raises:
-        NotWritableError, NoSpaceError, ShelfError: It cannot be written.
-    """
-    try:
-        # Through a link, which a rename would replace.
-        files.write_bytes(os.path.realpath(path), lock.dump().encode())
-    except OSError as error:
-        explained = files.to_shelf_error(error, path)
-        explained.hint = f"{path} is kept beside modelshelf.yaml: see who may write in that folder"
-        raise explained from error
-
-
-def _named(config: Config, upgrade: Collection[str]) -> frozenset[str]:
-    for name in upgrade:
+def _known_models(config: Config, names: Collection[str]) -> frozenset[str]:
+    for name in names:
         if name not in config.models:
             near = difflib.get_close_matches(name, config.models, n=1) or sorted(config.models)
             raise UsageError(
                 f"modelshelf.yaml has no model {name!r}", hint=f"it has {', '.join(near)}"
             )
-    return frozenset(upgrade)
+    return frozenset(names)
 
 
-def _locked(config: Config, name: str, old: Locked | None, hub: _Hub) -> Locked:
+def _resolve_model(
+    config: Config, name: str, previous: LockedModel | None, hub: _HubAccess
+) -> LockedModel:
+    """Resolve one model; at the commit that `previous` has, if the source is still the same."""
     source = config.models[name].source
     choice = choice_for(config, name)
-    kept = _kept_commit(source, old)
+    locked_uri = _uri_of_locked_commit(source, previous)
     try:
         listing = sources.resolve(
-            kept or source,
+            locked_uri or source,
             name=choice.name,
             endpoint=hub.endpoint,
             token=hub.token,
             on_event=hub.on_event,
         )
     except NotFoundError as error:
-        if kept is not None:
+        if locked_uri is not None:
             error.hint = f"its locked commit is gone: modelshelf lock --upgrade {name}"
         raise
-    if kept is not None and old is not None:
+    if locked_uri is not None and previous is not None:
         listing = dataclasses.replace(
-            listing, source=old.snapshot.source, revision=old.snapshot.revision
+            listing, source=previous.snapshot.source, revision=previous.snapshot.revision
         )
-    return Locked(source, choice, _chosen(listing, choice, hub))
+    return LockedModel(source, choice, _choose_files(listing, choice, hub))
 
 
-def _kept_commit(source: str, old: Locked | None) -> str | None:
-    """The URI of the locked commit, if it is of the same repository and revision."""
+def _uri_of_locked_commit(source: str, previous: LockedModel | None) -> str | None:
+    """Return the URI of the locked commit, if it has the same repository and revision."""
     from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and only needed here
 
-    if old is None or huggingface.parse(source) != huggingface.parse(old.source):
+    if previous is None or huggingface.parse(source) != huggingface.parse(previous.source):
         return None
-    return f"hf://{huggingface.repo_of(source)}@{old.snapshot.commit}"
+    return f"hf://{huggingface.repo_of(source)}@{previous.snapshot.commit}"
 
 
-def _chosen(listing: sources.Listing, choice: Choice, hub: _Hub) -> Snapshot:
+def _choose_files(listing: sources.Listing, choice: FileChoice, hub: _HubAccess) -> Snapshot:
     texts = sources.read_texts(
         listing,
         select.needed_texts(listing.files),
@@ -247,7 +256,7 @@ def _chosen(listing: sources.Listing, choice: Choice, hub: _Hub) -> Snapshot:
         token=hub.token,
         on_event=hub.on_event,
     )
-    selection = select.choose(
+    selected = select.choose(
         listing.files,
         texts,
         engine=choice.engine,
@@ -256,16 +265,20 @@ def _chosen(listing: sources.Listing, choice: Choice, hub: _Hub) -> Snapshot:
         all_files=choice.all_files,
         allow_unsafe=choice.allow_unsafe,
     )
-    fixed = sources.fixed(listing, selection.files, on_event=hub.on_event)
-    return Snapshot(fixed.source, fixed.repo_id, fixed.revision, fixed.commit, fixed.files)
+    listing = sources.narrow(listing, selected.files, on_event=hub.on_event)
+    return Snapshot(
+        listing.source, listing.repo_id, listing.revision, listing.commit, listing.files
+    )
 
 
-def _about(name: str, error: Error) -> Error:
-    """The same error, with the model's key in front and the file's keys for options."""
-    return type(error)(f"models.{name}: {_in_yaml(str(error))}", hint=_in_yaml(error.hint))
+def _in_terms_of_the_file(name: str, error: Error) -> Error:
+    """Name the model in an error, and replace options of `pull` by keys of modelshelf.yaml."""
+    return type(error)(
+        f"models.{name}: {_replace_options(str(error))}", hint=_replace_options(error.hint)
+    )
 
 
-def _in_yaml(text: str) -> str:
-    for option, key in _KEYS:
+def _replace_options(text: str) -> str:
+    for option, key in _KEYS_FOR_OPTIONS:
         text = option.sub(key, text)
     return text

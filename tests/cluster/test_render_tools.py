@@ -52,7 +52,9 @@ every_example = pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: p
 def _findings(example: Path) -> dict[str, list[str]]:
     """What kube-score has to say: its check → objects."""
     program = binaries.kube_score()
-    rendered = render(load(example / "modelshelf.yaml"), lock.read(example / "modelshelf.lock"))
+    rendered = render(
+        load(example / "modelshelf.yaml"), lock.read_lock(example / "modelshelf.lock")
+    )
     score = subprocess.run(
         [program, "score", "--output-format=json", "--output-version=v2", "-"],
         input=to_yaml(rendered.in_order()),

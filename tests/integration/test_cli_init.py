@@ -131,7 +131,7 @@ def test_nothing_is_overwritten(folder: pathlib.Path, capsys: pytest.CaptureFixt
         ([*NFS, "--model", "s3://bucket/x"], "pods reach no other sources"),
         ([*NFS, *MODEL, "--name", "vllm"], "a server cannot be called 'vllm'"),
         ([*NFS, *MODEL, "--namespace", "My LLM"], "'my-llm' would do"),
-        ([*NFS, *MODEL, "--size", "100 GB"], "'100 GB' is no size"),
+        ([*NFS, *MODEL, "--size", "100 GB"], "'100 GB' is not a size"),
         ([*NFS, *MODEL, "--engine", "sglang"], "becomes engine: custom"),
     ],
 )

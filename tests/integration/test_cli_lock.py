@@ -12,7 +12,7 @@ from hub import Content, Hub, safetensors
 from huggingface_hub import constants
 
 from modelshelf.cli.main import main
-from modelshelf.config.lock import Lock, read
+from modelshelf.config.lock import Lock, read_lock
 
 FILES: dict[str, bytes | Content] = {
     "config.json": b"{}",
@@ -64,7 +64,7 @@ def test_models_are_locked_at_the_endpoint_of_the_file(
     one = hub._repos["org/one"]
     assert f"one: hf://org/one@main is {one.commit[:12]}-" in printed.err
     assert "3 files, 300 kB" in printed.err
-    snapshot = read().models["one"].snapshot
+    snapshot = read_lock().models["one"].snapshot
     assert snapshot.commit == one.commit
     assert [file.path for file in snapshot.files] == [
         "config.json",
@@ -93,13 +93,13 @@ def test_locking_again_changes_nothing(hub: Hub, capsys: pytest.CaptureFixture[s
 def test_an_upgrade_moves_one_model(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     """The model that is named moves to its newest commit; how many bytes are new is said."""
     assert main(["lock"]) == 0
-    before = read()
+    before = read_lock()
     for name in ("org/one", "org/two"):
         hub._repos[name].update({**FILES, "tokenizer.json": b"{ }"}, LFS)
     capsys.readouterr()
     assert main(["lock", "--upgrade", "one"]) == 0
     said = capsys.readouterr().err
-    after = read()
+    after = read_lock()
     new = hub._repos["org/one"].commit
     assert after.models["one"].snapshot.commit == new
     assert after.models["two"] == before.models["two"]
@@ -115,14 +115,14 @@ def test_an_upgrade_without_names_moves_all(hub: Hub) -> None:
     for name in ("org/one", "org/two"):
         hub._repos[name].update({**FILES, "tokenizer.json": b"{ }"}, LFS)
     assert main(["lock", "--upgrade"]) == 0
-    commits = {locked.snapshot.commit for locked in read().models.values()}
+    commits = {locked.snapshot.commit for locked in read_lock().models.values()}
     assert commits == {hub._repos[name].commit for name in ("org/one", "org/two")}
 
 
 def test_the_names_come_from_programs_too(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     """One JSON document says what is locked, what it was before, and whether anything changed."""
     assert main(["lock"]) == 0
-    first = read().models["one"].snapshot
+    first = read_lock().models["one"].snapshot
     write_file(hub, "  one: {source: hf://org/one, allFiles: true}\n")
     capsys.readouterr()
     assert main(["lock", "--json"]) == 0
@@ -140,7 +140,7 @@ def test_what_left_the_file_leaves_the_lock(hub: Hub, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["lock"]) == 0
     assert capsys.readouterr().err == "one: removed\n"
-    assert list(read().models) == ["two"]
+    assert list(read_lock().models) == ["two"]
 
 
 @pytest.mark.parametrize("option", ["--locked", "--check"])
@@ -163,7 +163,7 @@ def test_a_lock_lies_beside_its_file(hub: Hub) -> None:
     os.rename("modelshelf.yaml", "prod/gpu.yaml")
     assert main(["lock", "--file", "prod/gpu.yaml"]) == 0
     assert sorted(os.listdir("prod")) == ["gpu.lock", "gpu.yaml"]
-    assert sorted(read("prod/gpu.lock").models) == ["one", "two"]
+    assert sorted(read_lock("prod/gpu.lock").models) == ["one", "two"]
 
 
 def test_hf_endpoint_wins(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,4 +232,4 @@ def test_an_empty_file_of_models_is_an_empty_lock(hub: Hub) -> None:
     pathlib.Path("modelshelf.yaml").write_text("namespace: llm\nshelf: {claim: c}\nmodels: {}\n")
     assert main(["lock"]) == 0
     assert not os.path.exists("modelshelf.lock")
-    assert read() == Lock()
+    assert read_lock() == Lock()

@@ -25,7 +25,7 @@ from modelshelf.shelf.errors import (
 )
 from modelshelf.shelf.events import Event
 from modelshelf.sources import huggingface
-from modelshelf.sources.client import Client
+from modelshelf.sources.hub_client import HubClient
 from modelshelf.transfer.events import Retrying
 
 SECRET = "hf_secretsecretsecret"
@@ -203,7 +203,7 @@ def test_gated_and_private_models_want_a_token(hub: Hub, monkeypatch: pytest.Mon
 def test_a_stored_login_counts(hub: Hub, tmp_path: pathlib.Path) -> None:
     """The token that `hf auth login` stored is sent when HF_TOKEN is not set."""
     (tmp_path / "token").write_text(SECRET)
-    assert huggingface.hub() == (hub.url, SECRET)
+    assert huggingface.endpoint_and_token() == (hub.url, SECRET)
     _resolve()
     assert {request.authorization for request in hub.requests} == {f"Bearer {SECRET}"}
 
@@ -302,7 +302,7 @@ def test_a_server_that_is_no_hub_is_named(
     hub: Hub, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer of another form is exit 15 and points to HF_ENDPOINT."""
-    monkeypatch.setattr(Client, "_get", lambda *_: (answer, None))
+    monkeypatch.setattr(HubClient, "_get", lambda *_: (answer, None))
     with pytest.raises(SourceError) as raised:
         _resolve()
     assert "HF_ENDPOINT" in raised.value.hint
@@ -326,7 +326,7 @@ def test_a_malformed_list_is_no_crash(
     """Entries of another form are exit 15."""
     info = {"id": "org/name", "sha": "0" * 40}
     answers = iter([json.dumps(info), json.dumps([{"type": "file"} | entry])])
-    monkeypatch.setattr(Client, "_get", lambda *_: (next(answers).encode(), None))
+    monkeypatch.setattr(HubClient, "_get", lambda *_: (next(answers).encode(), None))
     with pytest.raises(SourceError, match="in a form unknown here"):
         _resolve()
 
@@ -365,7 +365,7 @@ def test_an_endpoint_that_is_no_url_is_a_usage_error(
     """HF_ENDPOINT without http:// is named as the mistake that it is."""
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     with pytest.raises(UsageError, match="HF_ENDPOINT"):
-        huggingface.hub()
+        huggingface.endpoint_and_token()
 
 
 @pytest.mark.parametrize("uri", ["hf://", "hf://a/b/c", "hf://a/b@", "hf://a b/c", "hf://a/b@x@y"])

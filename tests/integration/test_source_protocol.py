@@ -134,14 +134,14 @@ def test_a_text_that_differs_from_the_listing_is_refused(model: ModelSource) -> 
 
 
 def test_chosen_files_have_checksums_and_a_commit(model: ModelSource) -> None:
-    """A fixed listing has the chosen files alone, each with a checksum, and a commit."""
+    """A narrowed listing has only the chosen files, each with a checksum, and a commit."""
     listing = sources.resolve(model.uri)
     chosen = tuple(file for file in listing.files if file.path in TEXTS)
-    fixed = sources.fixed(listing, chosen)
-    assert [file.path for file in fixed.files] == sorted(TEXTS)
-    assert all(file.sha256 or file.lfs_sha256 or file.git_sha1 for file in fixed.files)
-    assert len(bytes.fromhex(fixed.commit)) == 20
-    assert fixed.source == listing.source
+    narrowed = sources.narrow(listing, chosen)
+    assert [file.path for file in narrowed.files] == sorted(TEXTS)
+    assert all(file.sha256 or file.lfs_sha256 or file.git_sha1 for file in narrowed.files)
+    assert len(bytes.fromhex(narrowed.commit)) == 20
+    assert narrowed.source == listing.source
 
 
 def test_a_listing_and_its_texts_are_what_choose_needs(model: ModelSource) -> None:

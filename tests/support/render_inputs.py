@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import replace
 
 from modelshelf.config.file import Config, parse
-from modelshelf.config.lock import Lock, Locked, choice_for
+from modelshelf.config.lock import Lock, LockedModel, choice_for
 from modelshelf.shelf.values import File, Snapshot
 
 COMMIT = "c0ffee00" * 5
@@ -45,7 +45,7 @@ def lock(config: Config, *, size: int = 1000) -> Lock:
     """A lock of every model of a file, as if each had two files at the same commit."""
     return Lock(
         {
-            key: Locked(
+            key: LockedModel(
                 model.source,
                 choice_for(config, key),
                 snapshot(model.source.removeprefix("hf://").partition("@")[0], size=size),

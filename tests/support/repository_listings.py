@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from modelshelf.select import Selection, choose
+from modelshelf.select import SelectedFiles, choose
 from modelshelf.shelf.values import File
 
 GB = 10**9
@@ -48,17 +48,17 @@ def parts(stem: str, total: int, end: str = ".safetensors") -> list[str]:
     return [f"{stem}-{number:05}-of-{total:05}{end}" for number in range(1, total + 1)]
 
 
-def chosen(repo: Repository, **options: object) -> Selection:
+def chosen(repo: Repository, **options: object) -> SelectedFiles:
     """What `choose` chooses of it."""
     return choose(repo.files, repo.texts, **options)  # type: ignore[arg-type]
 
 
-def paths(selection: Selection) -> set[str]:
+def paths(selection: SelectedFiles) -> set[str]:
     """The names of what was chosen."""
     return {file.path for file in selection.files}
 
 
-def reasons(selection: Selection) -> dict[str, int]:
+def reasons(selection: SelectedFiles) -> dict[str, int]:
     """Reason → how many files were left out for it."""
     return {left.reason: left.files for left in selection.left_out}
 

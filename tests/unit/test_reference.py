@@ -13,7 +13,7 @@ import pytest
 
 import modelshelf
 from modelshelf import api
-from modelshelf.config import names, quantity
+from modelshelf.config import quantity, text_checks
 from modelshelf.shelf import shelf
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_unknown_names_are_attribute_errors() -> None:
         modelshelf.nothing  # noqa: B018 - the access is what is tested
 
 
-@pytest.mark.parametrize("module", [api, shelf, names, quantity], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [api, shelf, text_checks, quantity], ids=lambda m: m.__name__)
 def test_examples(module: ModuleType, tmp_path: pathlib.Path) -> None:
     """The examples in docstrings do what they say, in a folder called `tmp`."""
     tiny = tmp_path / "tiny"

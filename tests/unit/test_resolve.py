@@ -13,7 +13,7 @@ import pytest
 
 from modelshelf import resolve, sources
 from modelshelf.config.file import parse
-from modelshelf.config.lock import Choice, Lock, read
+from modelshelf.config.lock import FileChoice, Lock, read_lock
 from modelshelf.shelf import files
 from modelshelf.shelf.errors import (
     Error,
@@ -77,7 +77,7 @@ class Repositories:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Repositories:
-    """Repositories that `locking` asks."""
+    """Repositories that `resolve` asks instead of the Hub."""
     repositories = Repositories()
     monkeypatch.setattr(sources, "resolve", repositories.resolve)
     monkeypatch.setattr(sources, "read_texts", repositories.read_texts)
@@ -86,11 +86,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Repositories:
 
 def test_what_is_missing_is_resolved(hub: Repositories) -> None:
     """Each model is asked for once, at the endpoint of the file, and only its files are locked."""
-    lock = resolve.lock(parse(CONFIG), Lock())
+    lock = resolve.resolve_models(parse(CONFIG), Lock())
     assert hub.asked == ["hf://org/a", "hf://org/b@v1"]
     assert hub.endpoints == {"https://hub.example"}
     a = lock.models["a"]
-    assert (a.source, a.choice) == ("hf://org/a", Choice("vllm"))
+    assert (a.source, a.choice) == ("hf://org/a", FileChoice("vllm"))
     assert [file.path for file in a.snapshot.files] == ["config.json", "model.safetensors"]
     assert (a.snapshot.source, a.snapshot.revision) == ("hf://org/a@main", "main")
     assert (a.snapshot.commit, a.snapshot.created, a.snapshot.tool) == ("1" * 40, 0.0, "")
@@ -110,41 +110,41 @@ def test_a_token_that_is_given_goes_to_each_request(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(sources, "resolve", listing_of)
     monkeypatch.setattr(sources, "read_texts", read_texts)
-    resolve.lock(parse(CONFIG), Lock(), token="hf_given")
+    resolve.resolve_models(parse(CONFIG), Lock(), token="hf_given")
     assert given == ["hf_given"] * 4
 
 
 def test_a_floating_revision_does_not_move_by_itself(hub: Repositories) -> None:
     """A lock that fits is the same lock again, and nobody is asked."""
     config = parse(CONFIG)
-    lock = resolve.lock(config, Lock())
+    lock = resolve.resolve_models(config, Lock())
     hub.commit, hub.asked = "2" * 40, []
-    assert resolve.lock(config, lock) == lock
+    assert resolve.resolve_models(config, lock) == lock
     assert hub.asked == []
 
 
 def test_an_upgrade_moves_what_is_named(hub: Repositories) -> None:
     """One model, or all, move to what their revision is now."""
     config = parse(CONFIG)
-    lock = resolve.lock(config, Lock())
+    lock = resolve.resolve_models(config, Lock())
     hub.commit, hub.asked = "2" * 40, []
-    one = resolve.lock(config, lock, upgrade=["a"])
+    one = resolve.resolve_models(config, lock, upgrade=["a"])
     assert hub.asked == ["hf://org/a"]
     assert one.models["a"].snapshot.commit == "2" * 40
     assert one.models["b"] == lock.models["b"]
-    every = resolve.lock(config, lock, upgrade=True)
+    every = resolve.resolve_models(config, lock, upgrade=True)
     assert {m.snapshot.commit for m in every.models.values()} == {"2" * 40}
     with pytest.raises(UsageError, match="no model 'aa'") as caught:
-        resolve.lock(config, lock, upgrade=["aa"])
+        resolve.resolve_models(config, lock, upgrade=["aa"])
     assert "it has a" in caught.value.hint
 
 
 def test_another_choice_is_made_at_the_locked_commit(hub: Repositories) -> None:
     """Where only the choice of files changes, the commit and the revision's name stay."""
-    lock = resolve.lock(parse(CONFIG), Lock())
+    lock = resolve.resolve_models(parse(CONFIG), Lock())
     hub.commit, hub.asked = "2" * 40, []
     config = parse(CONFIG.replace("hf://org/a}", "hf://org/a, allFiles: true}"))
-    snapshot = resolve.lock(config, lock).models["a"].snapshot
+    snapshot = resolve.resolve_models(config, lock).models["a"].snapshot
     assert hub.asked == [f"hf://org/a@{'1' * 40}"]
     assert (snapshot.commit, snapshot.revision) == ("1" * 40, "main")
     assert snapshot.source == "hf://org/a@main"
@@ -153,26 +153,26 @@ def test_another_choice_is_made_at_the_locked_commit(hub: Repositories) -> None:
 
 def test_another_revision_is_resolved_anew(hub: Repositories) -> None:
     """Where the source changes, what was locked does not count."""
-    lock = resolve.lock(parse(CONFIG), Lock())
+    lock = resolve.resolve_models(parse(CONFIG), Lock())
     hub.commit, hub.asked = "2" * 40, []
     config = parse(CONFIG.replace("hf://org/a}", "hf://org/a@v2}"))
-    moved = resolve.lock(config, lock).models["a"]
+    moved = resolve.resolve_models(config, lock).models["a"]
     assert hub.asked == ["hf://org/a@v2"]
     assert (moved.source, moved.snapshot.commit) == ("hf://org/a@v2", "2" * 40)
 
 
 def test_a_model_that_left_the_file_leaves_the_lock(hub: Repositories) -> None:
     """Nothing is locked that the file does not have."""
-    lock = resolve.lock(parse(CONFIG), Lock())
+    lock = resolve.resolve_models(parse(CONFIG), Lock())
     text = CONFIG.replace("  b: {source: hf://org/b@v1}\n", "").replace("  t: {model: b}\n", "")
-    assert list(resolve.lock(parse(text), lock).models) == ["a"]
+    assert list(resolve.resolve_models(parse(text), lock).models) == ["a"]
 
 
 def test_errors_name_the_model(hub: Repositories) -> None:
     """Whatever a source says is of the same kind, with the model's key in front."""
     hub.error = NotAuthorisedError("org/a is gated", hint="accept its licence")
     with pytest.raises(NotAuthorisedError, match=r"^models\.a: org/a is gated$") as caught:
-        resolve.lock(parse(CONFIG), Lock())
+        resolve.resolve_models(parse(CONFIG), Lock())
     assert caught.value.hint == "accept its licence"
 
 
@@ -202,17 +202,17 @@ def test_hints_name_keys_of_the_file(
     """Options of `pull` are said as what they are in modelshelf.yaml."""
     hub.error = error
     with pytest.raises(type(error)) as caught:
-        resolve.lock(parse(CONFIG), Lock())
+        resolve.resolve_models(parse(CONFIG), Lock())
     assert (str(caught.value), caught.value.hint) == (sentence, hint)
 
 
 def test_a_locked_commit_that_is_gone(hub: Repositories) -> None:
     """Where the locked commit is not there any more, the hint says how to move on."""
-    lock = resolve.lock(parse(CONFIG), Lock())
+    lock = resolve.resolve_models(parse(CONFIG), Lock())
     hub.error = NotFoundError("org/a has no revision")
     config = parse(CONFIG.replace("hf://org/a}", 'hf://org/a, exclude: ["*.md"]}'))
     with pytest.raises(NotFoundError) as caught:
-        resolve.lock(config, lock)
+        resolve.resolve_models(config, lock)
     assert "modelshelf lock --upgrade a" in caught.value.hint
 
 
@@ -222,7 +222,7 @@ def test_an_argument_that_the_engine_lacks_is_refused_before_anybody_is_asked(
     """The error names the server; nothing is resolved."""
     config = parse(CONFIG.replace("s: {model: a}", "s: {model: a, args: [--tool-call-parser=x]}"))
     with pytest.raises(UsageError, match=r"^servers\.s: vLLM 0\.32 has no --tool-call-parser 'x'"):
-        resolve.lock(config, Lock())
+        resolve.resolve_models(config, Lock())
     assert hub.asked == []
 
 
@@ -230,7 +230,7 @@ def test_a_model_larger_than_the_share(hub: Repositories) -> None:
     """A model that the share has no room for is refused when it is locked."""
     hub.files["model.safetensors"] = 2**21
     with pytest.raises(NoSpaceError, match=r"models\.a has 2049Ki, more than the 1Mi"):
-        resolve.lock(parse(CONFIG), Lock())
+        resolve.resolve_models(parse(CONFIG), Lock())
 
 
 def test_a_file_is_opened_with_its_lock(hub: Repositories, tmp_path: pathlib.Path) -> None:
@@ -238,28 +238,28 @@ def test_a_file_is_opened_with_its_lock(hub: Repositories, tmp_path: pathlib.Pat
     file = tmp_path / "modelshelf.yaml"
     file.write_text(CONFIG)
     with pytest.raises(UsageError, match="a, b would change"):
-        resolve.open_file(str(file), locked=True)
+        resolve.load_locked(str(file), locked=True)
     assert hub.asked == []
-    opened = resolve.open_file(str(file))
-    assert opened.path == str(tmp_path / "modelshelf.lock")
-    assert (opened.before, opened.config) == (Lock(), parse(CONFIG))
-    assert read(opened.path) == opened.lock
-    before = os.stat(opened.path)
-    again = resolve.open_file(str(file))
-    assert (again.before, again.lock) == (opened.lock, opened.lock)
-    after = os.stat(opened.path)
+    opened = resolve.load_locked(str(file))
+    assert opened.lock_path == str(tmp_path / "modelshelf.lock")
+    assert (opened.previous_lock, opened.config) == (Lock(), parse(CONFIG))
+    assert read_lock(opened.lock_path) == opened.lock
+    before = os.stat(opened.lock_path)
+    again = resolve.load_locked(str(file))
+    assert (again.previous_lock, again.lock) == (opened.lock, opened.lock)
+    after = os.stat(opened.lock_path)
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert resolve.open_file(str(file), locked=True).lock == opened.lock
+    assert resolve.load_locked(str(file), locked=True).lock == opened.lock
 
 
 def test_a_failed_lock_leaves_the_old_one(hub: Repositories, tmp_path: pathlib.Path) -> None:
     """Where one model cannot be resolved, the file stays as it was."""
     file = tmp_path / "modelshelf.yaml"
     file.write_text(CONFIG)
-    text = pathlib.Path(resolve.open_file(str(file)).path).read_text()
+    text = pathlib.Path(resolve.load_locked(str(file)).lock_path).read_text()
     hub.error = NotFoundError("gone")
     with pytest.raises(NotFoundError):
-        resolve.open_file(str(file), upgrade=True)
+        resolve.load_locked(str(file), upgrade=True)
     assert (tmp_path / "modelshelf.lock").read_text() == text
     assert sorted(os.listdir(tmp_path)) == ["modelshelf.lock", "modelshelf.yaml"]
 
@@ -269,16 +269,16 @@ def test_a_lock_is_written_through_a_link(tmp_path: pathlib.Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "modelshelf.lock"
     link.symlink_to("real/prod.lock")
-    resolve.write(str(link), Lock())
+    resolve.write_lock(str(link), Lock())
     assert link.is_symlink()
-    assert read(tmp_path / "real" / "prod.lock") == Lock()
+    assert read_lock(tmp_path / "real" / "prod.lock") == Lock()
     assert os.listdir(tmp_path / "real") == ["prod.lock"]
 
 
 def test_a_lock_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
     """The error names the file, and its hint no shelf."""
     with pytest.raises(ShelfError, match="nowhere") as caught:
-        resolve.write(str(tmp_path / "nowhere" / "modelshelf.lock"), Lock())
+        resolve.write_lock(str(tmp_path / "nowhere" / "modelshelf.lock"), Lock())
     assert "--shelf" not in caught.value.hint
 
 
@@ -291,7 +291,7 @@ def test_a_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(files, "write_bytes", refuse)
         with pytest.raises(kind, match=r"/srv"):
-            resolve.write("/srv/modelshelf.lock", Lock())
+            resolve.write_lock("/srv/modelshelf.lock", Lock())
 
 
 def test_the_choice_of_the_file_is_what_counts(hub: Repositories) -> None:
@@ -299,7 +299,9 @@ def test_the_choice_of_the_file_is_what_counts(hub: Repositories) -> None:
     text = CONFIG.replace(
         "hf://org/a}", 'hf://org/a, name: me/mine, include: ["*.safetensors"], engine: vllm}'
     )
-    locked = resolve.lock(parse(text), Lock()).models["a"]
+    locked = resolve.resolve_models(parse(text), Lock()).models["a"]
     assert locked.snapshot.repo_id == shelf_name("me/mine")
     assert [file.path for file in locked.snapshot.files] == ["model.safetensors"]
-    assert locked.choice == dataclasses.replace(Choice("vllm", ("*.safetensors",)), name="me/mine")
+    assert locked.choice == dataclasses.replace(
+        FileChoice("vllm", ("*.safetensors",)), name="me/mine"
+    )

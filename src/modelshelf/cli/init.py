@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.config.draft import Draft, model_key, server_key
 from modelshelf.config.file import parse
-from modelshelf.config.names import parse_mount_source
+from modelshelf.config.starter_file import StarterFile, model_key, server_key
+from modelshelf.config.text_checks import parse_mount_source
 from modelshelf.shelf.errors import NotWritableError, UsageError
 
 _BARE = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
@@ -97,7 +97,7 @@ def init(  # noqa: PLR0913 - one for each option
     globs = tuple(include or ())
     # The Jobs do not see this environment: without the file they would ask another Hub than lock.
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    draft = Draft(shelf, source, key, server, namespace, engine, gpus, globs, endpoint)
+    draft = StarterFile(shelf, source, key, server, namespace, engine, gpus, globs, endpoint)
     text = draft.text()
     parse(text, run.file)
     _write(run.file, text)

@@ -15,7 +15,7 @@ from modelshelf.cli import kubernetes_event_text  # noqa: F401 - registers a clu
 from modelshelf.cli.lock import changes
 from modelshelf.cli.verb import FileRun
 from modelshelf.config.file import Config, load
-from modelshelf.config.lock import Lock, beside, read
+from modelshelf.config.lock import Lock, lock_path, read_lock
 from modelshelf.kube.client import Cluster
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import Listener
@@ -91,7 +91,7 @@ class Opened:
     def keep(self, lock: Lock) -> None:
         """Write the lock file if its content changed."""
         if lock != self.lock:
-            resolve.write(self.lock_path, lock)
+            resolve.write_lock(self.lock_path, lock)
 
 
 @contextlib.contextmanager
@@ -107,11 +107,11 @@ def opened(run: FileRun, context: str | None, kubeconfig: str | None) -> Iterato
         UsageError: The file, the lock or the kubeconfig cannot be used.
     """
     config = load(run.file)
-    path = beside(run.file)
+    path = lock_path(run.file)
     if context and config.context and context != config.context:
         run.output.note(f"--context {context} is used; {run.file} says {config.context}")
     with Cluster.connect(kubeconfig, context or config.context) as cluster:
-        yield Opened(config, read(path), path, cluster)
+        yield Opened(config, read_lock(path), path, cluster)
 
 
 def resolved(
@@ -135,18 +135,18 @@ def resolved(
         UsageError: The lock is not up to date, and `locked` forbids a change.
         SourceError: The Hub cannot be reached.
     """
-    settled = resolve.settle(
+    settled = resolve.update_lock(
         opened.config,
         opened.lock,
         opened.lock_path,
         locked=locked,
-        keep=write,
+        write=write,
         token=token,
         on_event=run.output.event,
     )
-    if write and settled.lock != settled.before:
+    if write and settled.lock != settled.previous_lock:
         for sentence in changes(settled):
-            run.output.note(f"{settled.path}: {sentence}")
+            run.output.note(f"{settled.lock_path}: {sentence}")
     return settled.lock
 
 

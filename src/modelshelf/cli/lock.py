@@ -9,8 +9,8 @@ import typer
 from modelshelf import resolve
 from modelshelf.cli import formats
 from modelshelf.cli.verb import FileRun, file_verb
-from modelshelf.config.lock import Locked
-from modelshelf.resolve import Opened
+from modelshelf.config.lock import LockedModel
+from modelshelf.resolve import LockedConfig
 from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.events import ignore
 
@@ -44,7 +44,7 @@ def lock(
         )
     if upgrade and locked:
         raise UsageError("--upgrade changes the lock, and --locked forbids that")
-    opened = resolve.open_file(
+    opened = resolve.load_locked(
         run.file,
         locked=locked,
         upgrade=tuple(models or ()) or upgrade,
@@ -55,19 +55,19 @@ def lock(
         run.output.note(sentence)
 
 
-def changes(opened: Opened) -> list[str]:
+def changes(opened: LockedConfig) -> list[str]:
     """Describe what changed in a lock, with a sentence for each model, or that nothing did."""
-    before, after = opened.before.models, opened.lock.models
+    before, after = opened.previous_lock.models, opened.lock.models
     lines = [
         _moved(name, before.get(name), locked)
         for name, locked in sorted(after.items())
         if before.get(name) != locked
     ]
     lines += [f"{name}: removed" for name in sorted(set(before) - set(after))]
-    return lines or [f"{opened.path} is up to date: {formats.count(len(after), 'model')}"]
+    return lines or [f"{opened.lock_path} is up to date: {formats.count(len(after), 'model')}"]
 
 
-def _moved(name: str, old: Locked | None, new: Locked) -> str:
+def _moved(name: str, old: LockedModel | None, new: LockedModel) -> str:
     snapshot = new.snapshot
     what = f"{formats.count(len(snapshot.files), 'file')}, {formats.size(snapshot.size)}"
     if old is None:
@@ -78,17 +78,17 @@ def _moved(name: str, old: Locked | None, new: Locked) -> str:
     return f"{name}: {ids}, {what}, {formats.size(_added(old, new))} of them new"
 
 
-def _added(old: Locked, new: Locked) -> int:
+def _added(old: LockedModel, new: LockedModel) -> int:
     """The size of the files that the older snapshot does not have."""
     known = {file.checksum for file in old.snapshot.files}
     return sum(file.size for file in new.snapshot.files if file.checksum not in known)
 
 
-def _document(opened: Opened) -> dict[str, Any]:
-    before, after = opened.before.models, opened.lock.models
+def _document(opened: LockedConfig) -> dict[str, Any]:
+    before, after = opened.previous_lock.models, opened.lock.models
     return {
-        "lock": opened.path,
-        "changed": opened.before != opened.lock,
+        "lock": opened.lock_path,
+        "changed": opened.previous_lock != opened.lock,
         "models": {
             name: {
                 "source": locked.snapshot.source,

@@ -45,10 +45,10 @@ def render(
     """
     if refresh_code and folder is None:
         raise UsageError("--refresh-code is about the code maps that a folder names: give -o DIR")
-    opened = resolve.open_file(
+    opened = resolve.load_locked(
         run.file, locked=locked, on_event=ignore if run.output.json else run.output.event
     )
-    if opened.before != opened.lock:
+    if opened.previous_lock != opened.lock:
         for sentence in changes(opened):
             run.output.note(sentence)
     rendered = plan(opened.config, opened.lock)

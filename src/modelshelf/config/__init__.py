@@ -1,5 +1,6 @@
-"""modelshelf.yaml and modelshelf.lock: what they say, as frozen values.
+"""modelshelf.yaml and modelshelf.lock as frozen values.
 
-`file` reads the YAML file and `lock` the lock; `schema` is the file's shape for editors. Nothing
-is imported here, since pydantic and PyYAML are slow to load and most verbs need neither.
+`file` reads modelshelf.yaml and `lock` reads modelshelf.lock. `schema` describes modelshelf.yaml to
+editors. This module imports nothing, because pydantic and PyYAML load slowly and most verbs need
+neither.
 """

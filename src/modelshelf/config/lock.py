@@ -1,4 +1,7 @@
-"""modelshelf.lock: revision → commit, files, sizes and checksums, kept in git."""
+"""modelshelf.lock: the commit of each model, with its files, sizes and checksums.
+
+The file belongs in git, beside modelshelf.yaml.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,28 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from modelshelf.config.file import Config
 from modelshelf.config.quantity import bytes_of, quantity_of
-from modelshelf.config.rules import engines_of, two_engines
+from modelshelf.config.root_section import Config
+from modelshelf.config.rules import first_server_by_engine, two_engines_sentence
 from modelshelf.shelf.errors import NoSpaceError, UsageError
 from modelshelf.shelf.values import Snapshot
 
-FILE = "modelshelf.lock"
-VERSION = 1
-_RELOCK = "take it back from git, or delete it and run modelshelf lock"
+LOCK_FILE = "modelshelf.lock"
+FORMAT_VERSION = 1
+_RELOCK = "restore it from git, or delete it and run modelshelf lock"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Choice:
-    """Which files of a repository are wanted: what `select.choose` is told, and the name.
+class FileChoice:
+    """What modelshelf.yaml says about which files of a repository to take.
 
     Attributes:
-        engine: `vllm` or `llamacpp`; None where the files decide.
-        include: Patterns that narrow the choice.
-        exclude: Patterns of files that are left out.
-        all_files: Everything that is allowed.
-        allow_unsafe: Pickles and code too.
-        name: `org/name` on the shelf; None for the repository's own.
+        engine: `vllm` or `llamacpp`; None to choose by the files of the repository.
+        include: Patterns of the files to take.
+        exclude: Patterns of files to leave out.
+        all_files: Take all files that are allowed.
+        allow_unsafe: Allow pickles and code.
+        name: The model's name on the shelf, `org/name`; None for the repository's own name.
     """
 
     engine: str | None = None
@@ -41,54 +44,54 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Locked:
-    """One model as it was resolved.
+class LockedModel:
+    """One model in the lock.
 
     Attributes:
-        source: As modelshelf.yaml had it then.
-        choice: As modelshelf.yaml had it then.
-        snapshot: What it was resolved to; `created` and `tool` are empty.
+        source: The source that modelshelf.yaml had when the model was resolved.
+        choice: The choice of files that modelshelf.yaml had at that time.
+        snapshot: The commit and the files. `created` and `tool` are empty.
     """
 
     source: str
-    choice: Choice
+    choice: FileChoice
     snapshot: Snapshot
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lock:
-    """A whole modelshelf.lock.
+    """The whole content of a modelshelf.lock.
 
     Attributes:
-        models: Key of `models` in modelshelf.yaml → what it was resolved to.
+        models: The name of each model in modelshelf.yaml → what it was resolved to.
     """
 
-    models: Mapping[str, Locked] = dataclasses.field(default_factory=dict)
+    models: Mapping[str, LockedModel] = dataclasses.field(default_factory=dict)
 
-    def with_model(self, name: str, locked: Locked) -> Lock:
-        """The lock with one model more, or another one in its place."""
+    def with_model(self, name: str, locked: LockedModel) -> Lock:
+        """Return the lock with one model added or replaced."""
         return Lock({**self.models, name: locked})
 
     def only(self, names: Collection[str]) -> Lock:
-        """The lock without all models but these."""
-        return Lock({name: one for name, one in self.models.items() if name in names})
+        """Return the lock with only the models of these names."""
+        return Lock({name: locked for name, locked in self.models.items() if name in names})
 
     def dump(self) -> str:
-        """The text of the file: a line for each file of a model, so that diffs can be read."""
+        """Return the text of the file, with one line for each file of a model."""
         models = {name: _to_json(self.models[name]) for name in sorted(self.models)}
-        return _pretty({"version": VERSION, "models": models}) + "\n"
+        return _format({"version": FORMAT_VERSION, "models": models}) + "\n"
 
 
-def read(path: str | os.PathLike[str] = FILE) -> Lock:
-    """Read a lock; an empty one if it is missing.
+def read_lock(path: str | os.PathLike[str] = LOCK_FILE) -> Lock:
+    """Read a modelshelf.lock. A missing file counts as an empty lock.
 
     Raises:
-        UsageError: It cannot be read, is damaged, or a newer modelshelf wrote it.
+        UsageError: The file cannot be read, is damaged, or was written by a newer modelshelf.
     """
     path = os.fspath(path)
     try:
         with open(path, encoding="utf-8") as file:
-            return parse(file.read(), path)
+            return parse_lock(file.read(), path)
     except FileNotFoundError:
         return Lock()
     except OSError as error:
@@ -97,16 +100,20 @@ def read(path: str | os.PathLike[str] = FILE) -> Lock:
         raise UsageError(f"{path} is not UTF-8", hint=_RELOCK) from None
 
 
-def parse(text: str, path: str = FILE) -> Lock:
-    """Read the text of a lock.
+def parse_lock(text: str, path: str = LOCK_FILE) -> Lock:
+    """Read the text of a modelshelf.lock.
+
+    Args:
+        text: JSON.
+        path: The name of the file, for errors.
 
     Raises:
-        UsageError: It is damaged, or a newer modelshelf wrote it.
+        UsageError: The text is damaged, or was written by a newer modelshelf.
     """
     try:
         data = json.loads(text)
         version = int(data["version"])
-        if version > VERSION:
+        if version > FORMAT_VERSION:
             raise UsageError(
                 f"{path} was written by a newer modelshelf (version {version} of its format)",
                 hint="pip install --upgrade modelshelf",
@@ -116,31 +123,34 @@ def parse(text: str, path: str = FILE) -> Lock:
         raise UsageError(f"{path} is damaged", hint=_RELOCK) from None
 
 
-def beside(path: str | os.PathLike[str]) -> str:
-    """The lock of a modelshelf.yaml: beside it, and named after it."""
-    return os.path.splitext(os.fspath(path))[0] + ".lock"
+def lock_path(config_path: str | os.PathLike[str]) -> str:
+    """Return the path of the lock that belongs to a modelshelf.yaml.
+
+    The lock is in the same folder and has the same name, with the ending `.lock`.
+    """
+    return os.path.splitext(os.fspath(config_path))[0] + ".lock"
 
 
-def choice_for(config: Config, model_name: str) -> Choice:
-    """The choice of files that modelshelf.yaml asks for.
+def choice_for(config: Config, model_name: str) -> FileChoice:
+    """Return the choice of files that modelshelf.yaml asks for.
 
     Raises:
-        UsageError: Two servers want one model's files for two engines.
+        UsageError: Two servers need the files of one model for two engines.
     """
     model = config.models[model_name]
-    users = engines_of(config, model_name)
-    if model.engine is None and len(users) > 1:
-        raise UsageError(two_engines(model_name, users))
+    first_servers = first_server_by_engine(config, model_name)
+    if model.engine is None and len(first_servers) > 1:
+        raise UsageError(two_engines_sentence(model_name, first_servers))
     engine: str | None = model.engine
-    if engine is None and users:
-        (engine,) = users
-    return Choice(
+    if engine is None and first_servers:
+        (engine,) = first_servers
+    return FileChoice(
         engine, model.include, model.exclude, model.all_files, model.allow_unsafe, model.name
     )
 
 
-def stale(config: Config, lock: Lock) -> tuple[str, ...]:
-    """The models that the lock lacks, or has for another source or choice of files; sorted."""
+def stale_models(config: Config, lock: Lock) -> tuple[str, ...]:
+    """List the models that the lock lacks or has with another source or choice of files, sorted."""
     return tuple(
         name
         for name, model in sorted(config.models.items())
@@ -150,23 +160,24 @@ def stale(config: Config, lock: Lock) -> tuple[str, ...]:
     )
 
 
-def left(config: Config, lock: Lock) -> tuple[str, ...]:
-    """The models that the lock has and modelshelf.yaml has no longer; sorted."""
+def surplus_models(config: Config, lock: Lock) -> tuple[str, ...]:
+    """List the models that the lock has and modelshelf.yaml does not have, sorted."""
     return tuple(sorted(set(lock.models) - set(config.models)))
 
 
-def refuse_stale(config: Config, lock: Lock, path: str = FILE) -> None:
-    """Refuse a lock that would have to change: `--locked`.
+def refuse_stale(config: Config, lock: Lock, path: str = LOCK_FILE) -> None:
+    """Refuse a lock that would have to change, as `--locked` demands.
 
     Args:
-        config: What is wanted.
-        lock: What is locked.
-        path: What errors call it.
+        config: The content of modelshelf.yaml.
+        lock: The lock.
+        path: The name of the lock's file, for errors.
 
     Raises:
-        UsageError: It lacks a model, has it otherwise, or has one too many.
+        UsageError: The lock lacks a model, has it with another source or choice of files, or has a
+            model that modelshelf.yaml does not have.
     """
-    if names := (*stale(config, lock), *left(config, lock)):
+    if names := (*stale_models(config, lock), *surplus_models(config, lock)):
         raise UsageError(
             f"{path} does not fit what modelshelf.yaml says now: {', '.join(names)} would change",
             hint="run modelshelf lock, and commit what it writes to git",
@@ -174,24 +185,25 @@ def refuse_stale(config: Config, lock: Lock, path: str = FILE) -> None:
 
 
 def refuse_too_large(config: Config, lock: Lock) -> None:
-    """Refuse models that the shelf is too small for, as far as modelshelf.yaml states its size.
+    """Refuse models that are larger than the shelf, if modelshelf.yaml states its size.
 
     Raises:
         NoSpaceError: A model is larger than the shelf.
     """
     if config.shelf.size is None:
         return
-    room = bytes_of(config.shelf.size)
+    shelf_bytes = bytes_of(config.shelf.size)
     for name, locked in sorted(lock.models.items()):
-        if locked.snapshot.size > room:
+        if locked.snapshot.size > shelf_bytes:
             raise NoSpaceError(
                 f"models.{name} has {quantity_of(locked.snapshot.size)}, more than the "
                 f"{config.shelf.size} of shelf.{config.shelf.kind}.size",
-                hint="choose fewer files (engine, include, exclude), or a larger share and size",
+                hint="choose fewer files (engine, include, exclude), or enlarge the share and then "
+                "its size",
             )
 
 
-def _to_json(locked: Locked) -> dict[str, Any]:
+def _to_json(locked: LockedModel) -> dict[str, Any]:
     snapshot = locked.snapshot.to_json()
     del snapshot["created"], snapshot["tool"]
     return {
@@ -202,21 +214,21 @@ def _to_json(locked: Locked) -> dict[str, Any]:
     }
 
 
-def _from_json(entry: dict[str, Any]) -> Locked:
+def _from_json(entry: dict[str, Any]) -> LockedModel:
     choice = dict(entry["choice"])
     for field in ("include", "exclude"):
         choice[field] = tuple(choice[field])
     snapshot = Snapshot.from_json({**entry["snapshot"], "created": 0.0, "tool": ""})
     if snapshot.id != entry["id"]:
-        raise ValueError("what it lists is not what its id says")
-    return Locked(str(entry["source"]), Choice(**choice), snapshot)
+        raise ValueError("the id does not match the files")
+    return LockedModel(str(entry["source"]), FileChoice(**choice), snapshot)
 
 
-def _pretty(value: object, indent: str = "") -> str:
-    """JSON in which each key has a line, and each element of a list."""
+def _format(value: object, indent: str = "") -> str:
+    """Write JSON with one line for each key of a mapping and each element of a list."""
     deeper = indent + "  "
     if isinstance(value, dict) and value:
-        lines = [f"{deeper}{json.dumps(k)}: {_pretty(v, deeper)}" for k, v in value.items()]
+        lines = [f"{deeper}{json.dumps(k)}: {_format(v, deeper)}" for k, v in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     if isinstance(value, list | tuple) and value:
         lines = [deeper + json.dumps(element, ensure_ascii=False) for element in value]

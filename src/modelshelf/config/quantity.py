@@ -1,4 +1,4 @@
-"""Sizes as Kubernetes writes them (`100Gi`), and with a B behind them (`200MB`). Pure.
+"""Sizes as Kubernetes writes them (`100Gi`), and the same followed by a B (`200MB`). Pure.
 
 Format: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -18,17 +18,18 @@ _BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _UNITS: dict[str, int] = {unit: 1024**power for power, unit in enumerate(_BINARY, 1)} | {
     unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)
 }
-_ROUGH = 10  # of a unit: from here on, rounding up to a whole one adds a tenth at most
+# From this many of a unit on, rounding up to a whole unit adds at most a tenth.
+_ENOUGH_TO_ROUND = 10
 
 
 def bytes_of(text: str) -> int:
-    """The bytes that a quantity stands for, rounded up.
+    """Convert a quantity to bytes, rounded up.
 
     Args:
         text: A number with or without a unit: `1024`, `100Gi`, `1.5G`, `2e9`, `200MB`.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text is not a size.
 
     Example:
         >>> bytes_of("1.5Ki"), bytes_of("200MB")
@@ -37,14 +38,17 @@ def bytes_of(text: str) -> int:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"{text!r} is no size", hint="write a number and a unit, such as 100Gi or 500M"
+            f"{text!r} is not a size", hint="write a number and a unit, such as 100Gi or 500M"
         )
     number = Decimal(f"{match['number']}e{match['exponent'] or 0}")
     return math.ceil(number * _UNITS.get(match["unit"] or "", 1))
 
 
 def quantity_of(count: int) -> str:
-    """The shortest binary quantity that holds at least some bytes: at most a tenth more.
+    """Convert a number of bytes to a short binary quantity.
+
+    The quantity is at least as large as the number, and at most a tenth larger.
+
 
     Example:
         >>> quantity_of(15 * 2**30), quantity_of(3 * 2**29), quantity_of(200)
@@ -52,17 +56,17 @@ def quantity_of(count: int) -> str:
     """
     for unit in reversed(_BINARY):
         scale = _UNITS[unit]
-        if count >= _ROUGH * scale or (count >= scale and count % scale == 0):
+        if count >= _ENOUGH_TO_ROUND * scale or (count >= scale and count % scale == 0):
             return f"{-(-count // scale)}{unit}"
     return str(count)
 
 
 def kubernetes_quantity(text: str) -> str:
-    """A size as Kubernetes reads it: the B that people put behind the unit is taken off.
+    """Convert a size to the form that Kubernetes accepts: without the B after the unit.
 
     Raises:
-        UsageError: It is no size, or less than one byte.
+        UsageError: The text is not a size, or the size is less than one byte.
     """
     if bytes_of(text) < 1:
-        raise UsageError(f"{text!r} is no size: it must be more than 0", hint="write 100Gi")
+        raise UsageError(f"{text!r} is not a size: it must be more than 0", hint="write 100Gi")
     return text.strip().removesuffix("B")

@@ -12,7 +12,7 @@ from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
 
 _HOME = "/home/engine"
 # It is unknown whether such an engine finishes its requests after SIGTERM. So it gets this time

@@ -18,12 +18,12 @@ from modelshelf.engines.images import choose_image
 from modelshelf.engines.local_engine import ServeOptions, ServerSpec
 from modelshelf.engines.pod_engine import PORT, Container, DrainSeconds, PodOptions, is_nvidia
 from modelshelf.select import servable
-from modelshelf.select.gguf import choose_projector, quantisations
+from modelshelf.select.quantisations import choose_projector, find_quantisations
 from modelshelf.shelf.errors import NotOnShelfError, UsageError
 from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
 
 PACKAGE = "xllamacpp"
 DISTRIBUTIONS: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ def make_server_spec(snapshot: Snapshot, path: str, options: ServeOptions) -> Se
             "which is what llama.cpp serves",
             hint=f"modelshelf pull {snapshot.source} --for llamacpp",
         )
-    model = quantisations(snapshot.files)[0]
+    model = find_quantisations(snapshot.files)[0]
     projector = choose_projector(snapshot.files, model)
     name = options.name or snapshot.repo_id
     argv = [sys.executable, "-P", "-m", "modelshelf.engines.llamacpp_server"]
@@ -130,7 +130,7 @@ def _require_servable(snapshot: Snapshot, server: ServerConfig, name: str, gpus:
 def _args(
     snapshot: Snapshot, server: ServerConfig, options: PodOptions, port: int
 ) -> tuple[str, ...]:
-    model = quantisations(snapshot.files)[0]
+    model = find_quantisations(snapshot.files)[0]
     projector = choose_projector(snapshot.files, model)
     args = ["--model", posixpath.join(options.path, model.files[0].path)]
     if projector:

@@ -10,7 +10,7 @@ from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
     # pydantic takes long to import, and serving on this machine does not need it.
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
     from modelshelf.engines.weight_loading import StorageKind
 
 PORT = 8000  # the default of every engine

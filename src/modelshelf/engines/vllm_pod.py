@@ -29,7 +29,7 @@ from modelshelf.shelf.errors import UsageError
 from modelshelf.shelf.values import Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import ServerConfig
+    from modelshelf.config.server_section import ServerConfig
 
 # The image's own user, and the group that may write to the image's folders. vLLM looks up the name
 # of its user, and exits if the user has none.

@@ -21,7 +21,7 @@ from modelshelf.engines.vllm_versions import parse_options
 from modelshelf.shelf.values import File, Snapshot
 
 if TYPE_CHECKING:
-    from modelshelf.config.serving import Load
+    from modelshelf.config.server_section import Load
 
 StorageKind = Literal["nfs", "network", "local"]
 """The storage of a model: NFS, another filesystem that many nodes mount, or a disk of this node."""

@@ -1,1 +1,1 @@
-"""A shelf as a Hub: read-only, over the protocol that huggingface_hub and its kin speak."""
+"""The mirror: it serves a shelf as a read-only Hub, for huggingface_hub and similar clients."""

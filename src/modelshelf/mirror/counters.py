@@ -1,4 +1,4 @@
-"""What the mirror has sent: how a test proves that replicas fetched nothing."""
+"""Counts of what the mirror has sent. Tests use them to prove that replicas fetched nothing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import dataclasses
 
 @dataclasses.dataclass(slots=True)
 class Counters:
-    """Grows as requests are answered; only the mirror's event loop writes to it.
+    """Counts requests and bytes. Only the mirror's event loop changes the counts.
 
     Attributes:
-        requests: All requests, but for those that read these counters.
-        file_requests: GETs of files that were answered with content.
-        file_bytes: Bytes of files' content handed to the network.
+        requests: The number of all requests, except those that read these counters.
+        file_requests: The number of GET requests that were answered with content of a file.
+        file_bytes: The number of bytes of file content that were passed to the network.
     """
 
     requests: int = 0
@@ -20,5 +20,5 @@ class Counters:
     file_bytes: int = 0
 
     def to_json(self) -> dict[str, int]:
-        """The answer to `GET /_modelshelf/counters`."""
+        """Return the answer to `GET /_modelshelf/counters`."""
         return dataclasses.asdict(self)

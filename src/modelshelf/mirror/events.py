@@ -1,4 +1,4 @@
-"""What the mirror tells, as frozen values."""
+"""The events that the mirror emits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from modelshelf.shelf.events import Event
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MirrorListening(Event):
-    """The mirror answers on this base URL: the value for `HF_ENDPOINT`."""
+    """The mirror accepts connections. Set `HF_ENDPOINT` to `url` to use it."""
 
     url: str

@@ -1,4 +1,4 @@
-"""Every question of the Hub's protocol, answered from an index. Synchronous."""
+"""`Hub`: answers every request of the Hub's protocol from an index of the shelf. Synchronous."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from modelshelf.mirror import answers
-from modelshelf.mirror.answers import Answer
-from modelshelf.mirror.delivery import Delivery, deliver
+from modelshelf.mirror import json_answers
+from modelshelf.mirror.file_answer import FileAnswer, answer_file
 from modelshelf.mirror.index import Index
+from modelshelf.mirror.json_answers import JsonAnswer
 from modelshelf.mirror.models import Model
-from modelshelf.mirror.opening import open_entry
-from modelshelf.mirror.routes import Ask, Kind
+from modelshelf.mirror.published_files import open_published_file
+from modelshelf.mirror.routes import HubRoute, RouteKind
 from modelshelf.mirror.tree import Tree
 
-_READS = ("GET", "HEAD")
-_REFUSED = {
-    Kind.WHOAMI: answers.refusal(401, "this mirror knows no users"),
-    Kind.UNKNOWN: answers.refusal(404, "this mirror serves models only, and not this of them"),
+_READ_METHODS = ("GET", "HEAD")
+_REFUSALS = {
+    RouteKind.WHOAMI: json_answers.refusal(401, "this mirror knows no users"),
+    RouteKind.UNKNOWN: json_answers.refusal(
+        404, "this mirror serves models only, and does not know this path"
+    ),
 }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Question:
-    """One request.
+class MirrorRequest:
+    """One request to the mirror.
 
     Attributes:
         method: `GET`, `HEAD` or `POST`.
-        ask: What its path asks for.
-        url: Its absolute URL as it was sent, without the query.
-        query: Its query; the last value where a name is given twice.
-        headers: By lower-case name.
-        body: At most a list of paths.
+        route: What the path of the request asks for.
+        url: The absolute URL that was sent, without the query.
+        query: The query. If a name occurs twice, its last value counts.
+        headers: The headers by lower-case name.
+        body: The body. It is a list of paths, or empty.
     """
 
     method: str
-    ask: Ask
+    route: HubRoute
     url: str = ""
     query: Mapping[str, str] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -46,125 +48,134 @@ class Question:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A file that is to be sent: its descriptor, which the receiver closes, and what of it."""
+class OpenedFile:
+    """An open file and the answer to send.
+
+    Attributes:
+        fd: The descriptor of the file. The receiver closes it.
+        answer: The answer, which says which parts of the file to send.
+    """
 
     fd: int
-    delivery: Delivery
+    answer: FileAnswer
 
 
 class Hub:
-    """Answers questions about the models of a shelf. Its one method may be called from threads."""
+    """Answers requests for the models of a shelf. It may be used from several threads."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
 
-    def answer(self, question: Question) -> Answer | OpenFile:
-        """Answer one question."""
-        ask = question.ask
-        allowed = ("POST",) if ask.kind is Kind.PATHS else _READS
-        if question.method not in allowed:
-            refused = answers.refusal(405, "this mirror is read-only")
+    def answer(self, request: MirrorRequest) -> JsonAnswer | OpenedFile:
+        """Answer one request."""
+        route = request.route
+        allowed = ("POST",) if route.kind is RouteKind.PATHS else _READ_METHODS
+        if request.method not in allowed:
+            refusal = json_answers.refusal(405, "this mirror is read-only")
             return dataclasses.replace(
-                refused, headers={**refused.headers, "allow": ", ".join(allowed)}
+                refusal, headers={**refusal.headers, "allow": ", ".join(allowed)}
             )
         try:
-            return _REFUSED.get(ask.kind) or self._read(question)
+            return _REFUSALS.get(route.kind) or self._read(request)
         except OSError:
-            return answers.refusal(503, "the shelf cannot be read just now")
+            return json_answers.refusal(503, "the shelf cannot be read just now")
 
-    def _read(self, question: Question) -> Answer | OpenFile:
-        ask = question.ask
-        if ask.kind is Kind.SEARCH:
-            return self._search(question.query)
-        model = self._index.model(ask.repo_id)
+    def _read(self, request: MirrorRequest) -> JsonAnswer | OpenedFile:
+        route = request.route
+        if route.kind is RouteKind.SEARCH:
+            return self._search(request.query)
+        model = self._index.model(route.repo_id)
         if model is None:
-            return answers.no_repo(ask.repo_id)
-        tree = model.tree(ask.revision)
+            return json_answers.no_repo(route.repo_id)
+        tree = model.tree(route.revision)
         if tree is None:
-            return answers.no_revision(ask.repo_id, ask.revision)
-        if ask.kind is Kind.FILE:
-            return _file(question, tree)
-        return _metadata(question, model, tree)
+            return json_answers.no_revision(route.repo_id, route.revision)
+        if route.kind is RouteKind.FILE:
+            return _file(request, tree)
+        return _metadata(request, model, tree)
 
-    def _search(self, query: Mapping[str, str]) -> Answer:
+    def _search(self, query: Mapping[str, str]) -> JsonAnswer:
         words, author = query.get("search", "").lower(), query.get("author", "").lower()
         limit = _limit(query)
         if limit is None:
             return _bad_limit()
-        found: list[Model] = []
+        models: list[Model] = []
         for repo_id in self._index.repo_ids():
-            fits = words in repo_id.lower() and author in ("", repo_id.partition("/")[0].lower())
-            if fits and len(found) < limit and (model := self._index.model(repo_id)):
-                found.append(model)
-        return Answer(200, answers.search_result(found))
+            matches = words in repo_id.lower() and author in ("", repo_id.partition("/")[0].lower())
+            if matches and len(models) < limit and (model := self._index.model(repo_id)):
+                models.append(model)
+        return JsonAnswer(200, json_answers.search_result(models))
 
 
-def _metadata(question: Question, model: Model, tree: Tree) -> Answer:
-    if question.ask.kind is Kind.REFS:
-        return Answer(200, answers.refs(model))
-    if question.ask.kind is Kind.TREE:
-        return _page(question, tree)
-    if question.ask.kind is Kind.PATHS:
-        paths = _paths(question)
+def _metadata(request: MirrorRequest, model: Model, tree: Tree) -> JsonAnswer:
+    if request.route.kind is RouteKind.REFS:
+        return JsonAnswer(200, json_answers.refs(model))
+    if request.route.kind is RouteKind.TREE:
+        return _page(request, tree)
+    if request.route.kind is RouteKind.PATHS:
+        paths = _paths(request)
         if paths is None:
-            return answers.refusal(400, "the body is no list of paths")
-        nodes = [node for path in paths if (node := tree.node(path)) is not None]
-        return Answer(200, answers.tree_nodes(nodes))
-    blobs = _true(question.query.get("blobs"))
-    return Answer(200, answers.model_info(model, tree, blobs=blobs))
+            return json_answers.refusal(400, "the body is not a list of paths")
+        entries = [entry for path in paths if (entry := tree.entry(path)) is not None]
+        return JsonAnswer(200, json_answers.tree_entries(entries))
+    blobs = _is_true(request.query.get("blobs"))
+    return JsonAnswer(200, json_answers.model_info(model, tree, blobs=blobs))
 
 
-def _page(question: Question, tree: Tree) -> Answer:
-    ask, query = question.ask, question.query
+def _page(request: MirrorRequest, tree: Tree) -> JsonAnswer:
+    route, query = request.route, request.query
     limit = _limit(query)
     if limit is None:
         return _bad_limit()
-    folder = ask.path.strip("/")
-    if folder and (tree.node(folder) is None or tree.file(folder) is not None):
-        return answers.no_entry(ask.repo_id, ask.revision, folder)
-    recursive = _true(query.get("recursive"))
-    nodes, after = tree.page(folder, recursive=recursive, after=query.get("cursor"), limit=limit)
+    folder = route.path.strip("/")
+    if folder and (tree.entry(folder) is None or tree.file(folder) is not None):
+        return json_answers.no_entry(route.repo_id, route.revision, folder)
+    recursive = _is_true(query.get("recursive"))
+    entries, after = tree.page(folder, recursive=recursive, after=query.get("cursor"), limit=limit)
     headers = {"x-repo-commit": tree.commit}
     if after is not None:
-        headers["link"] = answers.next_link(question.url, dict(query), after)
-    return Answer(200, answers.tree_nodes(nodes), headers)
+        headers["link"] = json_answers.next_link(request.url, dict(query), after)
+    return JsonAnswer(200, json_answers.tree_entries(entries), headers)
 
 
-def _file(question: Question, tree: Tree) -> Answer | OpenFile:
-    ask = question.ask
-    entry = tree.file(ask.path)
+def _file(request: MirrorRequest, tree: Tree) -> JsonAnswer | OpenedFile:
+    route = request.route
+    entry = tree.file(route.path)
     if entry is None:
-        return answers.no_entry(ask.repo_id, ask.revision, ask.path)
+        return json_answers.no_entry(route.repo_id, route.revision, route.path)
     try:
-        fd = open_entry(entry)
+        fd = open_published_file(entry)
     except FileNotFoundError:
-        # Removed since the index was read.
-        return answers.no_entry(ask.repo_id, ask.revision, ask.path)
+        # The model was removed after the index was read.
+        return json_answers.no_entry(route.repo_id, route.revision, route.path)
     except OSError:
-        return answers.refusal(500, f"{ask.path} of {ask.repo_id} is damaged on this shelf")
+        return json_answers.refusal(
+            500, f"{route.path} of {route.repo_id} is damaged on this shelf"
+        )
     boundary = secrets.token_hex(16)
-    return OpenFile(fd, deliver(entry, tree.commit, question.method, question.headers, boundary))
+    return OpenedFile(
+        fd, answer_file(entry, tree.commit, request.method, request.headers, boundary)
+    )
 
 
 def _limit(query: Mapping[str, str]) -> int | None:
-    text = query.get("limit", "") or str(answers.PAGE)
+    text = query.get("limit", "") or str(json_answers.MAX_PAGE_ENTRIES)
     if not (text.isascii() and text.isdigit() and len(text) < 10):  # noqa: PLR2004 - digits
         return None
-    return min(int(text), answers.PAGE) or None
+    return min(int(text), json_answers.MAX_PAGE_ENTRIES) or None
 
 
-def _bad_limit() -> Answer:
-    return answers.refusal(400, "limit is no positive number")
+def _bad_limit() -> JsonAnswer:
+    return json_answers.refusal(400, "limit is not a positive number")
 
 
-def _paths(question: Question) -> list[str] | None:
-    """The list of paths in a body, which huggingface_hub sends as a form and others as JSON."""
+def _paths(request: MirrorRequest) -> list[str] | None:
+    """Read the list of paths in a body. huggingface_hub sends a form; other clients send JSON."""
     try:
-        if "json" in question.headers.get("content-type", ""):
-            paths = json.loads(question.body)["paths"]
+        if "json" in request.headers.get("content-type", ""):
+            paths = json.loads(request.body)["paths"]
         else:
-            paths = parse_qs(question.body.decode(), keep_blank_values=True).get("paths")
+            paths = parse_qs(request.body.decode(), keep_blank_values=True).get("paths")
     except (ValueError, TypeError, KeyError):
         return None
     paths = [paths] if isinstance(paths, str) else paths
@@ -173,5 +184,5 @@ def _paths(question: Question) -> list[str] | None:
     return [path.strip("/") for path in paths]
 
 
-def _true(text: str | None) -> bool:
+def _is_true(text: str | None) -> bool:
     return (text or "").lower() in ("true", "1")

@@ -1,4 +1,4 @@
-"""What the shelf holds, read again when it changes: the mirror's eyes."""
+"""`Index`: the models of a shelf, read again when the shelf changes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from modelshelf.shelf.files import list_names
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef, Snapshot
 
-FRESH = 0.5  # seconds for which a look at a model's folder is believed
+FRESH_SECONDS = 0.5  # for which a model that was read is not read again
 
-# Inode and nanoseconds: a snapshot's record is written once, so the same file says the same.
+# The inode and the modification time in nanoseconds. The record of a snapshot is never rewritten,
+# so a file with the same stamp has the same content.
 _Stamp = tuple[int, int]
 
 
 class Index:
-    """Models by name, read from the disk at most twice a second each. Safe for threads.
+    """Finds models by name. Each is read from the disk at most twice a second. Thread-safe.
 
     Args:
         shelf: The shelf that is served.
@@ -33,24 +34,24 @@ class Index:
         self._clock = clock
         self._lock = threading.Lock()
         self._models: dict[str, tuple[float, Model]] = {}
-        self._read: dict[str, dict[str, tuple[_Stamp, Snapshot]]] = {}
+        self._records: dict[str, dict[str, tuple[_Stamp, Snapshot]]] = {}
 
     def model(self, repo_id: str) -> Model | None:
-        """A model; None if the shelf has no such, or no whole snapshot of it.
+        """Find a model; None if the shelf has no snapshot of it.
 
         Raises:
             OSError: The shelf cannot be read.
         """
         if not _well_formed(repo_id):
             return None
-        looked, model = self._models.get(repo_id, (float("-inf"), None))
-        if self._clock() - looked < FRESH:
+        read_at, model = self._models.get(repo_id, (float("-inf"), None))
+        if self._clock() - read_at < FRESH_SECONDS:
             return model
         with self._lock:
-            return self._look(repo_id)
+            return self._read_model(repo_id)
 
     def repo_ids(self) -> list[str]:
-        """The names of all models, sorted; of some no whole snapshot may be left."""
+        """List the names of all models, sorted. A model may have no complete snapshot left."""
         models = os.path.join(self._shelf.path, "models")
         return [
             f"{org}/{name}"
@@ -58,39 +59,42 @@ class Index:
             for name in list_names(os.path.join(models, org))
         ]
 
-    def _look(self, repo_id: str) -> Model | None:
-        looked, model = self._models.get(repo_id, (float("-inf"), None))
+    def _read_model(self, repo_id: str) -> Model | None:
+        read_at, model = self._models.get(repo_id, (float("-inf"), None))
         now = self._clock()
-        if now - looked < FRESH:
+        if now - read_at < FRESH_SECONDS:
             return model
         snapshots = self._snapshots(repo_id)
         if not snapshots:
-            # Nothing is remembered of names that are not here: anybody may ask for any.
+            # Unknown names are not remembered, because clients may ask for any number of them.
             self._models.pop(repo_id, None)
-            self._read.pop(repo_id, None)
+            self._records.pop(repo_id, None)
             return None
-        seen = Model(repo_id, snapshots, self._shelf.tags(repo_id))
-        # An equal model is kept for the trees that it has built.
-        self._models[repo_id] = (now, model if model == seen else seen)
+        current = Model(repo_id, snapshots, self._shelf.tags(repo_id))
+        # If the model is unchanged, the old object is kept, because it has already built its trees.
+        self._models[repo_id] = (now, model if model == current else current)
         return self._models[repo_id][1]
 
     def _snapshots(self, repo_id: str) -> tuple[Snapshot, ...]:
-        """The model's snapshots, newest first; only records that changed are parsed."""
-        known = self._read.get(repo_id, {})
-        found: dict[str, tuple[_Stamp, Snapshot]] = {}
+        """Read the snapshots of a model, newest first. Only changed records are parsed again."""
+        known = self._records.get(repo_id, {})
+        current: dict[str, tuple[_Stamp, Snapshot]] = {}
         folder = os.path.join(self._shelf.path, layout.model_folder(repo_id))
         for name in list_names(folder):
             stamp = _stamp(os.path.join(folder, name, layout.SNAPSHOT_FILE))
             if stamp is None:
                 continue
             if name in known and known[name][0] == stamp:
-                found[name] = known[name]
+                current[name] = known[name]
             elif (snapshot := self._shelf.get(repo_id, name)) is not None:
-                found[name] = (stamp, snapshot)
-        self._read[repo_id] = found
-        # By name, since a snapshot hashes all its paths to tell its id.
-        newest_first = sorted(found, key=lambda name: (found[name][1].created, name), reverse=True)
-        return tuple(found[name][1] for name in newest_first)
+                current[name] = (stamp, snapshot)
+        self._records[repo_id] = current
+        # Equal times are ordered by name, which is the snapshot's id. `snapshot.id` would hash all
+        # paths again.
+        newest_first = sorted(
+            current, key=lambda name: (current[name][1].created, name), reverse=True
+        )
+        return tuple(current[name][1] for name in newest_first)
 
 
 def _well_formed(repo_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""One model of the shelf, and what the names of revisions mean in it. Pure."""
+"""`Model`: the snapshots of one model, and the meaning of its revisions. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Model:
 
     Attributes:
         repo_id: `org/name`.
-        snapshots: At least one; newest first.
+        snapshots: At least one snapshot; the newest comes first.
         tags: Tag → snapshot id.
     """
 
@@ -31,47 +31,48 @@ class Model:
 
     @property
     def created(self) -> float:
-        """When its first snapshot was published, seconds since 1970 (UTC)."""
+        """The time when its oldest snapshot was published, in seconds since 1970 (UTC)."""
         return self.snapshots[-1].created
 
     def tree(self, revision: str) -> Tree | None:
-        """The files at a revision; None if there is no such revision.
+        """Find the files at a revision; None if there is no such revision.
 
-        A Hub has one tree for each commit, and clients turn every name into a commit first. So a
-        commit, `main` (the newest pull), a tag and a revision's recorded name all mean whatever
-        the shelf has of that commit; only a whole snapshot id means that choice of files alone.
+        A Hub has one tree for each commit, and clients resolve every name to a commit first. So a
+        commit, `main` (the newest pull), a tag and the recorded name of a revision all mean every
+        file that the shelf has of the commit. Only the full id of a snapshot means the files of
+        that snapshot alone.
         """
-        exact = self._by_id.get(revision)
-        commit = self._commit(revision) if exact is None else ""
+        snapshot = self._by_id.get(revision)
+        commit = self._resolve(revision) if snapshot is None else ""
         key = commit or revision
         if key not in self._trees:
-            parts = [exact] if exact else [s for s in self.snapshots if s.commit == commit]
+            parts = [snapshot] if snapshot else [s for s in self.snapshots if s.commit == commit]
             if not parts:
                 return None
             self._trees[key] = Tree.of(parts)
         return self._trees[key]
 
     def branches(self) -> dict[str, str]:
-        """`main` and the other names that were pulled by → commit.
+        """Map `main` and each revision that was pulled by name to its commit.
 
-        Whether such a name is a branch or a tag at its source is not recorded.
+        The shelf does not record whether such a revision is a branch or a tag at its source.
         """
-        found = {MAIN: self.snapshots[0].commit}
+        commits = {MAIN: self.snapshots[0].commit}
         for snapshot in self.snapshots:
             if not _COMMIT.fullmatch(snapshot.revision):
-                found.setdefault(snapshot.revision, snapshot.commit)
-        return found
+                commits.setdefault(snapshot.revision, snapshot.commit)
+        return commits
 
     def tag_commits(self) -> dict[str, str]:
-        """Tag → commit; a tag whose snapshot is gone is left out."""
+        """Map each tag to its commit. A tag whose snapshot was removed is left out."""
         tagged = {tag: self._by_id.get(id_) for tag, id_ in sorted(self.tags.items())}
         return {tag: snapshot.commit for tag, snapshot in tagged.items() if snapshot}
 
-    def _commit(self, revision: str) -> str:
-        """The commit that a name means, itself perhaps; empty if it means nothing."""
+    def _resolve(self, revision: str) -> str:
+        """Return the commit of a revision, which may be a commit itself; empty if it is unknown."""
         if _COMMIT.fullmatch(revision):
             return revision
-        # The tag is asked before the recorded name, but no tag can take `main` away.
+        # A tag takes precedence over a recorded revision, but no tag can redefine `main`.
         names = {**self.branches(), **self.tag_commits(), MAIN: self.snapshots[0].commit}
         return names.get(revision, "")
 

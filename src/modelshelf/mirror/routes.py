@@ -1,7 +1,7 @@
-"""What a URL asks for (pure): the paths of the Hub's protocol that the mirror answers.
+"""The URL paths of the Hub's protocol that the mirror answers. Pure.
 
-The path is split before it is percent-decoded, once, because clients quote the slashes of a
-revision (`refs%2Fpr%2F1`) and of a folder.
+A path is split at its slashes before it is percent-decoded, because clients quote the slashes
+inside a revision (`refs%2Fpr%2F1`) or a folder.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import enum
 from urllib.parse import unquote
 
 
-class Kind(enum.Enum):
-    """What is asked for."""
+class RouteKind(enum.Enum):
+    """The kind of a request."""
 
     INFO = "info"
     TREE = "tree"
@@ -26,32 +26,32 @@ class Kind(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ask:
-    """One request's path, understood.
+class HubRoute:
+    """What the URL path of a request asks for.
 
     Attributes:
-        kind: What is asked for.
-        repo_id: The model as written; it may be malformed.
-        revision: `main` where the path names none.
-        path: A file or folder; empty for the whole tree.
+        kind: The kind of the request.
+        repo_id: The name of the model as it was sent. It may be malformed.
+        revision: The revision; `main` if the URL does not name one.
+        path: The path of a file or folder; empty for the whole tree.
     """
 
-    kind: Kind
+    kind: RouteKind
     repo_id: str = ""
     revision: str = "main"
     path: str = ""
 
 
-UNKNOWN = Ask(Kind.UNKNOWN)
-_WHOLE: dict[tuple[str, ...], Ask] = {
-    ("api", "models"): Ask(Kind.SEARCH),
-    ("api", "whoami-v2"): Ask(Kind.WHOAMI),
-    ("_modelshelf", "counters"): Ask(Kind.COUNTERS),
+UNKNOWN = HubRoute(RouteKind.UNKNOWN)
+_FIXED_PATHS: dict[tuple[str, ...], HubRoute] = {
+    ("api", "models"): HubRoute(RouteKind.SEARCH),
+    ("api", "whoami-v2"): HubRoute(RouteKind.WHOAMI),
+    ("_modelshelf", "counters"): HubRoute(RouteKind.COUNTERS),
 }
 
 
-def parse(raw_path: bytes) -> Ask:
-    """Read the path of a request as it was sent, without its query."""
+def parse_route(raw_path: bytes) -> HubRoute:
+    """Read the path of a request, exactly as it was sent and without its query."""
     try:
         parts = [unquote(part, errors="strict") for part in raw_path.decode("ascii").split("/")[1:]]
     except UnicodeDecodeError:
@@ -60,34 +60,39 @@ def parse(raw_path: bytes) -> Ask:
         parts.pop()
     match parts:
         case ["api", "models", *rest] if rest:
-            return _api(rest)
+            return _parse_api(rest)
         case [org, name, "resolve", revision, *path] if path:
-            return Ask(Kind.FILE, f"{org}/{name}", revision, "/".join(path))
+            return HubRoute(RouteKind.FILE, f"{org}/{name}", revision, "/".join(path))
         case [name, "resolve", revision, *path] if path:
-            return Ask(Kind.FILE, name, revision, "/".join(path))
-    return _WHOLE.get(tuple(parts), UNKNOWN)
+            return HubRoute(RouteKind.FILE, name, revision, "/".join(path))
+    return _FIXED_PATHS.get(tuple(parts), UNKNOWN)
 
 
-def _api(parts: list[str]) -> Ask:
-    """The part behind `/api/models/`; a name without an organisation is one that is not here."""
+def _parse_api(parts: list[str]) -> HubRoute:
+    """Read the part after `/api/models/`.
+
+    A name without an organisation is accepted here, so that the answer is "no such model".
+    """
     match parts:
         case [org, name]:
-            return Ask(Kind.INFO, f"{org}/{name}")
-        case [org, name, verb, *rest] if (ask := _of_repo(f"{org}/{name}", verb, rest)) != UNKNOWN:
-            return ask
+            return HubRoute(RouteKind.INFO, f"{org}/{name}")
+        case [org, name, verb, *rest] if (
+            route := _parse_repo_verb(f"{org}/{name}", verb, rest)
+        ) != UNKNOWN:
+            return route
         case [name] | [name, "revision" | "tree" | "refs" | "paths-info", *_]:
-            return Ask(Kind.INFO, name)
+            return HubRoute(RouteKind.INFO, name)
     return UNKNOWN
 
 
-def _of_repo(repo_id: str, verb: str, rest: list[str]) -> Ask:
+def _parse_repo_verb(repo_id: str, verb: str, rest: list[str]) -> HubRoute:
     match verb, rest:
         case "revision", [revision]:
-            return Ask(Kind.INFO, repo_id, revision)
+            return HubRoute(RouteKind.INFO, repo_id, revision)
         case "tree", [revision, *path]:
-            return Ask(Kind.TREE, repo_id, revision, "/".join(path))
+            return HubRoute(RouteKind.TREE, repo_id, revision, "/".join(path))
         case "refs", []:
-            return Ask(Kind.REFS, repo_id)
+            return HubRoute(RouteKind.REFS, repo_id)
         case "paths-info", [revision]:
-            return Ask(Kind.PATHS, repo_id, revision)
+            return HubRoute(RouteKind.PATHS, repo_id, revision)
     return UNKNOWN

@@ -1,4 +1,4 @@
-"""The files of one commit as the Hub's protocol sees them: entries, folders, pages. Pure."""
+"""`Tree`: the files and folders of one commit, as the Hub's protocol shows them. Pure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import functools
 import posixpath
 from collections.abc import Iterable, Sequence
 
-from modelshelf.mirror import gitids
+from modelshelf.mirror import git_ids
 from modelshelf.shelf.values import File, Snapshot
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """One file.
 
     Attributes:
-        path: Where it lies in the repository, with forward slashes.
-        size: Bytes of the content.
-        oid: Its git blob id, 40 hex digits; of a Git LFS file that of the pointer.
-        lfs_sha256: The content's sha256 if the file counts as one of Git LFS, else None.
-        pointer_size: Bytes of the Git LFS pointer; 0 for other files.
-        folder: The snapshot's folder on this machine that has the content.
+        path: The path in the repository, with forward slashes.
+        size: The size of the content in bytes.
+        oid: The git blob id, 40 hex digits. For a file of Git LFS it is the id of the pointer.
+        lfs_sha256: The sha256 of the content if the file is shown as one of Git LFS, else None.
+        pointer_size: The size of the Git LFS pointer in bytes; 0 for other files.
+        folder: The snapshot's folder on this machine, which contains the file.
     """
 
     path: str
@@ -34,102 +34,114 @@ class Entry:
 
     @property
     def etag(self) -> str:
-        """What identifies the content to a client, without quotes."""
+        """The entity tag of the content, without quotes."""
         return self.lfs_sha256 or self.oid
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Folder:
-    """One folder: its path, and its git tree id over the files that are served."""
+class FolderEntry:
+    """One folder.
+
+    Attributes:
+        path: The path in the repository, with forward slashes.
+        oid: The git tree id, computed over the files that are served.
+    """
 
     path: str
     oid: str
 
 
-Node = Entry | Folder
+TreeEntry = FileEntry | FolderEntry
 
 
-def entry(file: File, folder: str) -> Entry:
-    """What the protocol says of a file: its git blob id where the source stated that, else LFS.
+def file_entry(file: File, folder: str) -> FileEntry:
+    """Make the entry of a file in a snapshot's folder.
 
-    A file with nothing but a sha256 (it came from a local folder) is shown as one of Git LFS, so
-    that clients can verify it.
+    A file for which the source stated only a git blob id is shown with that id. Any other file is
+    shown as one of Git LFS. That includes files with only a sha256, which came from a local folder:
+    as files of Git LFS, clients can verify them.
     """
     sha256 = file.content_sha256
     if sha256 is not None and (file.lfs_sha256 or not file.git_sha1):
-        text = gitids.pointer(sha256, file.size)
-        return Entry(file.path, file.size, gitids.blob_id(text), sha256, len(text), folder)
-    return Entry(file.path, file.size, file.git_sha1 or "", None, 0, folder)
+        text = git_ids.lfs_pointer(sha256, file.size)
+        return FileEntry(file.path, file.size, git_ids.blob_id(text), sha256, len(text), folder)
+    return FileEntry(file.path, file.size, file.git_sha1 or "", None, 0, folder)
 
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
-    """Everything that is served of one commit.
+    """All files of one commit that the shelf has.
 
     Attributes:
         commit: 40 hex digits.
-        created: When the newest part of it was published, seconds since 1970 (UTC).
+        created: The time when the newest snapshot of the commit was published, in seconds since
+            1970 (UTC).
         entries: The files, sorted by path.
     """
 
     commit: str
     created: float
-    entries: tuple[Entry, ...]
+    entries: tuple[FileEntry, ...]
 
     @classmethod
     def of(cls, snapshots: Sequence[Snapshot]) -> Tree:
-        """The union of snapshots of one commit, given newest first.
+        """Unite snapshots of one commit.
 
-        One commit has one content for each path, so where snapshots share a path any will do.
+        A commit has one content for each path, so if several snapshots have a path, any of them
+        will do.
+
+        Args:
+            snapshots: At least one snapshot; the newest comes first.
         """
-        found: dict[str, Entry] = {}
+        by_path: dict[str, FileEntry] = {}
         for snapshot in snapshots:
             for file in snapshot.files:
-                if file.path not in found:
-                    found[file.path] = entry(file, snapshot.path or "")
-        entries = tuple(found[path] for path in sorted(found))
+                if file.path not in by_path:
+                    by_path[file.path] = file_entry(file, snapshot.path or "")
+        entries = tuple(by_path[path] for path in sorted(by_path))
         return cls(snapshots[0].commit, snapshots[0].created, entries)
 
-    def node(self, path: str) -> Node | None:
-        """The file or folder at a path."""
-        return self._nodes.get(path)
+    def entry(self, path: str) -> TreeEntry | None:
+        """Find the file or folder at a path."""
+        return self._entries.get(path)
 
-    def file(self, path: str) -> Entry | None:
-        """The file at a path."""
-        node = self._nodes.get(path)
-        return node if isinstance(node, Entry) else None
+    def file(self, path: str) -> FileEntry | None:
+        """Find the file at a path."""
+        entry = self._entries.get(path)
+        return entry if isinstance(entry, FileEntry) else None
 
     def page(
         self, folder: str, *, recursive: bool, after: str | None, limit: int
-    ) -> tuple[list[Node], str | None]:
-        """A page of what lies below a folder, sorted by path.
+    ) -> tuple[list[TreeEntry], str | None]:
+        """Return one page of the entries below a folder, sorted by path.
 
         Args:
-            folder: A folder's path; empty for the whole tree.
-            recursive: Everything below it, folders too; else its direct children.
-            after: The last path of the page before; None for the first page.
-            limit: Nodes on a page.
+            folder: The path of the folder; empty for the whole tree.
+            recursive: Include everything below the folder, not only its direct children.
+            after: The last path of the previous page; None for the first page.
+            limit: The maximum number of entries on the page.
 
         Returns:
-            The nodes, and what to pass as `after` for the next page; None at the end.
+            The entries, and the value of `after` for the next page; None if this page is the last.
         """
         paths = self._paths if recursive else self._children.get(folder, [])
         start, end = 0, len(paths)
         if folder and recursive:
-            # Whatever begins with `folder/` lies together; `0` is the character after the slash.
+            # In sorted order all paths that begin with `folder/` are adjacent, and they come before
+            # `folder0`, because `0` is the character after the slash.
             start, end = (bisect.bisect_left(paths, f"{folder}{c}") for c in "/0")
         if after is not None:
             start = max(start, bisect.bisect_right(paths, after))
         stop = min(end, start + limit)
-        nodes = [self._nodes[path] for path in paths[start:stop]]
-        return nodes, paths[stop - 1] if nodes and stop < end else None
+        entries = [self._entries[path] for path in paths[start:stop]]
+        return entries, paths[stop - 1] if entries and stop < end else None
 
     @functools.cached_property
     def _paths(self) -> list[str]:
-        return sorted(self._nodes)
+        return sorted(self._entries)
 
     @functools.cached_property
-    def _nodes(self) -> dict[str, Node]:
+    def _entries(self) -> dict[str, TreeEntry]:
         files = {entry.path: entry for entry in self.entries}
         return {**files, **_folders(self.entries)}
 
@@ -141,19 +153,19 @@ class Tree:
         return children
 
 
-def _folders(entries: Iterable[Entry]) -> dict[str, Folder]:
-    """Every folder above some files, by its path."""
+def _folders(entries: Iterable[FileEntry]) -> dict[str, FolderEntry]:
+    """Find every folder that some files are in, directly or below it, by path."""
     files: dict[str, list[tuple[str, str]]] = {}
-    below: dict[str, set[str]] = {}
+    subfolders: dict[str, set[str]] = {}
     for entry in entries:
         parent, name = posixpath.split(entry.path)
         files.setdefault(parent, []).append((name, entry.oid))
         while parent:
             parent, child = posixpath.dirname(parent), parent
-            below.setdefault(parent, set()).add(child)
-    found: dict[str, Folder] = {}
-    every = {child for children in below.values() for child in children}
-    for path in sorted(every, key=lambda p: p.count("/"), reverse=True):
-        folders = [(posixpath.basename(c), found[c].oid) for c in below.get(path, ())]
-        found[path] = Folder(path, gitids.tree_id(files.get(path, ()), folders))
-    return found
+            subfolders.setdefault(parent, set()).add(child)
+    by_path: dict[str, FolderEntry] = {}
+    paths = {child for children in subfolders.values() for child in children}
+    for path in sorted(paths, key=lambda p: p.count("/"), reverse=True):
+        folders = [(posixpath.basename(c), by_path[c].oid) for c in subfolders.get(path, ())]
+        by_path[path] = FolderEntry(path, git_ids.tree_id(files.get(path, ()), folders))
+    return by_path

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from modelshelf.config.file import Config
 from modelshelf.config.quantity import bytes_of, quantity_of
-from modelshelf.config.serving import ServerConfig
+from modelshelf.config.server_section import ServerConfig
 from modelshelf.engines.images import choose_image
 from modelshelf.engines.pod_engine import Container
 from modelshelf.render import code

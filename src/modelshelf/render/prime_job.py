@@ -9,7 +9,7 @@ new version of our code.
 from collections.abc import Mapping
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked
+from modelshelf.config.lock import LockedModel
 from modelshelf.render import code
 from modelshelf.render.carry_over import template_hash
 from modelshelf.render.jobs import job, with_name
@@ -54,7 +54,7 @@ _CONTAINER_FIELDS = (
 
 
 def prime_objects(
-    config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+    config: Config, server_key: str, locked: LockedModel, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
     """The objects that prime a server: the spec of the prime, and the Job.
 

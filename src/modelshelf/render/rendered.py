@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Lock, Locked
+from modelshelf.config.lock import Lock, LockedModel
 from modelshelf.render.carry_over import code_maps_of, deployment_of
 from modelshelf.render.code import PACKAGES, Package, code_map
 from modelshelf.render.jobs import job_of
@@ -100,7 +100,7 @@ def render(config: Config, lock: Lock) -> Rendered:
     )
 
 
-def _locked(lock: Lock, model: str) -> Locked:
+def _locked(lock: Lock, model: str) -> LockedModel:
     if model not in lock.models:
         raise UsageError(f"modelshelf.lock lacks the model {model}", hint="run modelshelf lock")
     return lock.models[model]

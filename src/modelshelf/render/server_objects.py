@@ -6,10 +6,10 @@ docs/reference/rendered-server.md gives the reason for each field.
 from collections.abc import Mapping
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked
+from modelshelf.config.lock import LockedModel
 from modelshelf.config.quantity import bytes_of
-from modelshelf.config.serving import ServerConfig
-from modelshelf.config.storage import Kind
+from modelshelf.config.server_section import ServerConfig
+from modelshelf.config.shelf_section import Kind
 from modelshelf.engines import POD_ENGINES
 from modelshelf.engines.budget import start_seconds
 from modelshelf.engines.pod_engine import Container, PodOptions
@@ -47,7 +47,7 @@ _REVISION_HISTORY = 3  # versions to roll back to
 
 
 def server_objects(
-    config: Config, server_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+    config: Config, server_key: str, locked: LockedModel, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
     """Every object of a server.
 

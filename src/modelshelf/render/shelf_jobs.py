@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked
+from modelshelf.config.lock import LockedModel
 from modelshelf.engines.images import choose_image
 from modelshelf.render import code
 from modelshelf.render.hub_token import TOKEN_KEY, token_secret_name
@@ -52,7 +52,7 @@ _RESOURCES = {
 
 
 def pull_objects(
-    config: Config, model_key: str, locked: Locked, code_maps: Mapping[code.Package, str]
+    config: Config, model_key: str, locked: LockedModel, code_maps: Mapping[code.Package, str]
 ) -> list[Object]:
     """The objects that pull a snapshot: the spec of the pull, and the Job.
 

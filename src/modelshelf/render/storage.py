@@ -10,7 +10,8 @@ must not restart because of it.
 from dataclasses import dataclass
 from typing import Literal
 
-from modelshelf.config.file import Config, Nfs, StorageClass
+from modelshelf.config.file import Config
+from modelshelf.config.shelf_section import Nfs, StorageClass
 from modelshelf.render.names import (
     MANAGER,
     SHELF,

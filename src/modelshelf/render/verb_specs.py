@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from modelshelf.config.serving import ServerConfig
+from modelshelf.config.server_section import ServerConfig
 from modelshelf.engines.pod_engine import Container
 from modelshelf.render.code import Verb
 from modelshelf.render.names import Object

@@ -1,4 +1,4 @@
-"""Choosing files: the engine's usual choice, narrowed by globs, judged by policy. Pure."""
+"""Choosing files: an engine's default choice, narrowed by globs and judged by policy. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from modelshelf.select.code import Code, code_named
-from modelshelf.select.gguf import matches, quantisations
-from modelshelf.select.kinds import (
+from modelshelf.select.auto_map import CodeFile, find_auto_map_code
+from modelshelf.select.engine_choice import (
+    ENGINES,
+    EngineChoice,
+    choose_all_files,
+    choose_for_llamacpp,
+    choose_for_vllm,
+    guess_engine,
+    reason_for_kind,
+)
+from modelshelf.select.file_kinds import (
     Kind,
     is_config,
     is_copy,
@@ -18,32 +26,25 @@ from modelshelf.select.kinds import (
     is_refused,
     kind_of,
 )
-from modelshelf.select.layouts import (
-    ENGINES,
-    Choice,
-    everything,
-    for_llamacpp,
-    for_vllm,
-    guessed_engine,
-    reason_of,
-)
+from modelshelf.select.quantisations import find_quantisations, matches
 from modelshelf.select.weights import missing_part, weight_sets
 from modelshelf.shelf.errors import NotFoundError, RefusedError, UsageError
 from modelshelf.shelf.values import File, LeftOut
 
 EXCLUDED = "left out by --exclude"
 NOT_INCLUDED = "not named by --include"
-_UNSAFE = "--allow-unsafe takes it all the same, if you trust its author with this machine"
+_UNSAFE = "--allow-unsafe takes it anyway, if you trust its author with this machine"
+_MAX_SIMILAR = 5  # as many paths as fit a line
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Selection:
+class SelectedFiles:
     """The files of a repository that a snapshot will hold.
 
     Attributes:
-        files: Chosen, sorted by path.
-        left_out: The others, counted by reason, the most bytes first.
-        engine: Whom they were chosen for: `vllm` or `llamacpp`.
+        files: The chosen files, sorted by path.
+        left_out: The other files, counted by reason; the reason with the most bytes comes first.
+        engine: The engine that the files were chosen for: `vllm` or `llamacpp`.
     """
 
     files: tuple[File, ...]
@@ -52,7 +53,7 @@ class Selection:
 
 
 def needed_texts(files: Sequence[File]) -> tuple[str, ...]:
-    """The files whose text `choose` must be given: indexes of weights, and configurations."""
+    """List the files whose texts `choose` needs: indexes of weights, and configurations."""
     return tuple(
         sorted(
             file.path
@@ -71,77 +72,81 @@ def choose(  # noqa: PLR0913  # each is one option of `pull`
     exclude: Sequence[str] = (),
     all_files: bool = False,
     allow_unsafe: bool = False,
-) -> Selection:
+) -> SelectedFiles:
     """Choose the files that an engine needs.
 
-    Globs fit whole paths, as huggingface_hub's patterns do. What `exclude` fits is treated as if
-    the repository did not have it. For vllm, each glob of `include` picks from the usual choice,
-    and only those files are taken; a glob that fits nothing there picks from everything that
-    policy allows. For llamacpp a glob chooses the quantisation or the projector; other files that
-    it fits are added.
+    Globs match whole paths, as huggingface_hub's patterns do. Files that `exclude` matches are
+    treated as if the repository did not have them. For vllm, each glob of `include` picks from the
+    engine's default choice, and only the picked files are taken; a glob that matches nothing there
+    picks from all files that policy allows. For llamacpp, a glob chooses the quantisation or the
+    projector, and other files that it matches are added.
 
-    Pickles and code are never chosen unless weights or an `auto_map` need them, which is refused
-    without `allow_unsafe`. With it, needed pickles are taken, and every Python file where an
-    `auto_map` names one, since modules import each other. Code of another repository
-    (`org/name--module.Class`) is never taken: without it the model runs only in an engine that
-    knows its kind by itself.
+    Pickles and code are chosen only if weights or an `auto_map` need them, and then they are
+    refused without `allow_unsafe`. With `allow_unsafe`, the needed pickles are taken, and all
+    Python files if an `auto_map` names one of them, because modules import each other. Code of
+    another repository (`org/name--module.Class`) is never taken. Without that code only an engine
+    that implements the model itself can run it.
 
     Args:
         files: All files of the repository.
-        texts: Path → text, for what `needed_texts` names.
-        engine: `vllm` or `llamacpp`; None for llamacpp where there is GGUF and no safetensors,
-            and vllm otherwise.
-        include: Globs that narrow the choice.
-        exclude: Globs of files that are left out whatever they are.
-        all_files: Take everything that policy allows.
+        texts: Path → text of each file that `needed_texts` lists.
+        engine: `vllm` or `llamacpp`. None means llamacpp if there is GGUF and no safetensors, and
+            vllm otherwise.
+        include: Globs of the files to take.
+        exclude: Globs of the files to leave out.
+        all_files: Take all files that policy allows.
         allow_unsafe: Allow pickles and code.
 
     Raises:
-        UsageError: The engine is unknown, or one of several quantisations must be chosen.
+        UsageError: The engine is unknown, or `include` must name one of several quantisations.
         NotFoundError: There are no weights for the engine, a part of them is missing, or a glob
-            of `include` fits nothing.
-        RefusedError: What was chosen needs a pickle or code; an index names a file elsewhere.
+            of `include` matches nothing.
+        RefusedError: The chosen files need a pickle or code, or an index names a file outside its
+            folder.
         IntegrityError: An index or a configuration cannot be read.
     """
     pool = [file for file in files if not matches(file.path, exclude)]
-    engine = engine or guessed_engine(pool)
+    engine = engine or guess_engine(pool)
     if engine not in ENGINES:
         raise UsageError(
             f"no engine is called {engine!r}", hint=f"choose one of {', '.join(ENGINES)}"
         )
-    usual = _usual(pool, texts, engine, include, all_files=all_files, allow_unsafe=allow_unsafe)
-    if usual.problem and not include:
+    default = _default_choice(
+        pool, texts, engine, include, all_files=all_files, allow_unsafe=allow_unsafe
+    )
+    if default.problem and not include:
         if exclude:
-            usual.problem.hint = f"see what --exclude leaves out; {usual.problem.hint}"
-        raise usual.problem
-    paths = set(usual.paths)
+            default.problem.hint = f"see what --exclude leaves out; {default.problem.hint}"
+        raise default.problem
+    paths = set(default.paths)
     if include:
-        picked = _picked(pool, usual, include, allow_unsafe=allow_unsafe)
+        picked = _pick_included(pool, default, include, allow_unsafe=allow_unsafe)
         paths = picked if engine == "vllm" or all_files else paths | picked
-        _refuse_parts(paths, pool, texts)
-    code = code_named({p: texts.get(p, "") for p in paths if is_config(p) and not is_copy(p)})
+        _refuse_incomplete_sets(paths, pool, texts)
+    code = find_auto_map_code(
+        {path: texts.get(path, "") for path in paths if is_config(path) and not is_copy(path)}
+    )
     if not allow_unsafe:
         _refuse_unsafe(paths, code)
     elif code:
         paths |= {file.path for file in pool if file.path.endswith(".py")}
     if not paths:
         raise NotFoundError("nothing is left to pull", hint="see what --exclude leaves out")
-    left = _left_out(files, paths, usual, exclude)
-    return Selection(
+    return SelectedFiles(
         files=tuple(sorted((f for f in pool if f.path in paths), key=lambda f: f.path)),
-        left_out=left,
+        left_out=_count_left_out(files, paths, default, exclude),
         engine=engine,
     )
 
 
 def servable(files: Sequence[File], engine: str) -> bool:
-    """Whether an engine could serve a snapshot with these files; judged by names alone.
+    """Whether an engine could serve a snapshot with these files, judged by their names alone.
 
-    vllm needs weights and the configuration of their layout in the top folder, with all numbered
-    parts; llamacpp needs exactly one whole GGUF model.
+    vllm needs weights with all their numbered parts in the top folder, and the configuration that
+    belongs to their layout. llamacpp needs exactly one complete GGUF model.
     """
     if engine == "llamacpp":
-        models = quantisations(files)
+        models = find_quantisations(files)
         return len(models) == 1 and not models[0].missing
     if engine != "vllm":
         return False
@@ -154,7 +159,7 @@ def servable(files: Sequence[File], engine: str) -> bool:
     return "params.json" in names and bool(mistral) and not missing_part(mistral)
 
 
-def _usual(  # noqa: PLR0913  # see choose
+def _default_choice(  # noqa: PLR0913  # see choose
     pool: Sequence[File],
     texts: Mapping[str, str],
     engine: str,
@@ -162,47 +167,50 @@ def _usual(  # noqa: PLR0913  # see choose
     *,
     all_files: bool,
     allow_unsafe: bool,
-) -> Choice:
+) -> EngineChoice:
     if engine == "llamacpp":
         if not all_files:
-            return for_llamacpp(pool, include)
-        return everything(pool, Choice(frozenset(), {}), allow_unsafe=allow_unsafe)
-    usual = for_vllm(pool, texts)
-    return everything(pool, usual, allow_unsafe=allow_unsafe) if all_files else usual
+            return choose_for_llamacpp(pool, include)
+        nothing = EngineChoice(frozenset(), {})
+        return choose_all_files(pool, nothing, allow_unsafe=allow_unsafe)
+    default = choose_for_vllm(pool, texts)
+    return choose_all_files(pool, default, allow_unsafe=allow_unsafe) if all_files else default
 
 
-def _picked(
-    pool: Sequence[File], usual: Choice, include: Sequence[str], *, allow_unsafe: bool
+def _pick_included(
+    pool: Sequence[File], default: EngineChoice, include: Sequence[str], *, allow_unsafe: bool
 ) -> set[str]:
     picked: set[str] = set()
     for glob in include:
-        fits = {file.path for file in pool if matches(file.path, [glob])}
-        if not fits:
-            raise _nothing_fits(glob, pool)
-        allowed = {path for path in fits if allow_unsafe or not is_refused(path)}
+        matching = {file.path for file in pool if matches(file.path, [glob])}
+        if not matching:
+            raise _nothing_matches(glob, pool)
+        allowed = {path for path in matching if allow_unsafe or not is_refused(path)}
         if not allowed:
-            raise _refused(min(fits), f"--include {glob!r} asks for it alone")
-        picked |= fits & usual.paths or allowed
+            raise _refusal(min(matching), f"--include {glob!r} asks for nothing else")
+        picked |= matching & default.paths or allowed
     return picked
 
 
-def _nothing_fits(glob: str, pool: Sequence[File]) -> NotFoundError:
+def _nothing_matches(glob: str, pool: Sequence[File]) -> NotFoundError:
     paths = sorted(file.path for file in pool)
-    near = [path for path in paths if matches(path.lower(), [glob.lower()])]
-    if not near:
-        words = {os.path.basename(path).lower(): path for path in paths}
-        close = difflib.get_close_matches(glob.strip("*").lower(), words, n=5, cutoff=0.4)
-        near = [words[word] for word in close]
-    near = near or paths
-    more = ", …" if len(near) > 5 else ""  # noqa: PLR2004  # as many as fit a line
+    similar = [path for path in paths if matches(path.lower(), [glob.lower()])]
+    if not similar:
+        names = {os.path.basename(path).lower(): path for path in paths}
+        close = difflib.get_close_matches(glob.strip("*").lower(), names, n=5, cutoff=0.4)
+        similar = [names[name] for name in close]
+    similar = similar or paths
+    more = ", …" if len(similar) > _MAX_SIMILAR else ""
     return NotFoundError(
-        f"no file fits --include {glob!r}",
-        hint=f"capital letters count; near it are: {', '.join(near[:5])}{more}",
+        f"no file matches --include {glob!r}",
+        hint=f"capital letters count; similar files are: {', '.join(similar[:_MAX_SIMILAR])}{more}",
     )
 
 
-def _refuse_parts(paths: set[str], pool: Sequence[File], texts: Mapping[str, str]) -> None:
-    """Refuse globs that fit some parts of a set of weights and not the others."""
+def _refuse_incomplete_sets(
+    paths: set[str], pool: Sequence[File], texts: Mapping[str, str]
+) -> None:
+    """Refuse globs that match some parts of a set of weights and not the others."""
     folders: dict[str, set[str]] = defaultdict(set)
     for file in pool:
         if not is_copy(file.path):
@@ -210,42 +218,43 @@ def _refuse_parts(paths: set[str], pool: Sequence[File], texts: Mapping[str, str
     for members in folders.values():
         for weights in weight_sets(members, texts):
             parts = {path for path in weights.paths if kind_of(path) is not Kind.INDEX}
-            lacking = weights.missing or min(parts - paths, default="")
-            if parts & paths and lacking:
+            missing = weights.missing or min(parts - paths, default="")
+            if parts & paths and missing:
                 raise NotFoundError(
-                    f"--include takes only a part of the weights {weights.name}: {lacking} is "
-                    "not among what it fits",
-                    hint="widen it until it fits all parts",
+                    f"--include takes only some parts of the weights {weights.name}: {missing} is "
+                    "not among the files that it matches",
+                    hint="widen it until it matches all parts",
                 )
 
 
-def _refuse_unsafe(paths: set[str], code: tuple[Code, ...]) -> None:
+def _refuse_unsafe(paths: set[str], code: tuple[CodeFile, ...]) -> None:
     for path in sorted(p for p in paths if is_refused(p)):
-        raise _refused(path, "the weights are not to be had without it")
-    for named in code:
-        where = f", code of another repository, {named.repo}" if named.repo else ""
-        raise _refused(f"{named.file}{where}", f"{named.config} has it run (auto_map)")
+        raise _refusal(path, "the weights cannot be taken without it")
+    for code_file in code:
+        origin = f", code of another repository, {code_file.repo}" if code_file.repo else ""
+        raise _refusal(f"{code_file.file}{origin}", f"{code_file.config} asks to run it (auto_map)")
 
 
-def _refused(what: str, why: str) -> RefusedError:
-    end = os.path.splitext(what)[1]
-    does = "may run code when it is read" if end in (".bin", ".pt", ".pth", ".ckpt") else "is code"
-    return RefusedError(f"{what} {does}, and {why}", hint=_UNSAFE)
+def _refusal(file: str, reason: str) -> RefusedError:
+    ending = os.path.splitext(file)[1]
+    is_pickle = ending in (".bin", ".pt", ".pth", ".ckpt")
+    danger = "may run code when it is read" if is_pickle else "is code"
+    return RefusedError(f"{file} {danger}, and {reason}", hint=_UNSAFE)
 
 
-def _left_out(
-    files: Sequence[File], paths: set[str], usual: Choice, exclude: Sequence[str]
+def _count_left_out(
+    files: Sequence[File], paths: set[str], default: EngineChoice, exclude: Sequence[str]
 ) -> tuple[LeftOut, ...]:
-    groups: dict[str, list[int]] = defaultdict(list)
+    sizes_by_reason: dict[str, list[int]] = defaultdict(list)
     for file in files:
         if file.path in paths:
             continue
         if matches(file.path, exclude):
             reason = EXCLUDED
-        elif file.path in usual.paths:
+        elif file.path in default.paths:
             reason = NOT_INCLUDED
         else:
-            reason = usual.left.get(file.path) or reason_of(file.path)
-        groups[reason].append(file.size)
-    counted = [LeftOut(reason, len(sizes), sum(sizes)) for reason, sizes in groups.items()]
-    return tuple(sorted(counted, key=lambda left: (-left.bytes, left.reason)))
+            reason = default.reasons.get(file.path) or reason_for_kind(file.path)
+        sizes_by_reason[reason].append(file.size)
+    groups = [LeftOut(reason, len(sizes), sum(sizes)) for reason, sizes in sizes_by_reason.items()]
+    return tuple(sorted(groups, key=lambda group: (-group.bytes, group.reason)))

@@ -1,6 +1,6 @@
-"""Where models come from: a name is resolved to a `Listing`, of which `select` chooses.
+"""Where models come from. A URI is resolved to a `Listing` of files, from which `select` chooses.
 
-`hf://org/name[@revision]` and `org/name` are repositories on a Hugging Face Hub; a path or
+`hf://org/name[@revision]` and `org/name` are repositories on a Hugging Face Hub. A path or a
 `file://` URI is a file or folder on this machine.
 """
 
@@ -17,7 +17,7 @@ from modelshelf.shelf.values import File
 from modelshelf.sources import local
 from modelshelf.sources.listing import Listing
 
-__all__ = ["Listing", "fixed", "read_texts", "resolve"]
+__all__ = ["Listing", "narrow", "read_texts", "resolve"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BARE = re.compile(r"[\w.-]+/[\w.-]+(@.+)?")
@@ -31,22 +31,23 @@ def resolve(
     token: str | None = None,
     on_event: Listener = ignore,
 ) -> Listing:
-    """Find out what a source has.
+    """List the files of a source.
 
     Args:
         uri: `hf://org/name[@revision]`, `org/name[@revision]`, a path or a `file://` URI.
-        name: What to call the model on the shelf; by default the repository's own name, and
+        name: The model's name on the shelf. The default is the repository's own name, or
             `local/<name of the file or folder>` for a path.
-        endpoint: The Hub to ask unless HF_ENDPOINT names one.
-        token: For the Hub, instead of HF_TOKEN or a login.
+        endpoint: The URL of the Hub to ask. HF_ENDPOINT takes precedence.
+        token: A token for the Hub, instead of HF_TOKEN or a stored login.
         on_event: Hears of requests that are repeated.
 
     Raises:
-        UsageError: The URI is none of these, or could be two of them.
-        NotAuthorisedError: The source wants a token, another token, or an accepted licence.
-        NotFoundError: It has no such model or revision; there is no such path.
-        SourceError: It cannot be reached, keeps failing, or offline mode is on.
-        RefusedError: It lists names that would escape their folder, or a path holds devices.
+        UsageError: The URI has none of these forms, or could be both a path and a repository.
+        NotAuthorisedError: The source requires a token, another token, or an accepted licence.
+        NotFoundError: The source has no such model or revision, or the path does not exist.
+        SourceError: The source cannot be reached, keeps failing, or offline mode is on.
+        RefusedError: The source lists names that would escape their folder, or the path contains a
+            device, pipe or socket.
     """
     if is_local(uri):
         return local.resolve(uri, name=name)
@@ -63,20 +64,21 @@ def read_texts(
     token: str | None = None,
     on_event: Listener = ignore,
 ) -> dict[str, str]:
-    """Read small text files of a listing, verified: what `select.choose` must know to choose.
+    """Read small text files that `select.choose` needs, and verify them.
 
     Args:
         listing: What `resolve` returned.
-        paths: Which of its files.
-        endpoint: The Hub to ask unless HF_ENDPOINT names one.
-        token: For the Hub, instead of HF_TOKEN or a login.
+        paths: The files to read.
+        endpoint: The URL of the Hub to ask. HF_ENDPOINT takes precedence.
+        token: A token for the Hub, instead of HF_TOKEN or a stored login.
         on_event: Hears of requests that are repeated.
 
     Returns:
         Path → text.
 
     Raises:
-        IntegrityError: A file is not what the source states, is no text, or is too large for one.
+        IntegrityError: A file does not match what the source states, or is not text.
+        RefusedError: A file is too large for a text.
         NotFoundError: The listing has no such file.
         SourceError: The source cannot be reached, or refuses.
     """
@@ -87,26 +89,31 @@ def read_texts(
     return huggingface.read_texts(listing, paths, endpoint=endpoint, token=token, on_event=on_event)
 
 
-def fixed(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:
-    """The listing with the chosen files alone, each with a checksum, and with a commit.
+def narrow(listing: Listing, files: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:
+    """Reduce a listing to some of its files, each with a checksum, and give it a commit.
 
-    A Hub states both. The files of a local listing are read for them, which takes as long as the
-    disk needs.
+    A Hub states the commit and the checksums. The files of a local listing are read to compute
+    them, which takes as long as the disk needs.
+
+    Args:
+        listing: What `resolve` returned.
+        files: The files to keep.
+        on_event: Hears `Hashed` while local files are read.
 
     Raises:
-        IntegrityError: A local file changed meanwhile.
+        IntegrityError: A local file has changed since it was listed.
         SourceError: A local file cannot be read.
     """
     if listing.folder is not None:
-        return local.hashed(listing, chosen, on_event=on_event)
-    return dataclasses.replace(listing, files=chosen)
+        return local.hash_files(listing, files, on_event=on_event)
+    return dataclasses.replace(listing, files=files)
 
 
 def is_local(uri: str) -> bool:
     """Whether a URI names something on this machine rather than a repository on a Hub.
 
     Raises:
-        UsageError: It could be both, or is of a kind that this version does not know.
+        UsageError: It could be both, or its scheme is not supported.
     """
     scheme = _SCHEME.match(uri)
     if scheme:
@@ -116,10 +123,10 @@ def is_local(uri: str) -> bool:
             f"models do not come from {scheme[1].lower()}:// in this version",
             hint="name hf://org/name[@revision], or a file or folder on this machine",
         )
-    here = os.path.exists(os.path.expanduser(uri))
+    is_path = os.path.exists(os.path.expanduser(uri))
     if not _BARE.fullmatch(uri) or uri.startswith("."):
         return True
-    if here:
+    if is_path:
         raise UsageError(
             f"{uri!r} is a path here, and could be a repository on the Hub, too",
             hint=f"write ./{uri} for the path, or hf://{uri} for the repository",

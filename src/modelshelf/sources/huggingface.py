@@ -1,12 +1,12 @@
-"""Models on a Hugging Face Hub, or on whatever HF_ENDPOINT names instead.
+"""Models on a Hugging Face Hub, or on the mirror that HF_ENDPOINT names.
 
-Session, token, base URL and offline switch are huggingface_hub's, so that HF_TOKEN, a stored
-login, HF_ENDPOINT, HF_HUB_OFFLINE and an application's own client factory mean here what they
-mean there. The three requests are made here: its own listing waits as long as a server says,
+The HTTP session, the token, the URL and the offline mode come from huggingface_hub. So HF_TOKEN, a
+stored login, HF_ENDPOINT, HF_HUB_OFFLINE and an application's own client factory work as usual. The
+three requests are made here, because huggingface_hub's own listing waits as long as a server asks,
 without a limit, and its headers may cost a request for telemetry.
 
-Protocol: https://huggingface.co/docs/hub/api. A file is listed with its git blob id, or, when it
-is kept by Git LFS, with the sha256 of its content.
+Protocol: https://huggingface.co/docs/hub/api. The Hub lists a file with its git blob id, or, if Git
+LFS stores it, with the sha256 of its content.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from modelshelf.shelf.errors import (
 from modelshelf.shelf.events import Listener, ignore
 from modelshelf.shelf.layout import MAX_FILES
 from modelshelf.shelf.values import File
-from modelshelf.sources.client import TIMEOUT, Client
+from modelshelf.sources.hub_client import TIMEOUT_SECONDS, HubClient
+from modelshelf.sources.hub_refusals import LOGIN
 from modelshelf.sources.listing import (
     Listing,
     refuse_escapes,
@@ -41,16 +42,15 @@ from modelshelf.sources.listing import (
     shelf_name,
     text_of,
 )
-from modelshelf.sources.refusals import LOGIN
 from modelshelf.transfer.connection import tls_context
 
 _URI = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@?#]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_LATEST = "main"
-_DEFAULT = "https://huggingface.co"
+_DEFAULT_REVISION = "main"
+_DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
-def resolve(  # noqa: PLR0913 - what is asked, who is, and how
+def resolve(  # noqa: PLR0913 - each is one part of the request
     uri: str,
     *,
     name: str | None = None,
@@ -62,38 +62,40 @@ def resolve(  # noqa: PLR0913 - what is asked, who is, and how
     """Resolve a revision to its commit, and list the files there.
 
     Args:
-        uri: `hf://org/name[@revision]`, with or without `hf://`; the revision is a branch, tag,
-            commit or `refs/pr/N`, and `main` by default.
-        name: `org/name` for the shelf; by default the repository's present name.
-        endpoint: The Hub to ask unless HF_ENDPOINT names one.
-        token: Instead of HF_TOKEN or a login.
+        uri: `hf://org/name[@revision]`, with or without `hf://`. The revision is a branch, a tag, a
+            commit or `refs/pr/N`; the default is `main`.
+        name: The model's name on the shelf, `org/name`. The default is the repository's current
+            name.
+        endpoint: The URL of the Hub to ask. HF_ENDPOINT takes precedence.
+        token: A token for the Hub, instead of HF_TOKEN or a stored login.
         on_event: Hears `Retrying`.
-        sleep: Waits for some seconds.
+        sleep: Waits for a number of seconds.
 
     Raises:
         UsageError: The URI, the name or HF_ENDPOINT is malformed.
-        NotAuthorisedError, NotFoundError: The Hub says so.
-        SourceError: It cannot be reached, keeps failing, answers nonsense, or offline mode is on.
-        IntegrityError: It resolved a commit to another commit.
-        RefusedError: It lists names that would escape their folder.
+        NotAuthorisedError, NotFoundError: The Hub refuses.
+        SourceError: The Hub cannot be reached, keeps failing, or does not behave like a Hub, or
+            offline mode is on.
+        IntegrityError: The Hub resolved a commit to another commit.
+        RefusedError: The Hub lists names that would escape their folder.
     """
-    asked, revision = parse(uri)
-    client = _client(asked, revision, _hub(endpoint, token), on_event, sleep)
-    repo, commit = _commit(client, asked, revision)
+    requested_repo, revision = parse(uri)
+    client = _client(requested_repo, revision, _access(endpoint, token), on_event, sleep)
+    repo, commit = _resolve_commit(client, requested_repo, revision)
     return Listing(
         source=f"hf://{repo}@{revision}",
         repo_id=shelf_name(name or repo),
         revision=revision,
         commit=commit,
-        files=tuple(sorted(_tree(client, repo, commit), key=lambda file: file.path)),
+        files=tuple(sorted(_list_files(client, repo, commit), key=lambda file: file.path)),
     )
 
 
 def parse(uri: str) -> tuple[str, str]:
-    """The repository and the revision that a URI names.
+    """Split the URI of a repository into the repository, `org/name`, and the revision.
 
     Raises:
-        UsageError: It names none.
+        UsageError: The text is not such a URI.
     """
     match = _URI.fullmatch(uri)
     if match is None:
@@ -101,7 +103,7 @@ def parse(uri: str) -> tuple[str, str]:
             f"{uri!r} does not name a repository on the Hub",
             hint="write hf://org/name or hf://org/name@revision",
         )
-    return match["repo"], match["revision"] or _LATEST
+    return match["repo"], match["revision"] or _DEFAULT_REVISION
 
 
 def offline() -> bool:
@@ -109,7 +111,7 @@ def offline() -> bool:
     return huggingface_hub.is_offline_mode()
 
 
-def read_texts(  # noqa: PLR0913 - as above
+def read_texts(  # noqa: PLR0913 - see resolve
     listing: Listing,
     paths: Iterable[str],
     *,
@@ -118,18 +120,27 @@ def read_texts(  # noqa: PLR0913 - as above
     on_event: Listener = ignore,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, str]:
-    """Read small text files of a listing, and compare them with what was listed.
+    """Read small text files of a listing, and verify them.
+
+    Args:
+        listing: What `resolve` returned.
+        paths: The files to read.
+        endpoint: The URL of the Hub to ask. HF_ENDPOINT takes precedence.
+        token: A token for the Hub, instead of HF_TOKEN or a stored login.
+        on_event: Hears `Retrying`.
+        sleep: Waits for a number of seconds.
 
     Returns:
         Path → text.
 
     Raises:
-        IntegrityError: A file is not what was listed, is no text, or is too large for one.
+        IntegrityError: A file does not match what was listed, or is not text.
+        RefusedError: A file is too large for a text.
         NotFoundError: The listing has no such file.
         NotAuthorisedError, SourceError: The Hub refuses, or cannot be reached.
     """
     client = _client(
-        repo_of(listing.source), listing.revision, _hub(endpoint, token), on_event, sleep
+        repo_of(listing.source), listing.revision, _access(endpoint, token), on_event, sleep
     )
     texts = {}
     for path in paths:
@@ -138,28 +149,28 @@ def read_texts(  # noqa: PLR0913 - as above
         try:
             texts[path] = text_of(file, _content(client, listing, file))
         except IntegrityError:
-            # Once more: something between here and there may have damaged it.
+            # A proxy between here and the Hub may have damaged the file, so it is read once more.
             texts[path] = text_of(file, _content(client, listing, file))
     return texts
 
 
-def hub(endpoint: str | None = None) -> tuple[str, str | None]:
-    """The base URL and the token for requests to the Hub, as huggingface_hub would choose them.
+def endpoint_and_token(endpoint: str | None = None) -> tuple[str, str | None]:
+    """Return the URL of the Hub and the token for it, as huggingface_hub chooses them.
 
     Args:
-        endpoint: What stands in for `https://huggingface.co` where HF_ENDPOINT names nothing else.
+        endpoint: The URL to use instead of `https://huggingface.co` if HF_ENDPOINT is not set.
 
     Returns:
-        `https://huggingface.co` or HF_ENDPOINT, without a slash at the end; and HF_TOKEN or the
-        stored token, None without one or with HF_HUB_DISABLE_IMPLICIT_TOKEN.
+        The URL, without a slash at its end; then HF_TOKEN or the token of a stored login. The token
+        is None if there is none, or if HF_HUB_DISABLE_IMPLICIT_TOKEN is set.
 
     Raises:
-        UsageError: HF_ENDPOINT is no URL.
-        NotAuthorisedError: The token is malformed, or a login could not be renewed.
+        UsageError: HF_ENDPOINT is not a URL.
+        NotAuthorisedError: The token is malformed, or a stored login cannot be renewed.
     """
-    named = constants.ENDPOINT.rstrip("/")
-    chosen = named != _DEFAULT or os.environ.get("HF_ENDPOINT")
-    endpoint = endpoint.rstrip("/") if endpoint and not chosen else named
+    configured = constants.ENDPOINT.rstrip("/")
+    is_configured = configured != _DEFAULT_ENDPOINT or os.environ.get("HF_ENDPOINT")
+    endpoint = endpoint.rstrip("/") if endpoint and not is_configured else configured
     if not _is_base_url(endpoint):
         raise UsageError(
             "HF_ENDPOINT is not a URL that begins with http:// or https://",
@@ -168,22 +179,22 @@ def hub(endpoint: str | None = None) -> tuple[str, str | None]:
     return endpoint, None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else _token()
 
 
-def _hub(endpoint: str | None, token: str | None) -> tuple[str, str | None]:
-    base_url, own = hub(endpoint)
-    return base_url, token or own
+def _access(endpoint: str | None, token: str | None) -> tuple[str, str | None]:
+    base_url, default_token = endpoint_and_token(endpoint)
+    return base_url, token or default_token
 
 
 def repo_of(source: str) -> str:
-    """The repository, `org/name`, that an `hf://` URI names.
+    """Return the repository, `org/name`, of an `hf://` URI.
 
     Raises:
-        UsageError: It is not such a URI.
+        UsageError: The text is not such a URI.
     """
     return parse(source)[0]
 
 
 def files_url(endpoint: str, source: str, commit: str) -> str:
-    """The URL below which the files of a commit are: `https://HUB/org/name/resolve/<commit>`."""
+    """Return the common beginning of the URLs of a commit's files: `…/resolve/<commit>`."""
     return f"{endpoint}/{repo_of(source)}/resolve/{commit}"
 
 
@@ -198,7 +209,7 @@ def _is_base_url(text: str) -> bool:
 def _token() -> str | None:
     try:
         token = huggingface_hub.get_token()
-    except Exception:  # noqa: BLE001  # whatever a login's renewal runs into, it is not valid
+    except Exception:  # noqa: BLE001  # renewing a login may raise anything; the login is then not valid
         raise NotAuthorisedError("the stored login to the Hub is not valid", hint=LOGIN) from None
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise NotAuthorisedError(
@@ -208,42 +219,43 @@ def _token() -> str | None:
     return token
 
 
-def _commit(client: Client, asked: str, revision: str) -> tuple[str, str]:
-    """The repository's present name and the commit that a revision stands for."""
+def _resolve_commit(client: HubClient, requested_repo: str, revision: str) -> tuple[str, str]:
+    """Ask for the repository's current name and for the commit of a revision."""
     quoted = urllib.parse.quote(revision, safe="")
-    info, _ = client.json(f"/api/models/{asked}/revision/{quoted}")
+    info, _ = client.json(f"/api/models/{requested_repo}/revision/{quoted}")
     try:
         repo, commit = info["id"], info["sha"]
-        fine = _COMMIT.fullmatch(commit) and repo_of(repo)
+        is_valid = bool(_COMMIT.fullmatch(commit) and repo_of(repo))
     except (KeyError, TypeError, UsageError):
-        fine = None
-    if not fine:
-        raise client.nonsense(f"states no commit for {asked}@{revision}")
+        is_valid = False
+    if not is_valid:
+        raise client.not_a_hub(f"states no commit for {requested_repo}@{revision}")
     if _COMMIT.fullmatch(revision) and commit != revision:
         raise IntegrityError(
-            f"{client.host} resolved the commit {revision} of {asked} to another one, {commit}"
+            f"{client.host} resolved the commit {revision} of {requested_repo} to another one, "
+            f"{commit}"
         )
     return repo, commit
 
 
-def _tree(client: Client, repo: str, commit: str) -> list[File]:
-    """All files of a commit; `/tree` answers page by page, the next one named by a Link header."""
+def _list_files(client: HubClient, repo: str, commit: str) -> list[File]:
+    """List all files of a commit. `/tree` answers in pages; a Link header names the next page."""
     base = f"/api/models/{repo}/tree/{commit}"
     query: str | None = "recursive=true&expand=false"
     files: list[File] = []
     for _ in range(MAX_FILES):
-        page, following = client.json(f"{base}?{query}")
+        page, next_url = client.json(f"{base}?{query}")
         try:
             files += [_file(entry) for entry in page if entry["type"] == "file"]
-            # Only the query counts: mirrors name pages on the host that they mirror, where
-            # neither the token nor the request belongs.
-            query = urllib.parse.urlsplit(following).query if following else None
+            # Only the query is used. Mirrors pass on the URL of the Hub that they mirror, and that
+            # host must get neither the token nor the request.
+            query = urllib.parse.urlsplit(next_url).query if next_url else None
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise client.nonsense(f"lists the files of {repo} in a form unknown here") from None
+            raise client.not_a_hub(f"lists the files of {repo} in an unknown form") from None
         refuse_escapes(file.path for file in files)
         if not query or len(files) > MAX_FILES:
             return files
-    raise client.nonsense(f"lists the files of {repo} without an end")
+    raise client.not_a_hub(f"lists the files of {repo} without end")
 
 
 def _file(entry: dict[str, Any]) -> File:
@@ -257,7 +269,7 @@ def _file(entry: dict[str, Any]) -> File:
     return File.from_json({"path": entry["path"], "size": size, "origin": origin})
 
 
-def _content(client: Client, listing: Listing, file: File) -> bytes:
+def _content(client: HubClient, listing: Listing, file: File) -> bytes:
     if file.size == 0:
         return b""
     folder = files_url("", listing.source, listing.commit)
@@ -267,19 +279,19 @@ def _content(client: Client, listing: Listing, file: File) -> bytes:
 def _client(
     repo: str,
     revision: str,
-    where: tuple[str, str | None],
+    access: tuple[str, str | None],
     on_event: Listener,
     sleep: Callable[[float], None],
-) -> Client:
+) -> HubClient:
     if offline():
         raise SourceError(
             f"{repo} was not asked for: offline mode is on (HF_HUB_OFFLINE)",
             hint="unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or use what is on the shelf: "
             "modelshelf ls",
         )
-    return Client(
+    return HubClient(
         _session(),
-        *where,
+        *access,
         repo=repo,
         revision=revision,
         on_event=on_event,
@@ -288,16 +300,17 @@ def _client(
 
 
 def _session() -> httpx2.Client:
-    """huggingface_hub's session, or one that trusts what REQUESTS_CA_BUNDLE names.
+    """Return huggingface_hub's session, or one that trusts the file in REQUESTS_CA_BUNDLE.
 
-    It honours SSL_CERT_FILE and the proxy variables by itself, REQUESTS_CA_BUNDLE not; its hook
-    for that would change what the rest of this process does with it, too.
+    huggingface_hub honours SSL_CERT_FILE and the proxy variables, but not REQUESTS_CA_BUNDLE. It
+    has a hook to change its session, but the hook would also change the session for the rest of
+    this process.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE")
     try:
-        return _trusting(bundle) if bundle else huggingface_hub.get_session()
+        return _session_that_trusts(bundle) if bundle else huggingface_hub.get_session()
     except (OSError, ValueError, ImportError):
-        # The texts of these may hold a proxy's password.
+        # `from None`: the texts of the original errors may contain the password of a proxy.
         raise SourceError(
             "no connection to the Hub can be set up with the certificates and proxies that the "
             "environment names",
@@ -306,7 +319,7 @@ def _session() -> httpx2.Client:
 
 
 @functools.cache
-def _trusting(bundle: str) -> httpx2.Client:  # noqa: ARG001  # one for each bundle
-    client = httpx2.Client(verify=tls_context(), timeout=TIMEOUT)
+def _session_that_trusts(bundle: str) -> httpx2.Client:  # noqa: ARG001  # the key of the cache
+    client = httpx2.Client(verify=tls_context(), timeout=TIMEOUT_SECONDS)
     atexit.register(client.close)
     return client

@@ -1,4 +1,4 @@
-"""What a source has, before anything of it was chosen. No I/O."""
+"""`Listing`: all files of a source, before any are chosen. Checks of names and texts. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError,
 from modelshelf.shelf.layout import refuse_unsafe_names
 from modelshelf.shelf.values import File, ModelRef
 
-MAX_TEXT = 64 * 1024 * 1024  # bytes; the largest weight index known is a twentieth of it
+MAX_TEXT_BYTES = 64 * 1024 * 1024  # twenty times the largest known index of weights
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything that a source has at one commit.
+    """All files of a source at one commit.
 
     Attributes:
-        source: The source's URI without secrets: `hf://org/name@main`, `file:///abs/path`. An
-            `hf://` URI holds the repository's present name, whatever it was asked for by.
-        repo_id: `org/name`: what the model is called on the shelf.
-        revision: The name that was asked for; `local` for a file or folder.
-        commit: 40 hex digits; empty for a local listing until `local.hashed` has read the chosen
-            files, since it is a digest of their content.
+        source: The URI without secrets: `hf://org/name@main` or `file:///abs/path`. An `hf://` URI
+            has the current name of the repository, even if it was requested by an older name.
+        repo_id: The model's name on the shelf, `org/name`.
+        revision: The requested revision; `local` for a file or folder.
+        commit: 40 hex digits. For a local listing it is a digest of the content, and it is empty
+            until `local.hash_files` has read the chosen files.
         files: All files, sorted by path.
-        folder: Where the bytes lie, for a local listing; None for one on the Hub.
+        folder: The folder that contains the files of a local listing; None for a Hub.
     """
 
     source: str
@@ -36,10 +36,10 @@ class Listing:
     folder: str | None = None
 
     def file(self, path: str) -> File:
-        """The file of that name.
+        """Find the file at a path.
 
         Raises:
-            NotFoundError: The source has none.
+            NotFoundError: The source has no such file.
         """
         for file in self.files:
             if file.path == path:
@@ -48,10 +48,14 @@ class Listing:
 
 
 def shelf_name(text: str, *, hint: str = "give it another name with --name org/name") -> str:
-    """A model's name on the shelf, once it was found to be one.
+    """Return a text after checking that it can be a model's name on the shelf.
+
+    Args:
+        text: The name.
+        hint: The hint of the error.
 
     Raises:
-        UsageError: It is not of the form `org/name`.
+        UsageError: The text does not have the form `org/name`.
     """
     try:
         ref = ModelRef.parse(text)
@@ -63,12 +67,14 @@ def shelf_name(text: str, *, hint: str = "give it another name with --name org/n
 
 
 def refuse_escapes(paths: Iterable[str]) -> None:
-    """Refuse a source that lists names made to leave their folder, whether chosen or not.
+    """Refuse a source that lists names which would leave their folder, even if they are not chosen.
 
-    Names that are merely odd count only when they are chosen; `pull` looks at those.
+    Such a source is hostile. Names that are only unusual matter only if they are chosen, and `pull`
+    checks those.
 
     Raises:
-        RefusedError: A name is absolute, goes upwards, or holds backslashes or control characters.
+        RefusedError: A name is absolute, goes to a parent folder, or contains backslashes or
+            control characters.
     """
     refuse_unsafe_names(p for p in paths if p.startswith("/") or _escapes(p))
 
@@ -79,10 +85,10 @@ def _escapes(path: str) -> bool:
 
 
 def text_of(file: File, data: bytes) -> str:
-    """The text of a file, once its bytes were found to be what the source states.
+    """Decode the content of a file after comparing it with the size and checksum of its source.
 
     Raises:
-        IntegrityError: They differ from the stated size or checksum, or are not UTF-8.
+        IntegrityError: The content differs from the stated size or checksum, or is not UTF-8.
     """
     digest = Digest(file)
     digest.update(data)
@@ -97,12 +103,12 @@ def text_of(file: File, data: bytes) -> str:
 
 
 def refuse_large(file: File) -> None:
-    """Refuse to read a text that is too large to be one.
+    """Refuse to read a file that is too large for a text.
 
     Raises:
-        RefusedError: It has more than `MAX_TEXT` bytes.
+        RefusedError: The file has more than `MAX_TEXT_BYTES` bytes.
     """
-    if file.size > MAX_TEXT:
+    if file.size > MAX_TEXT_BYTES:
         raise RefusedError(
             f"{file.path} has {file.size:,} bytes, too many for a file that only describes a model"
         )

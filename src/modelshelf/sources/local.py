@@ -1,4 +1,4 @@
-"""A model on this machine: a GGUF file, a safetensors file, or a folder laid out as on the Hub."""
+"""Models on this machine: a GGUF file, a safetensors file, or a folder with a Hub's layout."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from modelshelf.shelf.values import File, files_digest
 from modelshelf.sources.listing import Listing, refuse_escapes, refuse_large, shelf_name, text_of
 
 REVISION = "local"
-# The last is the record of a snapshot on another shelf: a shelf writes its own.
+# The last is the record that another shelf wrote into a snapshot. Each shelf writes its own.
 _SKIPPED = frozenset({".git", ".cache", SNAPSHOT_FILE})
-_REPORT = 64 * 1024 * 1024  # bytes between two events
-# How huggingface_hub lays out what it downloaded: models--org--name/snapshots/<commit>.
+_BYTES_BETWEEN_EVENTS = 64 * 1024 * 1024
+# A snapshot in the cache of huggingface_hub: models--org--name/snapshots/<commit>.
 _HUB_FOLDER = re.compile(r".*/models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{40}")
 _PART_OF = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<end>\.gguf)")
 
@@ -37,49 +37,51 @@ _PART_OF = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<end>\.gguf)")
 def resolve(uri: str, *, name: str | None = None) -> Listing:
     """List a file or folder.
 
-    Nothing is hashed yet, so `commit` is empty: pass what was chosen to `hashed`. A file's listing
-    holds that file, and of a split GGUF file all the parts beside it. In a folder, `.git` and
-    `.cache` are passed over, links to files are followed (huggingface_hub's download folders
-    consist of them), and links to folders are not.
+    No file is hashed yet, so `commit` is empty. Pass the chosen files to `hash_files` to get it.
+    The listing of a file contains that file, or all parts in its folder if it is a part of a split
+    GGUF file. In a folder, `.git` and `.cache` are skipped. Links to files are followed, because
+    huggingface_hub's download folders consist of such links. Links to folders are not followed.
 
     Args:
         uri: A path or a `file://` URI.
-        name: `org/name` for the shelf; by default `local/` and the name of the file or folder, or
-            the repository's name where the folder is one of huggingface_hub's snapshots.
+        name: The model's name on the shelf, `org/name`. The default is `local/` and the name of the
+            file or folder, or the repository's name if the folder is one of huggingface_hub's
+            snapshots.
 
     Raises:
-        NotFoundError: There is nothing at that path.
-        NotAuthorisedError: This user may not read it.
-        RefusedError: A device, pipe or socket lies there, or a link leads nowhere.
-        UsageError: The name cannot be one.
+        NotFoundError: The path does not exist.
+        NotAuthorisedError: This user may not read the path.
+        RefusedError: The path contains a device, pipe or socket, or a link to a missing file.
+        UsageError: The name is not allowed.
     """
-    path = os.path.abspath(os.path.expanduser(_path_of(uri)))
+    path = os.path.abspath(os.path.expanduser(_path_of_uri(uri)))
     if not os.path.lexists(path):
         raise NotFoundError(
             f"there is no file or folder {path}",
             hint="a model on the Hub is named hf://org/name",
         )
-    repo_id = shelf_name(name) if name else _name_of(path)
+    repo_id = shelf_name(name) if name else _default_name(path)
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     try:
-        found = sorted(_walk(path) if folder == path else _parts(path), key=lambda f: f.path)
+        files = sorted(_walk(path) if folder == path else _parts(path), key=lambda f: f.path)
     except PermissionError as error:
         raise NotAuthorisedError(
             f"this user may not read {error.filename}", hint="ask its owner for read permission"
         ) from error
     except OSError as error:
         raise SourceError(f"{error.filename or path}: {error.strerror}") from error
-    refuse_escapes(file.path for file in found)
-    return Listing(pathlib.Path(path).as_uri(), repo_id, REVISION, "", tuple(found), folder)
+    refuse_escapes(file.path for file in files)
+    return Listing(pathlib.Path(path).as_uri(), repo_id, REVISION, "", tuple(files), folder)
 
 
 def read_texts(listing: Listing, paths: Iterable[str]) -> dict[str, str]:
     """Read small text files of a local listing.
 
     Raises:
-        IntegrityError: A file changed, is no text, or is too large for one.
+        IntegrityError: A file does not match what was listed, or is not text.
+        RefusedError: A file is too large for a text.
         NotFoundError: The listing has no such file.
-        SourceError: It cannot be read.
+        SourceError: A file cannot be read.
     """
     texts = {}
     for path in paths:
@@ -93,26 +95,28 @@ def read_texts(listing: Listing, paths: Iterable[str]) -> dict[str, str]:
     return texts
 
 
-def hashed(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore) -> Listing:
-    """Read the chosen files of a local listing to learn their checksums, several at a time.
+def hash_files(
+    listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = ignore
+) -> Listing:
+    """Compute the checksums of some files of a local listing, several files at a time.
 
     Args:
         listing: What `resolve` returned.
-        chosen: The files of it that will be on the shelf.
+        chosen: The files that will be on the shelf.
         on_event: Hears `Hashed` every 64 MiB.
 
     Returns:
-        The listing with the chosen files alone, each with its `sha256`, and with a `commit`: the
-        first 40 hex digits of `files_digest` over them.
+        The listing with only the chosen files, each with its `sha256`. Its `commit` is the first 40
+        hex digits of `files_digest` over these files.
 
     Raises:
-        IntegrityError: A file changed its size meanwhile.
+        IntegrityError: The size of a file has changed since it was listed.
         SourceError: A file cannot be read.
     """
     folder = listing.folder or ""
-    tick = _ticker(sum(file.size for file in chosen), on_event)
+    count_bytes = _make_counter(sum(file.size for file in chosen), on_event)
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as threads:
-        files = tuple(threads.map(lambda file: _hash(folder, file, tick), chosen))
+        files = tuple(threads.map(lambda file: _hash(folder, file, count_bytes), chosen))
     files = tuple(sorted(files, key=lambda file: file.path))
     return Listing(
         source=listing.source,
@@ -124,22 +128,23 @@ def hashed(listing: Listing, chosen: tuple[File, ...], *, on_event: Listener = i
     )
 
 
-def _ticker(total: int, on_event: Listener) -> Callable[[int], None]:
+def _make_counter(total: int, on_event: Listener) -> Callable[[int], None]:
+    """Make a function that counts the bytes of all threads and reports them now and then."""
     lock = threading.Lock()
-    done = told = 0
+    done = reported = 0
 
-    def tick(count: int) -> None:
-        nonlocal done, told
+    def count_bytes(count: int) -> None:
+        nonlocal done, reported
         with lock:
             done += count
-            if done - told >= _REPORT or done == total:
-                told = done
+            if done - reported >= _BYTES_BETWEEN_EVENTS or done == total:
+                reported = done
                 on_event(Hashed(done, total))
 
-    return tick
+    return count_bytes
 
 
-def _hash(folder: str, file: File, tick: Callable[[int], None]) -> File:
+def _hash(folder: str, file: File, count_bytes: Callable[[int], None]) -> File:
     digest = Digest(file)
     buffer = memoryview(bytearray(BLOCK_BYTES))
     length = 0
@@ -148,18 +153,18 @@ def _hash(folder: str, file: File, tick: Callable[[int], None]) -> File:
             while count := opened.readinto(buffer):
                 digest.update(buffer[:count])
                 length += count
-                tick(count)
+                count_bytes(count)
     except OSError as error:
         raise SourceError(f"{error.filename or file.path}: {error.strerror}") from error
     if length != file.size:
         raise IntegrityError(
             f"{file.path} changed while it was read: {file.size:,} bytes became {length:,}",
-            hint="run the command again when nobody writes there any more",
+            hint="run the command again when no program writes to the file any more",
         )
     return File(file.path, file.size, sha256=digest.sha256())
 
 
-def _path_of(uri: str) -> str:
+def _path_of_uri(uri: str) -> str:
     if not uri.lower().startswith("file://"):
         return uri
     parts = urllib.parse.urlsplit(uri)
@@ -170,7 +175,7 @@ def _path_of(uri: str) -> str:
     return urllib.parse.unquote(parts.path)
 
 
-def _name_of(path: str) -> str:
+def _default_name(path: str) -> str:
     if match := _HUB_FOLDER.fullmatch(path):
         return shelf_name(f"{match[1]}/{match[2]}")
     stem = os.path.basename(path)
@@ -180,20 +185,22 @@ def _name_of(path: str) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)
     stem = re.sub(r"\.{2,}", ".", stem).lstrip("._-").rstrip("-")[:96]
     if not stem:
-        raise UsageError(f"{path} gives no name for the shelf", hint="give one: --name org/name")
+        raise UsageError(
+            f"no name for the shelf can be derived from {path}", hint="give a name: --name org/name"
+        )
     return shelf_name(f"local/{stem}")
 
 
 def _parts(path: str) -> Iterator[File]:
-    """A file on its own, or all the parts of the split GGUF file that it belongs to."""
+    """Yield a single file, or all parts of the split GGUF file that it belongs to."""
     folder, name = os.path.split(path)
     part = _PART_OF.fullmatch(name)
     if part is None:
         yield _file(path, name)
         return
-    fits = re.compile(re.escape(part["stem"]) + rf"-\d{{5}}-of-{part['total']}\.gguf")
+    part_pattern = re.compile(re.escape(part["stem"]) + rf"-\d{{5}}-of-{part['total']}\.gguf")
     for other in os.listdir(folder):
-        if fits.fullmatch(other):
+        if part_pattern.fullmatch(other):
             yield _file(os.path.join(folder, other), other)
 
 
@@ -209,14 +216,14 @@ def _walk(folder: str, prefix: str = "") -> Iterator[File]:
                 yield _file(entry.path, path)
 
 
-def _file(where: str, path: str) -> File:
+def _file(location: str, path: str) -> File:
     try:
-        status = os.stat(where)
+        status = os.stat(location)
     except FileNotFoundError:
         raise RefusedError(
-            f"{where} is a link to a file that is not there",
-            hint="the download it belongs to may have been cut off or deleted",
+            f"{location} is a link to a file that is not there",
+            hint="the download that it belongs to may be incomplete or deleted",
         ) from None
     if not stat.S_ISREG(status.st_mode):
-        raise RefusedError(f"{where} is neither a file nor a folder")
+        raise RefusedError(f"{location} is neither a file nor a folder")
     return File(path, status.st_size)

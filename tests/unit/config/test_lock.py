@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from modelshelf.config.file import parse
 from modelshelf.config.lock import (
-    Choice,
+    FileChoice,
     Lock,
-    Locked,
-    beside,
+    LockedModel,
     choice_for,
-    left,
-    read,
+    lock_path,
+    parse_lock,
+    read_lock,
     refuse_stale,
     refuse_too_large,
-    stale,
+    stale_models,
+    surplus_models,
 )
-from modelshelf.config.lock import parse as parse_lock
 from modelshelf.shelf.errors import NoSpaceError, UsageError
 from modelshelf.shelf.values import File, Snapshot
 
@@ -41,12 +41,12 @@ FILES = (
     File("config.json", 2, git_sha1="1" * 40),
     File("model.safetensors", 1000, lfs_sha256="2" * 64),
 )
-A = Locked(
-    "hf://org/a", Choice("vllm"), Snapshot("hf://org/a@main", "org/a", "main", "a" * 40, FILES)
+A = LockedModel(
+    "hf://org/a", FileChoice("vllm"), Snapshot("hf://org/a@main", "org/a", "main", "a" * 40, FILES)
 )
-B = Locked(
+B = LockedModel(
     "hf://org/b",
-    Choice("llamacpp", ("*Q4*",)),
+    FileChoice("llamacpp", ("*Q4*",)),
     Snapshot("hf://org/b@main", "org/b", "main", "b" * 40, FILES[:1]),
 )
 LOCK = Lock({"a": A, "b": B})
@@ -83,7 +83,7 @@ _FILES = st.lists(
     unique_by=lambda file: file.path,
 )
 _CHOICES = st.builds(
-    Choice,
+    FileChoice,
     st.sampled_from(["vllm", "llamacpp", None]),
     st.lists(st.text(max_size=5), max_size=2).map(tuple),
     st.lists(st.text(max_size=5), max_size=2).map(tuple),
@@ -94,24 +94,24 @@ _CHOICES = st.builds(
 
 
 @given(_FILES, _CHOICES)
-def test_a_lock_round_trips(files: list[File], choice: Choice) -> None:
+def test_a_lock_round_trips(files: list[File], choice: FileChoice) -> None:
     """What is dumped is read as the same lock, and dumped as the same text."""
     snapshot = Snapshot("hf://org/a@main", "org/a", "main", "c" * 40, tuple(files))
-    lock = Lock({"m": Locked("hf://org/a", choice, snapshot)})
+    lock = Lock({"m": LockedModel("hf://org/a", choice, snapshot)})
     assert parse_lock(lock.dump()) == lock
     assert parse_lock(lock.dump()).dump() == lock.dump()
 
 
 def test_a_lock_is_read(tmp_path: pathlib.Path) -> None:
     """A missing file is an empty lock; the file lies beside the YAML and has its name."""
-    path = beside(tmp_path / "modelshelf.yaml")
+    path = lock_path(tmp_path / "modelshelf.yaml")
     assert path == os.fspath(tmp_path / "modelshelf.lock")
-    assert beside("prod.yaml") == "prod.lock"
-    assert read(path) == Lock()
+    assert lock_path("prod.yaml") == "prod.lock"
+    assert read_lock(path) == Lock()
     pathlib.Path(path).write_text(LOCK.dump())
-    assert read(path) == LOCK
+    assert read_lock(path) == LOCK
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
-        read(tmp_path)
+        read_lock(tmp_path)
 
 
 def _spoilt(old: str, new: str) -> str:
@@ -156,9 +156,9 @@ def test_a_newer_lock_is_refused() -> None:
 def test_what_is_stale() -> None:
     """A model is stale when it is missing, or its source or choice of files is another one."""
     config = parse(CONFIG)
-    assert stale(config, Lock()) == ("a", "b")
-    assert stale(config, LOCK) == ()
-    assert stale(config, LOCK.only(["b"])) == ("a",)
+    assert stale_models(config, Lock()) == ("a", "b")
+    assert stale_models(config, LOCK) == ()
+    assert stale_models(config, LOCK.only(["b"])) == ("a",)
     for old, new in (
         ("hf://org/a", "hf://org/a@v2"),
         ("hf://org/a}", "hf://org/a, exclude: [x]}"),
@@ -167,7 +167,7 @@ def test_what_is_stale() -> None:
         ("hf://org/a}", "hf://org/a, name: x/y}"),
         ("model: a}", "model: a, engine: llamacpp}"),
     ):
-        assert stale(parse(CONFIG.replace(old, new)), LOCK) == ("a",), new
+        assert stale_models(parse(CONFIG.replace(old, new)), LOCK) == ("a",), new
 
 
 def test_what_does_not_count() -> None:
@@ -178,16 +178,16 @@ def test_what_does_not_count() -> None:
         ("hf://org/a}", "hf://org/a, from: old}"),
         ("hf://org/a}", "hf://org/a, engine: vllm}"),
     ):
-        assert stale(parse(CONFIG.replace(old, new)), LOCK) == (), new
+        assert stale_models(parse(CONFIG.replace(old, new)), LOCK) == (), new
 
 
 def test_the_engine_that_files_are_chosen_for() -> None:
     """The model's own, else its servers'; without either the files decide."""
     config = parse(CONFIG)
-    assert choice_for(config, "a") == Choice("vllm")
-    assert choice_for(config, "b") == Choice("llamacpp", ("*Q4*",))
+    assert choice_for(config, "a") == FileChoice("vllm")
+    assert choice_for(config, "b") == FileChoice("llamacpp", ("*Q4*",))
     alone = parse(CONFIG.replace("  s: {model: a}\n", ""))
-    assert choice_for(alone, "a") == Choice(None)
+    assert choice_for(alone, "a") == FileChoice(None)
     both = config.model_copy(
         update={
             "servers": {
@@ -204,7 +204,7 @@ def test_locked_refuses_what_would_change() -> None:
     """With --locked a lock fits whole: no model is missing, changed, or one too many."""
     config = parse(CONFIG)
     refuse_stale(config, LOCK)
-    assert left(config, LOCK.with_model("old", A)) == ("old",)
+    assert surplus_models(config, LOCK.with_model("old", A)) == ("old",)
     for lock, name in (
         (Lock(), "a, b"),
         (LOCK.only(["a"]), "b"),
@@ -220,7 +220,7 @@ def test_a_model_larger_than_the_share_is_refused() -> None:
     config = parse(CONFIG)
     refuse_too_large(config, LOCK)
     large = Snapshot("hf://org/a@main", "org/a", "main", "a" * 40, (File("m", 2048, "2" * 64),))
-    lock = LOCK.with_model("a", Locked("hf://org/a", Choice("vllm"), large))
+    lock = LOCK.with_model("a", LockedModel("hf://org/a", FileChoice("vllm"), large))
     with pytest.raises(NoSpaceError, match=r"models\.a has 2Ki, more than the 1Ki of shelf\.nfs"):
         refuse_too_large(config, lock)
     refuse_too_large(parse(CONFIG.replace(", size: 1Ki", "")), lock)

@@ -33,7 +33,7 @@ def test_what_a_quantity_stands_for(text: str, count: int) -> None:
 @pytest.mark.parametrize("text", ["", "G", "-1Gi", "1 Gi", "1gb", "1KiBi", "0x10", "1e999", "½Gi"])
 def test_what_is_no_quantity(text: str) -> None:
     """Anything else is refused, with an example of what is none."""
-    with pytest.raises(UsageError, match="is no size") as caught:
+    with pytest.raises(UsageError, match="is not a size") as caught:
         bytes_of(text)
     assert "100Gi" in caught.value.hint
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.render_inputs import snapshot
 
-from modelshelf.config.file import ServerConfig
+from modelshelf.config.server_section import ServerConfig
 from modelshelf.engines import POD_ENGINES
 from modelshelf.engines.pod_engine import Container, DrainSeconds, PodOptions, StartOptions
 from modelshelf.shelf.errors import UsageError

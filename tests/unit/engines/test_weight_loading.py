@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.render_inputs import snapshot
 
-from modelshelf.config.serving import Load
+from modelshelf.config.server_section import Load
 from modelshelf.engines import budget
 from modelshelf.engines.weight_loading import LoadMethod, StorageKind, Weights, choose_load_method
 from modelshelf.shelf.values import Snapshot

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.small_models import put
 
-from modelshelf.mirror.index import FRESH, Index
+from modelshelf.mirror.index import FRESH_SECONDS, Index
 from modelshelf.shelf.shelf import Shelf
 
 NEW = "1" * 40
@@ -38,7 +38,7 @@ def test_a_new_snapshot_appears_when_the_look_is_stale(shelf: Shelf) -> None:
     before = index.model("o/n")
     new = put(shelf, "o/n", {"a": b"2"}, commit=NEW, created=2.0)
     assert index.model("o/n") is before
-    clock.now += FRESH
+    clock.now += FRESH_SECONDS
     after = index.model("o/n")
     assert after is not None
     assert [s.commit for s in after.snapshots] == [NEW, "c0ffee" + "0" * 34]
@@ -50,7 +50,7 @@ def test_an_unchanged_model_keeps_its_trees(shelf: Shelf) -> None:
     clock = Clock()
     index = Index(shelf, clock=clock)
     before = index.model("o/n")
-    clock.now += FRESH
+    clock.now += FRESH_SECONDS
     assert index.model("o/n") is before
 
 
@@ -61,7 +61,7 @@ def test_a_tag_that_moves_is_seen(shelf: Shelf) -> None:
     before = index.model("o/n")
     assert before is not None
     shelf.tag(before.snapshots[0], "prod")
-    clock.now += FRESH
+    clock.now += FRESH_SECONDS
     after = index.model("o/n")
     assert after is not None
     assert after.tags == {"prod": before.snapshots[0].id}
@@ -74,7 +74,7 @@ def test_a_removed_model_is_gone(shelf: Shelf) -> None:
     model = index.model("o/n")
     assert model is not None
     shelf.remove(model.snapshots[0])
-    clock.now += FRESH
+    clock.now += FRESH_SECONDS
     assert index.model("o/n") is None
 
 

@@ -3,7 +3,7 @@
 import pytest
 from support.small_models import COMMIT, Origin, describe
 
-from modelshelf.mirror.tree import Entry, Folder, Tree
+from modelshelf.mirror.tree import FileEntry, FolderEntry, Tree
 from modelshelf.shelf.values import Snapshot
 
 FILES = {"config.json": b"{}", "a/b/c.txt": b"hello", "a-x/y": b"x", "a.txt": b"z"}
@@ -20,15 +20,15 @@ TREE = Tree.of([snapshot(FILES)])
 
 def test_folders_have_the_ids_that_git_gives_them() -> None:
     """Folder ids are git's own (`git write-tree` over these files printed them)."""
-    assert TREE.node("a") == Folder("a", "14a74f5db31c12ec29588fa326c4db81a90fe83f")
-    assert TREE.node("a/b") == Folder("a/b", "0004d4b9b2f0d667f93d3c99d72d264430db680e")
-    assert TREE.node("a-x") == Folder("a-x", "4a507927e244b807acb6220ef712c71af38a270b")
+    assert TREE.entry("a") == FolderEntry("a", "14a74f5db31c12ec29588fa326c4db81a90fe83f")
+    assert TREE.entry("a/b") == FolderEntry("a/b", "0004d4b9b2f0d667f93d3c99d72d264430db680e")
+    assert TREE.entry("a-x") == FolderEntry("a-x", "4a507927e244b807acb6220ef712c71af38a270b")
 
 
 def test_a_git_file_is_shown_with_its_blob_id() -> None:
     """A file with a git blob id of its own is no LFS file."""
     oid = "9e26dfeeb6e641a33dae4961196235bdb965b21b"
-    assert TREE.file("config.json") == Entry("config.json", 2, oid, None, 0, "/s")
+    assert TREE.file("config.json") == FileEntry("config.json", 2, oid, None, 0, "/s")
 
 
 @pytest.mark.parametrize("origin", ["hub", "local"])
@@ -38,7 +38,7 @@ def test_files_known_by_sha256_are_shown_as_lfs(origin: Origin) -> None:
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     # `git hash-object` of the three lines of the pointer.
     oid = "80d7d501c2b256023dc42e46d958b9ac2ec283ee"
-    assert tree.file("w.gguf") == Entry("w.gguf", 3, oid, sha256, 126, "/s")
+    assert tree.file("w.gguf") == FileEntry("w.gguf", 3, oid, sha256, 126, "/s")
 
 
 def test_snapshots_of_one_commit_are_one_tree() -> None:
@@ -75,5 +75,5 @@ def test_pages_join_to_the_whole(
 
 def test_a_cursor_from_elsewhere_is_harmless() -> None:
     """A cursor before or behind a folder yields the folder's own nodes, or none."""
-    assert TREE.page("a", recursive=True, after="", limit=1)[0] == [TREE.node("a/b")]
+    assert TREE.page("a", recursive=True, after="", limit=1)[0] == [TREE.entry("a/b")]
     assert TREE.page("a", recursive=True, after="zzz", limit=1) == ([], None)

@@ -7,7 +7,7 @@ import copy
 import pytest
 from support.render_inputs import config, snapshot
 
-from modelshelf.config.lock import Locked, choice_for
+from modelshelf.config.lock import LockedModel, choice_for
 from modelshelf.render.carry_over import (
     code_maps_of,
     keep_code,
@@ -22,7 +22,7 @@ from modelshelf.render.server_objects import server_objects
 def deployment(code: str = "start-old", settings: str = "") -> Object:
     """A server's Deployment with a ConfigMap of the package `start`, as rendered."""
     file = config(servers=f"mine: {{model: tiny, {settings}}}")
-    locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), snapshot())
+    locked = LockedModel("hf://acme/tiny", choice_for(file, "tiny"), snapshot())
     return server_objects(file, "mine", locked, {"shelf": "shelf", "start": code})[1]
 
 

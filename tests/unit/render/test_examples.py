@@ -37,7 +37,9 @@ every_example = pytest.mark.parametrize("example", _GOLDEN.EXAMPLES, ids=lambda 
 
 
 def _objects(example: Path) -> list[Object]:
-    rendered = render(load(example / "modelshelf.yaml"), lock.read(example / "modelshelf.lock"))
+    rendered = render(
+        load(example / "modelshelf.yaml"), lock.read_lock(example / "modelshelf.lock")
+    )
     return rendered.in_order()
 
 
@@ -118,7 +120,7 @@ def test_a_mirror_has_every_image() -> None:
 def test_examples_need_no_network() -> None:
     """Each lock fits its file, so that nobody is asked."""
     for example in _GOLDEN.EXAMPLES:
-        locked = lock.read(example / "modelshelf.lock")
+        locked = lock.read_lock(example / "modelshelf.lock")
         lock.refuse_stale(load(example / "modelshelf.yaml"), locked)
 
 

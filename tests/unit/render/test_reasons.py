@@ -12,7 +12,7 @@ import pytest
 import yaml
 from support.render_inputs import config, snapshot
 
-from modelshelf.config.lock import Locked, choice_for
+from modelshelf.config.lock import LockedModel, choice_for
 from modelshelf.render.names import Object
 from modelshelf.render.server_objects import server_objects
 from modelshelf.shelf.values import File, Snapshot
@@ -43,7 +43,7 @@ _SERVERS = [
 def _objects(of: Snapshot, server: str) -> list[Object]:
     settings = {"model": "tiny", **yaml.safe_load(server)}
     file = config(servers=f"mine: {json.dumps(settings)}")
-    locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), of)
+    locked = LockedModel("hf://acme/tiny", choice_for(file, "tiny"), of)
     return server_objects(file, "mine", locked, {"shelf": "a", "start": "b"})
 
 

@@ -12,7 +12,7 @@ import yaml
 from support.render_inputs import COMMIT, config, pinned, snapshot
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Locked, choice_for
+from modelshelf.config.lock import LockedModel, choice_for
 from modelshelf.render.carry_over import deployment_of
 from modelshelf.render.code import Package
 from modelshelf.render.server_objects import server_objects
@@ -39,7 +39,7 @@ def configured(server: str, more: str = "") -> Config:
 def rendered(of: Snapshot, server: str = "", more: str = "") -> dict[str, Any]:
     """The objects of a server, by kind."""
     file = configured(server, more)
-    locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), of)
+    locked = LockedModel("hf://acme/tiny", choice_for(file, "tiny"), of)
     return {obj["kind"]: obj for obj in server_objects(file, "mine", locked, CODE)}
 
 
@@ -285,7 +285,7 @@ def test_one_import_is_the_default_where_it_was_measured(
 def test_how_a_model_is_read_follows_from_where_it_lies(shelf: str, by: str) -> None:
     """The Deployment says which was chosen, where no pod starts anew for it."""
     file = config(shelf, servers="mine: {model: tiny}")
-    locked = Locked("hf://acme/tiny", choice_for(file, "tiny"), LARGE)
+    locked = LockedModel("hf://acme/tiny", choice_for(file, "tiny"), LARGE)
     deployment = deployment_of(server_objects(file, "mine", locked, CODE))
     assert deployment["metadata"]["annotations"]["modelshelf.dev/load"].startswith(by)
     assert "modelshelf.dev/load" not in deployment["spec"]["template"]["metadata"]["annotations"]

@@ -17,8 +17,8 @@ from support.repository_listings import (
     repository,
 )
 
-from modelshelf.select.code import Code, code_named
-from modelshelf.select.kinds import Kind, kind_of
+from modelshelf.select.auto_map import CodeFile, find_auto_map_code
+from modelshelf.select.file_kinds import Kind, kind_of
 from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError, UsageError
 
 _PLAIN = {"config.json": 1, "model.safetensors": 9}
@@ -70,12 +70,12 @@ def test_code_that_nothing_needs_is_left_out_even_when_allowed() -> None:
 )
 def test_code_is_found_in_every_form(config: object, expected: list[tuple[str, str]]) -> None:
     """auto_map is read in every form that transformers reads, nested configurations included."""
-    found = code_named({"config.json": json.dumps(config)})
+    found = find_auto_map_code({"config.json": json.dumps(config)})
     assert [(code.file, code.repo) for code in found] == expected
 
 
 def test_code_of_another_repository_is_refused_and_never_taken() -> None:
-    """Code elsewhere is refused by the name of its repository; allowed, the model comes alone."""
+    """Code of another repository is refused by its name; if allowed, only the model is taken."""
     text = json.dumps({"auto_map": {"AutoModel": "deep/base--modeling.Net"}})
     repo = repository(_PLAIN, {"config.json": text})
     with pytest.raises(RefusedError, match=r"modeling.py, code of another repository, deep/base"):
@@ -85,7 +85,7 @@ def test_code_of_another_repository_is_refused_and_never_taken() -> None:
 
 def test_odd_class_names_still_count() -> None:
     """A value that is no module.Class is refused rather than passed over."""
-    assert code_named({"c": '{"auto_map": {"A": "net"}}'}) == (Code("net.py", "c"),)
+    assert find_auto_map_code({"c": '{"auto_map": {"A": "net"}}'}) == (CodeFile("net.py", "c"),)
 
 
 def test_a_configuration_that_is_no_json_is_refused() -> None:
@@ -148,7 +148,7 @@ def test_include_of_a_pickle_is_refused() -> None:
 
 def test_include_that_fits_nothing_names_what_is_near() -> None:
     """A glob that fits no file is an error, with the files that were probably meant."""
-    with pytest.raises(NotFoundError, match="no file fits --include 'Model") as raised:
+    with pytest.raises(NotFoundError, match="no file matches --include 'Model") as raised:
         chosen(MISTRAL_7B, include=["Model*.safetensors"])
     assert "model-00001-of-00003.safetensors" in raised.value.hint
     with pytest.raises(NotFoundError) as raised:

@@ -112,7 +112,7 @@ def test_a_download_of_huggingface_hub_is_followed(tmp_path: pathlib.Path) -> No
     listing = sources.resolve(str(snapshot))
     assert listing.files == (File("config.json", 8), File("sub/model.safetensors", 8))
     assert listing.repo_id == "org/the-name"
-    assert local.hashed(listing, listing.files).files[0].sha256 == _sha256(b"blobs/aa")
+    assert local.hash_files(listing, listing.files).files[0].sha256 == _sha256(b"blobs/aa")
 
 
 def test_links_to_folders_are_not_followed(tmp_path: pathlib.Path) -> None:
@@ -179,14 +179,14 @@ def test_hashing_gives_checksums_and_a_commit(tmp_path: pathlib.Path) -> None:
     listing = sources.resolve(str(folder))
     chosen = tuple(file for file in listing.files if file.path != "left.bin")
     events: list[Event] = []
-    fixed = sources.fixed(listing, chosen, on_event=events.append)
+    narrowed = sources.narrow(listing, chosen, on_event=events.append)
     expected = tuple(
         File(n, len(n), sha256=_sha256(n.encode())) for n in ("a.json", "b.safetensors")
     )
-    assert fixed.files == expected
-    assert fixed.commit == files_digest(expected)[:40]
+    assert narrowed.files == expected
+    assert narrowed.commit == files_digest(expected)[:40]
     assert events == [Hashed(19, 19)]
-    assert local.hashed(listing, chosen[::-1]) == fixed
+    assert local.hash_files(listing, chosen[::-1]) == narrowed
 
 
 def test_hashing_reads_large_files_whole(tmp_path: pathlib.Path) -> None:
@@ -194,7 +194,7 @@ def test_hashing_reads_large_files_whole(tmp_path: pathlib.Path) -> None:
     data = os.urandom(1024) * 3_000
     (tmp_path / "m.gguf").write_bytes(data)
     listing = sources.resolve(str(tmp_path / "m.gguf"))
-    assert local.hashed(listing, listing.files).files[0].sha256 == _sha256(data)
+    assert local.hash_files(listing, listing.files).files[0].sha256 == _sha256(data)
 
 
 def test_a_file_that_changes_is_noticed(tmp_path: pathlib.Path) -> None:
@@ -204,7 +204,7 @@ def test_a_file_that_changes_is_noticed(tmp_path: pathlib.Path) -> None:
     listing = sources.resolve(str(path))
     path.write_bytes(b"123456")
     with pytest.raises(IntegrityError, match="5 bytes became 6"):
-        local.hashed(listing, listing.files)
+        local.hash_files(listing, listing.files)
 
 
 def _sha256(data: bytes) -> str:

@@ -18,10 +18,10 @@ from modelshelf.shelf.errors import (
     UsageError,
 )
 from modelshelf.shelf.values import File
+from modelshelf.sources.hub_refusals import HubQuery, refusal
 from modelshelf.sources.listing import Listing, refuse_escapes, refuse_large, shelf_name, text_of
-from modelshelf.sources.refusals import Asked, refusal
 
-ASKED = Asked("org/name", "v2", "https://hub.example/hf", "hub.example", with_token=False)
+ASKED = HubQuery("org/name", "v2", "https://hub.example/hf", "hub.example", with_token=False)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_hints_say_how_to_be_let_in() -> None:
     assert "HF_TOKEN" in gated.hint
     unknown = refusal(ASKED, 404, {"x-error-code": "RepoNotFound"})
     assert "private" in unknown.hint
-    with_token = Asked("org/name", "v2", "https://hub.example", "hub.example", with_token=True)
+    with_token = HubQuery("org/name", "v2", "https://hub.example", "hub.example", with_token=True)
     assert "the token that was sent may not" in str(refusal(with_token, 401, {}))
 
 
@@ -158,4 +158,4 @@ def test_a_listing_knows_its_files() -> None:
     assert listing.file("a").size == 1
     with pytest.raises(NotFoundError, match="'b'"):
         listing.file("b")
-    assert sources.fixed(listing, ()).files == ()
+    assert sources.narrow(listing, ()).files == ()

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
-from modelshelf.config.file import ShelfConfig
+from modelshelf.config.shelf_section import ShelfConfig
 from modelshelf.kube.refusals import ExistsError
 from modelshelf.render import names
 from modelshelf.render.jobs import FINAL_EXIT_CODES

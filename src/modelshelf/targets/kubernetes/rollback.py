@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from modelshelf.config.lock import Lock, Locked
+from modelshelf.config.lock import Lock, LockedModel
 from modelshelf.render import names
 from modelshelf.render.names import Object
 from modelshelf.render.rendered import render
@@ -60,7 +60,7 @@ def rollback(session: Session, lock: Lock, server: str, *, keep: Callable[[Lock]
     return lock
 
 
-def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
+def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> LockedModel:
     """The lock's entry of a model, with another snapshot. Pure.
 
     The source and the choice of files stay: the lock is compared with the file by them.
@@ -71,7 +71,7 @@ def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> Locked:
     locked = lock.models.get(model)
     if locked is None:
         raise UsageError(f"modelshelf.lock lacks the model {model}", hint="run modelshelf lock")
-    return Locked(locked.source, locked.choice, snapshot)
+    return LockedModel(locked.source, locked.choice, snapshot)
 
 
 def previous(replica_sets: Sequence[Object], current: str) -> Object | None:

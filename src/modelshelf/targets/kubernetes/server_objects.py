@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelshelf.config.file import Config, ServerConfig
+from modelshelf.config.file import Config
+from modelshelf.config.server_section import ServerConfig
 from modelshelf.render import names
 from modelshelf.render.names import Object
 from modelshelf.shelf.errors import UsageError

@@ -10,7 +10,7 @@ from support.fake_cluster import FakeCluster, bind_claims, roll_out, run_jobs
 from support.render_inputs import config, lock, pinned, snapshot
 
 from modelshelf.config.file import Config
-from modelshelf.config.lock import Lock, Locked
+from modelshelf.config.lock import Lock, LockedModel
 from modelshelf.kube.refusals import ForbiddenError
 from modelshelf.render.names import Key
 from modelshelf.shelf.errors import TargetError, UsageError
@@ -98,7 +98,7 @@ def test_a_rollback_returns_to_the_snapshot_before() -> None:
     assert again.models["tiny"] == _pinned(newer)
 
 
-def _pinned(lock: Lock) -> Locked:
+def _pinned(lock: Lock) -> LockedModel:
     """The lock's entry for the model, with the commit in place of `main`, which moves."""
     locked = lock.models["tiny"]
     return dataclasses.replace(locked, snapshot=pinned(locked.snapshot))

@@ -1,4 +1,4 @@
-"""What a file of a repository is, judged by its name alone. Pure."""
+"""Judging what a file of a repository is by its name alone. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import enum
 import os
 import re
 
-# Opening one of these may run code in it: Python's pickle, and what is built on it.
+# Formats that are based on pickle. Opening such a file may run code that is in it.
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"})
 _CODE = frozenset({".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".sh"})
-_WEIGHTS_ELSEWHERE = frozenset(
+_OTHER_WEIGHTS = frozenset(
     {
         ".onnx",
         ".onnx_data",
@@ -27,23 +27,23 @@ _WEIGHTS_ELSEWHERE = frozenset(
 _TEXTS = frozenset(
     {".json", ".txt", ".model", ".tiktoken", ".jinja", ".md", ".yaml", ".yml", ".vocab", ".spm"}
 )
-# tokenizer.model.v3 is what Mistral calls its tokenizers; the rest are legal texts.
+# Mistral calls its tokenizers tokenizer.model.v3 and the like. The other names are legal texts.
 _TEXT_NAMES = re.compile(r"(licen[cs]e|notice|readme|copying|use_policy|tokenizer\.model\.v)")
 _LEGAL = re.compile(r"(licen[cs]e|notice|readme|copying|use_policy)")
-# Left over from training: no engine opens these.
+# Files that training leaves behind. No engine opens them.
 _TRAINING = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|sampler"
     r"|tokenizer|openvino|ggml|.*_optim_states|.*_model_states)"
 )
-# Folders that hold the same model for something else, or as it was in training.
-_COPIES = re.compile(
+# Folders that hold the same model for another program, or an earlier state of its training.
+_COPY_FOLDERS = re.compile(
     r"(original|onnx|openvino|flax|tf|tensorflow|coreml|gguf|ggml|mlx|tflite|metal|rust"
     r"|checkpoint-\d+|global_step\d+)"
 )
 
 
 class Kind(enum.Enum):
-    """What an engine would do with a file."""
+    """The kind of a file, as far as an engine is concerned."""
 
     SAFETENSORS = "safetensors"
     GGUF = "GGUF"
@@ -55,9 +55,9 @@ class Kind(enum.Enum):
     OTHER = "other"
 
 
-_BY_END = (
+_KIND_BY_ENDING = (
     dict.fromkeys(_TEXTS, Kind.TEXT)
-    | dict.fromkeys(_WEIGHTS_ELSEWHERE, Kind.OTHER_WEIGHTS)
+    | dict.fromkeys(_OTHER_WEIGHTS, Kind.OTHER_WEIGHTS)
     | dict.fromkeys(_CODE, Kind.CODE)
     | dict.fromkeys(PICKLES, Kind.PICKLE)
     | {".safetensors": Kind.SAFETENSORS, ".gguf": Kind.GGUF}
@@ -65,21 +65,22 @@ _BY_END = (
 
 
 def kind_of(path: str) -> Kind:
-    """What a file is. Names beginning with a dot are never texts."""
+    """Return the kind of a file. A file whose name begins with a dot is never a text."""
     name = os.path.basename(path).lower()
     if weights_of_index(path):
         return Kind.INDEX
-    kind = _BY_END.get(os.path.splitext(name)[1], Kind.OTHER)
+    kind = _KIND_BY_ENDING.get(os.path.splitext(name)[1], Kind.OTHER)
     if kind is Kind.OTHER and _TEXT_NAMES.match(name):
         kind = Kind.TEXT
     return Kind.OTHER if kind is Kind.TEXT and name.startswith(".") else kind
 
 
 def weights_of_index(path: str) -> str:
-    """The set that an index is about, `model.safetensors` for `model.safetensors.index.json`.
+    """Return the name of the weights that an index describes.
 
     Returns:
-        Its name without a folder; empty if the path is no such index.
+        `model.safetensors` for `model.safetensors.index.json`, without a folder; an empty text if
+        the path is not such an index.
     """
     match = re.fullmatch(
         r"(.+\.(?:safetensors|bin))\.index(?:\.[\w-]+)?\.json", os.path.basename(path)
@@ -88,26 +89,26 @@ def weights_of_index(path: str) -> str:
 
 
 def is_refused(path: str) -> bool:
-    """Whether a file may run code, and so is on no shelf unless unsafe files were allowed."""
+    """Whether a file may run code, so that it is refused unless unsafe files are allowed."""
     return kind_of(path) in (Kind.PICKLE, Kind.CODE)
 
 
 def is_pickled_weights(path: str) -> bool:
-    """Whether a pickle may hold a model's weights, rather than what training left behind."""
+    """Whether a pickle may hold the weights of a model, and is not left over from training."""
     name = os.path.basename(path).lower()
     return kind_of(path) is Kind.PICKLE and not _TRAINING.match(name)
 
 
 def is_legal(path: str) -> bool:
-    """Whether a file is a licence, a notice or a README, which go wherever the model goes."""
+    """Whether a file is a licence, a notice or a README. These accompany every copy of a model."""
     return kind_of(path) is Kind.TEXT and bool(_LEGAL.match(os.path.basename(path).lower()))
 
 
 def is_config(path: str) -> bool:
-    """Whether a file is a configuration that may name code (`auto_map`) to be run."""
+    """Whether a file is a configuration that may name code to run (`auto_map`)."""
     return os.path.basename(path).endswith("config.json") and kind_of(path) is Kind.TEXT
 
 
 def is_copy(path: str) -> bool:
-    """Whether a file lies in a folder that repeats the model for another program."""
-    return any(_COPIES.fullmatch(part.lower()) for part in path.split("/")[:-1])
+    """Whether a file is in a folder that repeats the model for another program."""
+    return any(_COPY_FOLDERS.fullmatch(part.lower()) for part in path.split("/")[:-1])

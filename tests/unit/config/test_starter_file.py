@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshelf.config.draft import Draft, model_key, server_key
 from modelshelf.config.file import parse
+from modelshelf.config.starter_file import StarterFile, model_key, server_key
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,9 @@ def test_a_draft_says_what_it_was_told(org: str, name: str, engine: str, gpus: i
     key = model_key(source)
     server = server_key(key)
     shelf: dict[str, str | dict[str, str]] = {"hostPath": {"path": f"/{name} {{x}}: # y"}}
-    config = parse(Draft(shelf, source, key, server, "true", engine, gpus, ("*'\"é*",)).text())
+    config = parse(
+        StarterFile(shelf, source, key, server, "true", engine, gpus, ("*'\"é*",)).text()
+    )
     assert config.models[key].source == source
     assert config.models[key].include == ("*'\"é*",)
     assert config.namespace == "true"
@@ -50,7 +52,7 @@ def test_a_draft_says_what_it_was_told(org: str, name: str, engine: str, gpus: i
 def test_a_draft_is_short_and_teaches() -> None:
     """Two dozen lines at most, with a comment beside most keys."""
     shelf: dict[str, str | dict[str, str]] = {"claim": "models"}
-    text = Draft(shelf, "hf://org/name", "name", "name", "llm", "vllm", 1).text()
+    text = StarterFile(shelf, "hf://org/name", "name", "name", "llm", "vllm", 1).text()
     assert len(text.splitlines()) <= 24
     assert text.count("#") >= 8
     assert max(len(line) for line in text.splitlines()) <= 100

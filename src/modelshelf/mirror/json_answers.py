@@ -1,7 +1,7 @@
-"""The JSON that the Hub's protocol answers with, and its refusals, as values. Pure.
+"""The JSON answers of the Hub's protocol, including its refusals. Pure.
 
-Fields and codes are those that huggingface_hub reads. None of them speaks of xet: a client that
-sees a xet hash asks for a token and then leaves for another host.
+The answers have the fields and codes that huggingface_hub reads. None of them mentions xet, because
+a client that sees a xet hash asks for a token and then fetches the file from another host.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from urllib.parse import quote
 
 from modelshelf.mirror.models import Model
-from modelshelf.mirror.tree import Entry, Node, Tree
+from modelshelf.mirror.tree import FileEntry, Tree, TreeEntry
 
-PAGE = 1000  # nodes on a page of a tree where the client does not say
+MAX_PAGE_ENTRIES = 1000  # also the number of entries on a page if the client asks for none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole small answer.
+class JsonAnswer:
+    """An answer whose body is JSON.
 
     Attributes:
-        status: HTTP status.
-        body: What is sent as JSON.
-        headers: By lower-case name, without type and length.
+        status: The HTTP status.
+        body: The value to send as JSON.
+        headers: The headers by lower-case name, without content-type and content-length.
     """
 
     status: int
@@ -35,12 +35,12 @@ class Answer:
 
 
 def model_info(model: Model, tree: Tree, *, blobs: bool = False) -> dict[str, Any]:
-    """A model at a revision.
+    """Describe a model at a revision.
 
     Args:
         model: The model.
-        tree: The files at that revision.
-        blobs: Give each file's size and checksums too.
+        tree: The files of the model at that revision.
+        blobs: Include the size and the checksums of each file.
     """
     return {
         **_summary(model, tree),
@@ -50,9 +50,9 @@ def model_info(model: Model, tree: Tree, *, blobs: bool = False) -> dict[str, An
 
 
 def search_result(models: Iterable[Model]) -> list[dict[str, Any]]:
-    """A list of models, each at `main`, without their files."""
-    found = ((model, model.tree("main")) for model in models)
-    return [_summary(model, tree) for model, tree in found if tree is not None]
+    """Describe a list of models, each at `main`, without their files."""
+    trees = ((model, model.tree("main")) for model in models)
+    return [_summary(model, tree) for model, tree in trees if tree is not None]
 
 
 def _summary(model: Model, tree: Tree) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _summary(model: Model, tree: Tree) -> dict[str, Any]:
     }
 
 
-def _sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
+def _sibling(entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
     sibling: dict[str, Any] = {"rfilename": entry.path}
     if blobs:
         sibling |= {"size": entry.size, "blobId": entry.oid}
@@ -86,31 +86,31 @@ def _sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
     return sibling
 
 
-def tree_nodes(nodes: Iterable[Node]) -> list[dict[str, Any]]:
-    """Files and folders as a listing gives them."""
-    return [_node(node) for node in nodes]
+def tree_entries(entries: Iterable[TreeEntry]) -> list[dict[str, Any]]:
+    """Describe the files and folders of a listing."""
+    return [_tree_entry(entry) for entry in entries]
 
 
-def _node(node: Node) -> dict[str, Any]:
-    if not isinstance(node, Entry):
-        return {"type": "directory", "oid": node.oid, "size": 0, "path": node.path}
-    shown: dict[str, Any] = {
+def _tree_entry(entry: TreeEntry) -> dict[str, Any]:
+    if not isinstance(entry, FileEntry):
+        return {"type": "directory", "oid": entry.oid, "size": 0, "path": entry.path}
+    fields: dict[str, Any] = {
         "type": "file",
-        "oid": node.oid,
-        "size": node.size,
-        "path": node.path,
+        "oid": entry.oid,
+        "size": entry.size,
+        "path": entry.path,
     }
-    if node.lfs_sha256:
-        shown["lfs"] = {
-            "oid": node.lfs_sha256,
-            "size": node.size,
-            "pointerSize": node.pointer_size,
+    if entry.lfs_sha256:
+        fields["lfs"] = {
+            "oid": entry.lfs_sha256,
+            "size": entry.size,
+            "pointerSize": entry.pointer_size,
         }
-    return shown
+    return fields
 
 
 def refs(model: Model) -> dict[str, Any]:
-    """The names of a model's commits."""
+    """List the branches and tags of a model."""
     return {
         "branches": _refs("refs/heads", model.branches()),
         "converts": [],
@@ -126,40 +126,41 @@ def _refs(kind: str, commits: dict[str, str]) -> list[dict[str, str]]:
     ]
 
 
-def refusal(status: int, message: str, *, code: str = "") -> Answer:
-    """An error in the Hub's form: the code chooses the exception that clients raise."""
-    # A name from a URL may hold anything; a header may not.
-    plain = ascii(message)[1:-1]
-    headers = {"x-error-message": plain}
+def refusal(status: int, message: str, *, code: str = "") -> JsonAnswer:
+    """Make an error in the Hub's form. Clients choose the exception to raise by its code."""
+    # The message may quote any character of a URL, but a header may hold only ASCII.
+    ascii_message = ascii(message)[1:-1]
+    headers = {"x-error-message": ascii_message}
     if code:
         headers["x-error-code"] = code
-    return Answer(status, {"error": message}, headers)
+    return JsonAnswer(status, {"error": message}, headers)
 
 
-def no_repo(repo_id: str) -> Answer:
-    """The shelf has no such model."""
+def no_repo(repo_id: str) -> JsonAnswer:
+    """Refuse a model that the shelf does not have."""
     return refusal(404, f"model {repo_id} is not on this shelf", code="RepoNotFound")
 
 
-def no_revision(repo_id: str, revision: str) -> Answer:
-    """The model has no such revision here."""
+def no_revision(repo_id: str, revision: str) -> JsonAnswer:
+    """Refuse a revision that the shelf does not have of a model."""
     message = f"model {repo_id} has no revision {revision} on this shelf"
     return refusal(404, message, code="RevisionNotFound")
 
 
-def no_entry(repo_id: str, revision: str, path: str) -> Answer:
-    """The revision has no such file here."""
+def no_entry(repo_id: str, revision: str, path: str) -> JsonAnswer:
+    """Refuse a file that the shelf does not have at a revision."""
     message = f"model {repo_id} has no {path} at revision {revision} on this shelf"
     return refusal(404, message, code="EntryNotFound")
 
 
 def next_link(url: str, query: dict[str, str], after: str) -> str:
-    """The `Link` header that leads to the next page.
+    """Make the `Link` header that names the next page.
 
     Args:
-        url: The absolute URL of this page without its query, since clients do not resolve it.
-        query: This page's query.
-        after: Where the next page goes on.
+        url: The URL of this page without its query. It is absolute, because clients do not resolve
+            relative URLs.
+        query: The query of this page.
+        after: The path of the last entry on this page.
     """
     pairs = {**query, "cursor": after}
     text = "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in pairs.items())
@@ -172,5 +173,5 @@ def _time(seconds: float) -> str:
 
 
 def encode(body: object) -> bytes:
-    """A body as it is sent."""
+    """Encode a body as JSON."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

@@ -4,7 +4,7 @@ import json
 
 from support.small_models import COMMIT, describe
 
-from modelshelf.mirror import answers
+from modelshelf.mirror import json_answers
 from modelshelf.mirror.models import Model
 from modelshelf.shelf.values import Snapshot
 
@@ -28,7 +28,7 @@ POINTER_OID = "80d7d501c2b256023dc42e46d958b9ac2ec283ee"
 def test_model_info_lists_the_files() -> None:
     """A model's answer has its commit, its date in the Hub's format, and its files' names."""
     assert TREE is not None
-    info = answers.model_info(MODEL, TREE)
+    info = json_answers.model_info(MODEL, TREE)
     assert (info["id"], info["sha"], info["private"], info["gated"]) == (
         "o/n",
         COMMIT,
@@ -42,7 +42,7 @@ def test_model_info_lists_the_files() -> None:
 def test_blobs_add_sizes_and_checksums() -> None:
     """With `blobs`, each file has its size, git id and, for LFS, sha256."""
     assert TREE is not None
-    assert answers.model_info(MODEL, TREE, blobs=True)["siblings"] == [
+    assert json_answers.model_info(MODEL, TREE, blobs=True)["siblings"] == [
         {"rfilename": "sub/config.json", "size": 2, "blobId": CONFIG_OID},
         {
             "rfilename": "w.gguf",
@@ -57,7 +57,7 @@ def test_listings_show_files_and_folders() -> None:
     """A listing's nodes have the fields that clients build their objects from."""
     assert TREE is not None
     nodes, _ = TREE.page("", recursive=True, after=None, limit=10)
-    folder, config, weights = answers.tree_nodes(nodes)
+    folder, config, weights = json_answers.tree_entries(nodes)
     assert (folder["type"], folder["path"], len(folder["oid"])) == ("directory", "sub", 40)
     assert config == {"type": "file", "oid": CONFIG_OID, "size": 2, "path": "sub/config.json"}
     assert weights == {
@@ -74,17 +74,17 @@ def test_nothing_speaks_of_xet() -> None:
     assert TREE is not None
     nodes, _ = TREE.page("", recursive=True, after=None, limit=10)
     said = [
-        answers.model_info(MODEL, TREE, blobs=True),
-        answers.tree_nodes(nodes),
-        answers.refs(MODEL),
-        answers.search_result([MODEL]),
+        json_answers.model_info(MODEL, TREE, blobs=True),
+        json_answers.tree_entries(nodes),
+        json_answers.refs(MODEL),
+        json_answers.search_result([MODEL]),
     ]
     assert "xet" not in json.dumps(said).lower()
 
 
 def test_refs_name_commits() -> None:
     """Branches and tags point at commits."""
-    assert answers.refs(MODEL) == {
+    assert json_answers.refs(MODEL) == {
         "branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": COMMIT}],
         "converts": [],
         "tags": [{"name": "prod", "ref": "refs/tags/prod", "targetCommit": COMMIT}],
@@ -94,7 +94,7 @@ def test_refs_name_commits() -> None:
 
 def test_a_refusal_cannot_forge_headers() -> None:
     """A name from a URL reaches the header without line breaks or foreign characters."""
-    answer = answers.no_entry("o/n", "main", "x\r\nset-cookie: é")
+    answer = json_answers.no_entry("o/n", "main", "x\r\nset-cookie: é")
     message = answer.headers["x-error-message"]
     assert message.isascii()
     assert message.isprintable()
@@ -103,5 +103,5 @@ def test_a_refusal_cannot_forge_headers() -> None:
 
 def test_the_next_page_keeps_the_query() -> None:
     """The link is absolute and quotes the cursor."""
-    link = answers.next_link("http://h/t", {"recursive": "true", "cursor": "old"}, "a b/ü&")
+    link = json_answers.next_link("http://h/t", {"recursive": "true", "cursor": "old"}, "a b/ü&")
     assert link == '<http://h/t?recursive=true&cursor=a%20b%2F%C3%BC%26>; rel="next"'

@@ -19,7 +19,7 @@ from support.repository_listings import (
 )
 
 from modelshelf.select import servable
-from modelshelf.select.gguf import matches, quantisations, shown_size
+from modelshelf.select.quantisations import find_quantisations, matches, shown_size
 from modelshelf.shelf.errors import NotFoundError, UsageError
 
 
@@ -180,5 +180,5 @@ def test_sizes_are_for_people() -> None:
 
 def test_quantisations_know_their_size() -> None:
     """A quantisation's size is that of its parts together."""
-    sizes = {q.name.rpartition("-")[2]: q.size for q in quantisations(QWEN_GGUF.files)}
+    sizes = {q.name.rpartition("-")[2]: q.size for q in find_quantisations(QWEN_GGUF.files)}
     assert sizes["fp16"] == 15_200_000_000

@@ -1,7 +1,8 @@
-"""Which code a model's configurations want run. Pure.
+"""Finds the Python code that a model's configurations ask an engine to run. Pure.
 
-transformers' `auto_map` names classes: `{"AutoModel": "module.Class"}` for a Python file of the
-repository, `"org/name--module.Class"` for one of another repository; the values may be lists.
+A configuration of transformers names classes under `auto_map`. `{"AutoModel": "module.Class"}` is a
+class in a Python file of the same repository; `"org/name--module.Class"` is one in another
+repository. The values may also be lists.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ _CLASS = re.compile(r"(?:(?P<repo>.+?)--)?(?P<module>[^/\\]+)\.[^.]+")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Code:
+class CodeFile:
     """A Python file that a configuration names.
 
     Attributes:
         file: `modeling_x.py`.
-        config: The configuration that names it.
-        repo: The repository that it lies in; empty for the model's own.
+        config: The path of the configuration that names it.
+        repo: The repository that has the file; empty for the model's own repository.
     """
 
     file: str
@@ -35,38 +36,38 @@ class Code:
         return f"{self.file} of {self.repo}" if self.repo else self.file
 
 
-def code_named(texts: Mapping[str, str]) -> tuple[Code, ...]:
-    """The Python files that `auto_map` entries name, nested configurations' too.
+def find_auto_map_code(texts: Mapping[str, str]) -> tuple[CodeFile, ...]:
+    """Find the Python files that `auto_map` names anywhere in some configurations.
 
-    Nested ones count because engines have run those as well (CVE-2025-66448).
+    Nested configurations count, because engines have run code from those as well (CVE-2025-66448).
 
     Args:
         texts: Path → text of each configuration.
 
     Raises:
-        IntegrityError: One of them is not JSON.
+        IntegrityError: A configuration is not JSON.
     """
-    found = set()
+    files = set()
     for path, text in texts.items():
-        for name in _names(_read(path, text)):
+        for name in _class_names(_parse(path, text)):
             match = _CLASS.fullmatch(name)
             module = match["module"].replace(".", "/") if match else name
-            found.add(Code(f"{module}.py", path, (match["repo"] or "") if match else ""))
-    return tuple(sorted(found))
+            files.add(CodeFile(f"{module}.py", path, (match["repo"] or "") if match else ""))
+    return tuple(sorted(files))
 
 
-def _read(path: str, text: str) -> Any:  # noqa: ANN401  # JSON
+def _parse(path: str, text: str) -> Any:  # noqa: ANN401  # JSON
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise IntegrityError(
-            f"{path} is not JSON, so what it asks to be run cannot be told",
+            f"{path} is not JSON, so nobody can tell which code it asks to run",
             hint="leave it out with --exclude, or ask the repository's owner",
         ) from None
 
 
-def _names(value: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
-    """The class names under every `auto_map` of a JSON value."""
+def _class_names(value: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
+    """Yield the class names under every `auto_map` in a JSON value."""
     waiting = [value]
     while waiting:
         value = waiting.pop()

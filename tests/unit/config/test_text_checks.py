@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshelf.config import names
-from modelshelf.config.names import parse_mount_source
+from modelshelf.config import text_checks
+from modelshelf.config.text_checks import parse_mount_source
 from modelshelf.shelf.errors import UsageError
 
 
@@ -71,39 +71,39 @@ def test_no_mount_source_ends_otherwise(server: str, rest: str) -> None:
 
 
 _REFUSED: list[tuple[Callable[[str], str], str]] = [
-    (names.key, "Mistral"),
-    (names.key, "a_b"),
-    (names.key, "-a"),
-    (names.key, "a" * 41),
-    (names.namespace, "a" * 64),
-    (names.namespace, "a.b"),
-    (names.object_name, "a..b"),
-    (names.data_key, "a/b"),
-    (names.absolute, "models"),
-    (names.absolute, "/a/../b"),
-    (names.inside, "/models"),
-    (names.inside, "a/../../b"),
-    (names.inside, ""),
-    (names.host, "https://nas"),
-    (names.host, "nas:2049"),
-    (names.host, "a..b"),
-    (names.url, "ftp://a"),
-    (names.url, "https://"),
-    (names.url, "https://a/b?c"),
-    (names.source, "/models/mistral"),
-    (names.source, "file:///models"),
-    (names.source, "s3://bucket/model"),
-    (names.source, "mistralai/Mistral-7B"),
-    (names.repo_id, "a"),
-    (names.repo_id, "a/b@c"),
-    (names.image, "https://ghcr.io/a"),
-    (names.image, "a b"),
-    (names.api_name, "-x"),
-    (names.api_name, "a b"),
-    (names.http_path, "health"),
-    (names.variable, "1A"),
-    (names.resource, "gpu"),
-    (names.mount_option, "hard,ro"),
+    (text_checks.check_key, "Mistral"),
+    (text_checks.check_key, "a_b"),
+    (text_checks.check_key, "-a"),
+    (text_checks.check_key, "a" * 41),
+    (text_checks.check_namespace, "a" * 64),
+    (text_checks.check_namespace, "a.b"),
+    (text_checks.check_object_name, "a..b"),
+    (text_checks.check_data_key, "a/b"),
+    (text_checks.check_absolute_path, "models"),
+    (text_checks.check_absolute_path, "/a/../b"),
+    (text_checks.check_folder_on_share, "/models"),
+    (text_checks.check_folder_on_share, "a/../../b"),
+    (text_checks.check_folder_on_share, ""),
+    (text_checks.check_host, "https://nas"),
+    (text_checks.check_host, "nas:2049"),
+    (text_checks.check_host, "a..b"),
+    (text_checks.check_url, "ftp://a"),
+    (text_checks.check_url, "https://"),
+    (text_checks.check_url, "https://a/b?c"),
+    (text_checks.check_source, "/models/mistral"),
+    (text_checks.check_source, "file:///models"),
+    (text_checks.check_source, "s3://bucket/model"),
+    (text_checks.check_source, "mistralai/Mistral-7B"),
+    (text_checks.check_repo_id, "a"),
+    (text_checks.check_repo_id, "a/b@c"),
+    (text_checks.check_image, "https://ghcr.io/a"),
+    (text_checks.check_image, "a b"),
+    (text_checks.check_api_name, "-x"),
+    (text_checks.check_api_name, "a b"),
+    (text_checks.check_http_path, "health"),
+    (text_checks.check_variable_name, "1A"),
+    (text_checks.check_resource_name, "gpu"),
+    (text_checks.check_mount_option, "hard,ro"),
 ]
 
 
@@ -115,15 +115,15 @@ def test_what_is_refused(check: Callable[[str], str], text: str) -> None:
 
 
 _TAKEN: list[tuple[Callable[[str], str], str, str]] = [
-    (names.key, "mistral-7b", "mistral-7b"),
-    (names.absolute, "//a//b/", "/a/b"),
-    (names.inside, "a/b/", "a/b"),
-    (names.host, "[fd00::0007]", "fd00::7"),
-    (names.url, "https://hub.example:8443/mirror/", "https://hub.example:8443/mirror"),
-    (names.source, "hf://org/name@refs/pr/3", "hf://org/name@refs/pr/3"),
-    (names.source, "hf://gpt2", "hf://gpt2"),
-    (names.registry, "mirror.example:5000/hub/", "mirror.example:5000/hub"),
-    (names.image, "ghcr.io/a/b:v1@sha256:00", "ghcr.io/a/b:v1@sha256:00"),
+    (text_checks.check_key, "mistral-7b", "mistral-7b"),
+    (text_checks.check_absolute_path, "//a//b/", "/a/b"),
+    (text_checks.check_folder_on_share, "a/b/", "a/b"),
+    (text_checks.check_host, "[fd00::0007]", "fd00::7"),
+    (text_checks.check_url, "https://hub.example:8443/mirror/", "https://hub.example:8443/mirror"),
+    (text_checks.check_source, "hf://org/name@refs/pr/3", "hf://org/name@refs/pr/3"),
+    (text_checks.check_source, "hf://gpt2", "hf://gpt2"),
+    (text_checks.check_registry, "mirror.example:5000/hub/", "mirror.example:5000/hub"),
+    (text_checks.check_image, "ghcr.io/a/b:v1@sha256:00", "ghcr.io/a/b:v1@sha256:00"),
 ]
 
 
@@ -135,7 +135,7 @@ def test_what_is_taken(check: Callable[[str], str], text: str, taken: str) -> No
 
 def test_a_password_is_not_repeated() -> None:
     """What is wrong with a URL is said without its password."""
-    for check in (names.url, names.source):
+    for check in (text_checks.check_url, text_checks.check_source):
         with pytest.raises(ValueError, match=r"\w") as caught:
             check("https://me:secret@hub.example/a")
         assert "secret" not in str(caught.value)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from modelshelf.mirror.byteranges import Span
-from modelshelf.mirror.delivery import Delivery, deliver
-from modelshelf.mirror.tree import Entry
+from modelshelf.mirror.byte_ranges import Span
+from modelshelf.mirror.file_answer import FileAnswer, answer_file
+from modelshelf.mirror.tree import FileEntry
 
 COMMIT = "c" * 40
-LFS = Entry("w.gguf", 10, "a" * 40, "b" * 64, 126, "/s")
-GIT = Entry("config.json", 10, "a" * 40, None, 0, "/s")
+LFS = FileEntry("w.gguf", 10, "a" * 40, "b" * 64, 126, "/s")
+GIT = FileEntry("config.json", 10, "a" * 40, None, 0, "/s")
 TAG = f'"{"b" * 64}"'
 LFS_HEADERS = {
     "accept-ranges": "bytes",
@@ -21,22 +21,22 @@ LFS_HEADERS = {
 }
 
 
-def answer(entry: Entry = LFS, method: str = "GET", **headers: str) -> Delivery:
+def answer(entry: FileEntry = LFS, method: str = "GET", **headers: str) -> FileAnswer:
     """The delivery for a request with some headers, underscores for dashes."""
     request = {name.replace("_", "-"): value for name, value in headers.items()}
-    return deliver(entry, COMMIT, method, request, "XX")
+    return answer_file(entry, COMMIT, method, request, "XX")
 
 
 def test_a_file_comes_whole() -> None:
     """Without conditions the whole file is sent, with its length and identity."""
     headers = {**LFS_HEADERS, "content-length": "10"}
-    assert answer() == Delivery(200, headers, (Span(0, 10),))
+    assert answer() == FileAnswer(200, headers, (Span(0, 10),))
 
 
 def test_head_tells_and_sends_nothing() -> None:
     """HEAD has the headers of the whole file, whatever the Range, and no body."""
     headers = {**LFS_HEADERS, "content-length": "10"}
-    assert answer(method="HEAD", range="bytes=0-1") == Delivery(200, headers, ())
+    assert answer(method="HEAD", range="bytes=0-1") == FileAnswer(200, headers, ())
 
 
 def test_a_git_file_has_no_linked_headers() -> None:
@@ -49,7 +49,7 @@ def test_a_git_file_has_no_linked_headers() -> None:
 def test_one_range() -> None:
     """One range is sent as it is."""
     headers = {**LFS_HEADERS, "content-range": "bytes 2-3/10", "content-length": "2"}
-    assert answer(range="bytes=2-3") == Delivery(206, headers, (Span(2, 4),))
+    assert answer(range="bytes=2-3") == FileAnswer(206, headers, (Span(2, 4),))
 
 
 def test_several_ranges_are_framed() -> None:
@@ -78,7 +78,7 @@ def test_a_range_outside_is_refused_with_the_size() -> None:
 def test_a_known_file_is_not_sent(condition: str, method: str) -> None:
     """If-None-Match with the file's tag is answered 304, Range or not."""
     delivery = answer(method=method, if_none_match=condition, range="bytes=0-1")
-    assert delivery == Delivery(304, LFS_HEADERS, ())
+    assert delivery == FileAnswer(304, LFS_HEADERS, ())
 
 
 def test_another_file_is_sent() -> None:

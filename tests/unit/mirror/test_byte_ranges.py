@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshelf.mirror.byteranges import MAX_SPANS, Span, multipart, wanted
+from modelshelf.mirror.byte_ranges import MAX_SPANS, Span, multipart, requested_spans
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from modelshelf.mirror.byteranges import MAX_SPANS, Span, multipart, wanted
 )
 def test_spans_are_cut_to_the_file(header: str, spans: list[tuple[int, int]]) -> None:
     """Parts are kept in their order, cut to the file, and left out where they lie outside."""
-    assert wanted(header, 10) == tuple(Span(*span) for span in spans)
+    assert requested_spans(header, 10) == tuple(Span(*span) for span in spans)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_spans_are_cut_to_the_file(header: str, spans: list[tuple[int, int]]) ->
 )
 def test_what_is_no_range_means_the_whole_file(header: str | None) -> None:
     """A missing or malformed header, or another unit, is ignored."""
-    assert wanted(header, 10) is None
+    assert requested_spans(header, 10) is None
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_what_is_no_range_means_the_whole_file(header: str | None) -> None:
 )
 def test_greedy_ranges_are_ignored(header: str) -> None:
     """Bytes asked for twice, or very many parts, do not multiply what is sent."""
-    assert wanted(header, 1_000) is None
+    assert requested_spans(header, 1_000) is None
 
 
 def test_an_empty_file_has_no_range() -> None:
     """Nothing of an empty file can be asked for."""
-    assert wanted("bytes=0-", 0) == ()
-    assert wanted("bytes=-5", 0) == ()
+    assert requested_spans("bytes=0-", 0) == ()
+    assert requested_spans("bytes=-5", 0) == ()
 
 
 @given(st.lists(st.integers(0, 10_000), unique=True, min_size=2, max_size=40), st.randoms())
@@ -77,7 +77,7 @@ def test_disjoint_spans_survive_the_header(cuts: list[int], dice: random.Random)
     spans = [Span(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     dice.shuffle(spans)
     header = "bytes=" + ",".join(f"{span.start}-{span.stop - 1}" for span in spans)
-    assert wanted(header, 10_001) == tuple(spans)
+    assert requested_spans(header, 10_001) == tuple(spans)
 
 
 def test_parts_are_framed_for_their_boundary() -> None:

@@ -1,4 +1,4 @@
-"""The `Range` header: which bytes of a file are wanted (RFC 9110, section 14). Pure."""
+"""The `Range` header, which asks for parts of a file (RFC 9110, section 14). Pure."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ class Span:
         return self.stop - self.start
 
     def content_range(self, size: int) -> str:
-        """The value of `Content-Range` for this part of `size` bytes."""
+        """Return the value of `Content-Range` for this part of a file of `size` bytes."""
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
-def wanted(header: str | None, size: int) -> tuple[Span, ...] | None:
-    """The spans of a file that a Range header asks for, in its order.
+def requested_spans(header: str | None, size: int) -> tuple[Span, ...] | None:
+    """Return the spans of a file that a Range header asks for, in the order of the header.
 
     Args:
-        header: The header's value; None if there was none.
-        size: Bytes of the file.
+        header: The value of the header; None if there is no header.
+        size: The size of the file in bytes.
 
     Returns:
-        None if the whole file is to be sent: no header, one that is malformed or of another unit,
-        or one that asks for bytes twice or for more than `MAX_SPANS` parts, which no honest
-        client does. An empty tuple if nothing of what is asked for exists (status 416).
+        None if the whole file must be sent. That is so without a header, with a malformed header or
+        another unit, and with a header that asks for the same bytes twice or for more than
+        `MAX_SPANS` parts, which no ordinary client does. An empty tuple if the file has none of the
+        requested bytes (status 416).
     """
     unit, _, specs = (header or "").partition("=")
     if unit.strip().lower() != "bytes":
@@ -56,7 +57,11 @@ def wanted(header: str | None, size: int) -> tuple[Span, ...] | None:
 
 
 def _bounds(spec: str, size: int) -> tuple[int, int] | None:
-    """One `first-last`, cut to the file; empty bounds where it lies outside, None if malformed."""
+    """Read one `first-last` and limit it to the file.
+
+    Returns:
+        The bounds, which are empty if the file has none of these bytes; None if it is malformed.
+    """
     match = _SPEC.fullmatch(spec)
     if match is None or not (match["first"] or match["last"]):
         return None
@@ -71,13 +76,13 @@ def _bounds(spec: str, size: int) -> tuple[int, int] | None:
 
 def _overlap(spans: Sequence[Span]) -> bool:
     ordered = sorted(spans, key=lambda span: span.start)
-    return any(one.stop > other.start for one, other in itertools.pairwise(ordered))
+    return any(before.stop > after.start for before, after in itertools.pairwise(ordered))
 
 
 def multipart(
     spans: Sequence[Span], size: int, content_type: str, boundary: str
 ) -> tuple[bytes | Span, ...]:
-    """The body of a `multipart/byteranges` answer: framing as bytes, content as spans."""
+    """Make the body of a `multipart/byteranges` answer: headers as bytes, content as spans."""
     pieces: list[bytes | Span] = []
     for span in spans:
         head = (

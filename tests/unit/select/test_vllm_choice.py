@@ -262,7 +262,7 @@ def test_an_index_that_leads_elsewhere_is_refused(name: str) -> None:
         {"config.json": 1, "model.safetensors.index.json": 1, "model.safetensors": 1},
         {"model.safetensors.index.json": index(name)},
     )
-    with pytest.raises(RefusedError, match="does not lie beside it"):
+    with pytest.raises(RefusedError, match="is not in the folder of the index"):
         chosen(repo)
 
 

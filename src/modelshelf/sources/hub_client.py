@@ -1,4 +1,8 @@
-"""Asking a Hub: a few small GETs, retried, with redirects followed by hand."""
+"""A client for the few small GET requests to a Hub.
+
+It repeats requests that failed, and follows redirects itself, so that the token is sent to no other
+host than the Hub.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,21 @@ import httpx2
 
 from modelshelf.shelf.errors import SourceError
 from modelshelf.shelf.events import Listener
-from modelshelf.sources.listing import MAX_TEXT
-from modelshelf.sources.refusals import Asked, refusal
+from modelshelf.sources.hub_refusals import HubQuery, refusal
+from modelshelf.sources.listing import MAX_TEXT_BYTES
 from modelshelf.transfer.connection import HttpTarget
 from modelshelf.transfer.events import Retrying
 from modelshelf.transfer.retries import RETRYABLE_STATUSES, Backoff, parse_retry_after
 
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT_SECONDS = 30.0  # without a byte
 TRIES = Backoff(max_tries=4, first_seconds=1.0, max_seconds=60.0)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_GOOD = frozenset({200, 206})
-_HOPS = 8
+_SUCCESSES = frozenset({200, 206})
+_MAX_REDIRECTS = 8
 
 
 class _FailedTryError(Exception):
-    """One try failed in a way that another may not; `wait` is what the server asked for."""
+    """An attempt failed, and another may succeed. `wait` is the Retry-After of the server."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -35,20 +39,20 @@ class _FailedTryError(Exception):
         self.wait = wait
 
 
-class Client:
+class HubClient:
     """Asks one Hub about one repository.
 
     Args:
         session: Sends the requests.
-        endpoint: The Hub's base URL.
-        token: Sent to that origin only.
-        repo: `org/name`.
-        revision: Its revision, as asked for.
+        endpoint: The URL of the Hub.
+        token: A token. It is sent to the origin of the Hub only.
+        repo: The repository, `org/name`.
+        revision: The requested revision.
         on_event: Hears `Retrying`.
-        sleep: Waits for some seconds.
+        sleep: Waits for a number of seconds.
 
     Attributes:
-        host: The Hub's host, with port.
+        host: The host of the Hub, with its port.
     """
 
     def __init__(  # noqa: PLR0913  # each is one part of a request
@@ -65,7 +69,7 @@ class Client:
         parts = urllib.parse.urlsplit(endpoint)
         self.host = parts.netloc.rpartition("@")[2]
         base_url = urllib.parse.urlunsplit(parts._replace(netloc=self.host))
-        self._asked = Asked(repo, revision, base_url, self.host, token is not None)
+        self._query = HubQuery(repo, revision, base_url, self.host, token is not None)
         self._session = session
         self._endpoint = endpoint
         self._on_event = on_event
@@ -78,31 +82,34 @@ class Client:
             self._headers += (("Authorization", f"Bearer {token}"),)
 
     def json(self, path: str) -> tuple[Any, str | None]:
-        """The JSON value that a path answers with, and the URL of the next page, if any.
+        """Get a path whose content is JSON.
+
+        Returns:
+            The JSON value, and the URL of the next page; None if there is no next page.
 
         Raises:
-            NotAuthorisedError, NotFoundError: The Hub says so.
-            SourceError: It cannot be reached, keeps failing, or answers something else.
+            NotAuthorisedError, NotFoundError: The Hub refuses.
+            SourceError: The Hub cannot be reached, keeps failing, or answers something else.
         """
-        body, following = self._get(path)
+        body, next_url = self._get(path)
         try:
-            return json.loads(body), following
+            return json.loads(body), next_url
         except (ValueError, RecursionError):
-            raise self.nonsense("answers with something else than JSON") from None
+            raise self.not_a_hub("answers with something other than JSON") from None
 
     def content(self, path: str, size: int) -> bytes:
-        """The first `size` bytes of what a path answers with.
+        """Get the first `size` bytes of a path's content.
 
         Raises:
-            NotAuthorisedError, NotFoundError: The Hub says so.
-            SourceError: It cannot be reached, or keeps failing.
+            NotAuthorisedError, NotFoundError: The Hub refuses.
+            SourceError: The Hub cannot be reached, or keeps failing.
         """
-        # The Hub's bridge for files kept by xet refuses a GET without a range.
+        # For files that are stored in xet, the Hub refuses a GET without a range.
         return self._get(path, (("Range", f"bytes=0-{size - 1}"),))[0]
 
-    def nonsense(self, what: str) -> SourceError:
-        """The error for a server that does not speak as a Hub does."""
-        return SourceError(f"{self.host} {what}", hint="check that HF_ENDPOINT names a Hub")
+    def not_a_hub(self, behaviour: str) -> SourceError:
+        """Make the error for a server that does not behave like a Hub."""
+        return SourceError(f"{self.host} {behaviour}", hint="check that HF_ENDPOINT names a Hub")
 
     def _get(
         self, path: str, headers: tuple[tuple[str, str], ...] = ()
@@ -118,23 +125,23 @@ class Client:
                 self._on_event(Retrying(path.partition("?")[0], reason, round(wait, 1)))
                 self._sleep(wait)
         raise SourceError(
-            f"{self.host} {reason} (asked {TRIES.max_tries} times for {self._asked.repo})",
+            f"{self.host} {reason} (asked {TRIES.max_tries} times for {self._query.repo})",
             hint="try again later, or check the network and HF_ENDPOINT",
         )
 
     def _try(self, target: HttpTarget) -> tuple[bytes, str | None]:
-        # The causes of these are cut off: their texts may hold signed URLs or the token.
+        # `from None`: the texts of the original errors may contain signed URLs or the token.
         try:
             return self._follow(target)
         except httpx2.TimeoutException:
-            raise _FailedTryError(f"did not answer for {TIMEOUT:g} seconds") from None
+            raise _FailedTryError(f"did not answer for {TIMEOUT_SECONDS:g} seconds") from None
         except (
             httpx2.UnsupportedProtocol,
             httpx2.LocalProtocolError,
             httpx2.InvalidURL,
             ValueError,
         ):
-            raise self.nonsense("leads to where no request can be sent") from None
+            raise self.not_a_hub("redirects to a URL to which no request can be sent") from None
         except httpx2.TransportError as error:
             raise self._unreachable(error) from None
         except httpx2.HTTPError:
@@ -150,34 +157,34 @@ class Client:
         return _FailedTryError(f"cannot be reached ({text or type(error).__name__})")
 
     def _follow(self, target: HttpTarget) -> tuple[bytes, str | None]:
-        home = target.origin
-        for _ in range(_HOPS):
+        hub_origin = target.origin
+        for _ in range(_MAX_REDIRECTS):
             request = self._session.build_request(
-                "GET", target.url, headers=dict(target.headers), timeout=TIMEOUT
+                "GET", target.url, headers=dict(target.headers), timeout=TIMEOUT_SECONDS
             )
             response = self._session.send(request, stream=True, follow_redirects=False)
             try:
                 location = response.headers.get("Location")
                 if response.status_code not in _REDIRECTS or not location:
-                    return self._read(response, at_home=target.origin == home)
+                    return self._read(response, from_hub=target.origin == hub_origin)
             finally:
                 response.close()
             target = target.redirected(location)
-        raise self.nonsense(f"redirects more than {_HOPS} times")
+        raise self.not_a_hub(f"redirects more than {_MAX_REDIRECTS} times")
 
-    def _read(self, response: httpx2.Response, *, at_home: bool) -> tuple[bytes, str | None]:
+    def _read(self, response: httpx2.Response, *, from_hub: bool) -> tuple[bytes, str | None]:
         status = response.status_code
         if status in RETRYABLE_STATUSES:
-            asked = parse_retry_after(response.headers.get("Retry-After"))
-            raise _FailedTryError(f"answers {status}", asked)
-        if status not in _GOOD:
-            if not at_home:
-                # Its refusals are about a signed URL, which the next try gets anew.
-                raise _FailedTryError(f"leads to a file host that answers {status}")
-            raise refusal(self._asked, status, response.headers)
+            wait = parse_retry_after(response.headers.get("Retry-After"))
+            raise _FailedTryError(f"answers {status}", wait)
+        if status not in _SUCCESSES:
+            if not from_hub:
+                # The signed URL may have expired. The next attempt gets a new one.
+                raise _FailedTryError(f"redirects to a file host that answers {status}")
+            raise refusal(self._query, status, response.headers)
         body = bytearray()
         for block in response.iter_bytes():
             body += block
-            if len(body) > MAX_TEXT:
-                raise self.nonsense("answers without an end")
+            if len(body) > MAX_TEXT_BYTES:
+                raise self.not_a_hub("answers without end")
         return bytes(body), response.links.get("next", {}).get("url")
