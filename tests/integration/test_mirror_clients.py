@@ -1,4 +1,4 @@
-"""The mirror judged by real clients, unmodified, which know nothing but HF_ENDPOINT.
+"""The mirror used by real, unmodified clients, which know only HF_ENDPOINT.
 
 Each runs in a process of its own, since huggingface_hub reads its environment when imported.
 """
@@ -80,7 +80,7 @@ def environment(mirror: Mirror, tmp_path: Path) -> dict[str, str]:
 
 
 def python(code: str, environment: dict[str, str]) -> Any:
-    """Run some Python after the prelude, and give what it left in `result`."""
+    """Run some Python after the prelude, and return the value of its variable `result`."""
     ended = subprocess.run(
         [sys.executable, "-c", f"{_PRELUDE}\n{code}\nprint(json.dumps(result))"],
         env=environment,
@@ -184,7 +184,7 @@ def test_long_trees_are_followed_to_the_end(environment: dict[str, str]) -> None
 
 
 def test_errors_are_the_clients_own(environment: dict[str, str]) -> None:
-    """What is missing raises the exception that each call documents."""
+    """A missing model, revision or file raises the exception that each call documents."""
     code = """
 result = [
     name(api.model_info, "o/none"),
@@ -282,7 +282,7 @@ result = [
 
 
 def test_a_second_download_fetches_nothing(mirror: Mirror, environment: dict[str, str]) -> None:
-    """The counters prove that what a client has is not sent again."""
+    """The counters prove that files which a client already has are not sent again."""
     python("result = snapshot_download('o/n')", environment)
     before = mirror.counters()
     python("result = snapshot_download('o/n')", environment)

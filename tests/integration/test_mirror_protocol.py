@@ -1,4 +1,4 @@
-"""The mirror's HTTP, asked without a client library."""
+"""The mirror's HTTP protocol, requested without a client library."""
 
 import contextlib
 import email
@@ -52,7 +52,7 @@ def test_a_file_comes_whole_with_its_identity(mirror: Mirror) -> None:
 
 
 def test_head_sends_the_same_headers_and_no_body(mirror: Mirror) -> None:
-    """HEAD of a file and of metadata has the length and nothing else."""
+    """HEAD of a file or of metadata has the content length and no body."""
     reply = mirror.ask(FILE, method="HEAD")
     assert (reply.status, reply.body) == (200, b"")
     assert reply.headers["content-length"] == str(len(WEIGHTS))
@@ -78,7 +78,7 @@ def test_a_range_is_sent_exactly(mirror: Mirror, asked: str, start: int, stop: i
 
 
 def test_several_ranges_come_as_parts(mirror: Mirror) -> None:
-    """A multipart answer is read right by a MIME parser, part by part."""
+    """A MIME parser reads every part of a multipart answer."""
     reply = mirror.ask(FILE, headers={"range": "bytes=10-13, -4, 2000000-2000003"})
     assert reply.status == 206
     head = f"Content-Type: {reply.headers['content-type']}\r\n\r\n".encode()
@@ -93,7 +93,7 @@ def test_several_ranges_come_as_parts(mirror: Mirror) -> None:
 
 
 def test_a_range_behind_the_end_is_416(mirror: Mirror) -> None:
-    """The refusal tells the file's size, and the connection goes on."""
+    """The refusal states the size of the file, and the connection stays usable."""
     with contextlib.closing(mirror.connect()) as conn:
         conn.request("GET", FILE, headers={"range": f"bytes={len(WEIGHTS)}-"})
         response = conn.getresponse()
@@ -118,7 +118,7 @@ def test_conditions(mirror: Mirror) -> None:
     "path", ["sub/a%252e%20b.txt", "sub%2Fa%252e%20b.txt", "sub/a%252e%20b%2Etxt"]
 )
 def test_names_are_decoded_once(mirror: Mirror, path: str) -> None:
-    """A name that looks quoted is reached by quoting it, in every spelling."""
+    """A file whose name contains percent signs is found by its quoted name."""
     reply = mirror.ask(f"/o/n/resolve/main/{path}")
     assert (reply.status, reply.body) == (200, b"odd name")
 
@@ -144,7 +144,7 @@ def test_names_are_decoded_once(mirror: Mirror, path: str) -> None:
     ],
 )
 def test_only_recorded_names_are_served(mirror: Mirror, path: str) -> None:
-    """Nothing leads to a file that the snapshot does not list under that very name."""
+    """No URL leads to a file that the snapshot does not list under exactly that path."""
     reply = mirror.ask(path)
     assert reply.status == 404
     assert set(reply.json()) == {"error"}
@@ -165,7 +165,7 @@ def test_only_recorded_names_are_served(mirror: Mirror, path: str) -> None:
     ],
 )
 def test_refusals_carry_the_hubs_code(mirror: Mirror, path: str, code: str) -> None:
-    """What is missing is told by a 404 with the code that clients turn into an exception."""
+    """Whatever is missing is a 404 with the code that clients turn into an exception."""
     for method in ("GET", "HEAD"):
         reply = mirror.ask(path, method=method)
         assert (reply.status, reply.headers["x-error-code"]) == (404, code)
@@ -182,7 +182,7 @@ def test_refusals_carry_the_hubs_code(mirror: Mirror, path: str, code: str) -> N
     ],
 )
 def test_what_is_no_model_is_refused_plainly(mirror: Mirror, path: str, status: int) -> None:
-    """Other routes of the Hub are refused without a code that speaks of models."""
+    """Other routes of the Hub are refused without a code that is about models."""
     reply = mirror.ask(path)
     assert reply.status == status
     assert "x-error-code" not in reply.headers
@@ -197,7 +197,7 @@ def test_nothing_can_be_written(mirror: Mirror, method: str) -> None:
 
 
 def test_a_tree_is_paged_by_links(mirror: Mirror) -> None:
-    """Following the links lists every file and folder once, the query kept."""
+    """The links of the pages keep the query and lead to every file and folder once."""
     path = "/api/models/o/n/tree/main?recursive=true&expand=false&limit=3"
     pages = []
     while path:
@@ -217,12 +217,12 @@ def test_a_tree_is_paged_by_links(mirror: Mirror) -> None:
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1" * 30])
 def test_a_senseless_limit_is_refused(mirror: Mirror, limit: str) -> None:
-    """A limit that is no positive number is the client's mistake."""
+    """A limit that is not a positive number is a 400."""
     assert mirror.ask(f"/api/models/o/n/tree/main?limit={limit}").status == 400
 
 
 def test_paths_info_reads_forms_and_json(mirror: Mirror) -> None:
-    """A list of paths may come either way; what is not there is left out."""
+    """A list of paths may be a form or JSON; unknown paths are left out."""
     form = {"content-type": "application/x-www-form-urlencoded"}
     path = "/api/models/o/n/paths-info/prod"
     reply = mirror.ask(
@@ -265,7 +265,7 @@ def test_counters_tell_what_was_sent(mirror: Mirror) -> None:
 
 
 def test_a_link_in_a_files_place_is_not_followed(tmp_path: Path) -> None:
-    """A symbolic link that was put where a published file or folder was is refused."""
+    """A symbolic link in the place of a published file or folder is refused."""
     shelf = Shelf.create(tmp_path / "shelf")
     secret = tmp_path / "secret"
     (secret / "d").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A mirror in a process of its own, and plain HTTP to ask it with."""
+"""A mirror in its own process, and plain HTTP requests to it."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ run(Shelf(sys.argv[1]), sys.argv[2], 0, lambda event: print(event.url, flush=Tru
 
 
 @dataclasses.dataclass(frozen=True)
-class Reply:
-    """An answer: status, headers by lower-case name, whole body."""
+class MirrorReply:
+    """A whole reply: the status, the headers by lower-case name, and the body."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """Read the body as JSON."""
         return json.loads(self.body)
 
 
 @dataclasses.dataclass(frozen=True)
 class Mirror:
-    """A running mirror: its base URL (for HF_ENDPOINT) and its process."""
+    """A running mirror: its URL (the value for HF_ENDPOINT) and its process."""
 
     url: str
     process: subprocess.Popen[str]
 
     def connect(self) -> http.client.HTTPConnection:
-        """A new connection; the caller closes it."""
+        """Open a new connection, which the caller must close."""
         return http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
 
     def ask(
@@ -56,22 +56,22 @@ class Mirror:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Reply:
-        """One request on a connection of its own; the path is sent exactly as given."""
+    ) -> MirrorReply:
+        """Send one request on a new connection. The path is sent exactly as it is given."""
         with contextlib.closing(self.connect()) as connection:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
-            fields = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(response.status, fields, response.read())
+            reply_headers = {name.lower(): value for name, value in response.getheaders()}
+            return MirrorReply(response.status, reply_headers, response.read())
 
     def counters(self) -> dict[str, int]:
-        """What it has sent so far."""
+        """Return the counts of requests and bytes so far."""
         return dict(self.ask("/_modelshelf/counters").json())
 
 
 @contextlib.contextmanager
 def running(shelf: str | os.PathLike[str], host: str = "127.0.0.1") -> Iterator[Mirror]:
-    """Run a mirror of a shelf on a free port; it is stopped at the end."""
+    """Run a mirror of a shelf on a free port, and stop it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, os.fspath(shelf), host],
         env={**os.environ, "PYTHONPATH": SRC},
