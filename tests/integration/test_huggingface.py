@@ -80,7 +80,7 @@ def test_a_tree_of_many_pages_is_listed_whole(hub: Hub) -> None:
 
 
 def test_pages_are_asked_of_the_hub_whatever_host_a_link_names(hub: Hub) -> None:
-    """A mirror that names the real Hub's pages gets the next request itself, with the token."""
+    """If a mirror names the next page on the real Hub, the mirror is asked for it, with the token."""
     hub.page_size = 3
     elsewhere = '<https://elsewhere.invalid/x?recursive=true&cursor=3>; rel="next"'
     hub.misbehave("headers", path="/api/*/tree/*", times=1, headers={"Link": elsewhere})
@@ -88,7 +88,7 @@ def test_pages_are_asked_of_the_hub_whatever_host_a_link_names(hub: Hub) -> None
 
 
 def test_tags_commits_and_pull_requests_are_revisions(hub: Hub) -> None:
-    """Any revision resolves, one with slashes too; a commit resolves to itself."""
+    """Any revision resolves, even one with slashes; a commit resolves to itself."""
     repo = hub._repos["org/name"]
     main = repo.commit
     older = repo.update({"a.json": b"1"}, revision="refs/pr/1")
@@ -115,13 +115,13 @@ def test_texts_are_read_with_a_range_and_verified(hub: Hub) -> None:
 
 
 def test_a_server_that_ignores_ranges_will_do(hub: Hub) -> None:
-    """The whole file is as good as the range that is all of it."""
+    """A server that ignores the range and sends the whole file is accepted."""
     hub.misbehave("ignore-range")
     assert _texts(_resolve(), "config.json") == {"config.json": TEXTS["config.json"]}
 
 
 def test_a_damaged_text_is_read_once_more_then_refused(hub: Hub) -> None:
-    """One flipped byte is passed over, two in a row are an integrity error."""
+    """A text that is damaged once is read again; damaged twice, it is an integrity error."""
     listing = _resolve()
     fault = hub.misbehave("flip", path="config.json", at=3, times=1)
     assert _texts(listing, "config.json")
@@ -143,7 +143,7 @@ def test_a_damaged_text_is_read_once_more_then_refused(hub: Hub) -> None:
     ids=lambda fault: f"{fault.kind}-{fault.status}",
 )
 def test_passing_faults_are_retried(hub: Hub, fault: Fault) -> None:
-    """Statuses that ask for patience, resets and short bodies are tried again and told."""
+    """After temporary statuses, resets and short bodies the request is repeated and reported."""
     hub.faults.append(fault)
     events: list[Event] = []
     waits: list[float] = []
@@ -156,7 +156,7 @@ def test_passing_faults_are_retried(hub: Hub, fault: Fault) -> None:
 
 
 def test_lasting_faults_end_after_four_tries(hub: Hub) -> None:
-    """A Hub that keeps failing is exit 15 with the reason; what it asks to wait is capped."""
+    """A Hub that keeps failing is exit code 15 with the reason, and Retry-After is capped."""
     fault = hub.misbehave("status", path="/api/*", status=503, retry_after=86_400)
     waits: list[float] = []
     with pytest.raises(SourceError, match=r"answers 503 \(asked 4 times") as raised:
@@ -217,7 +217,7 @@ def test_an_implicit_token_can_be_turned_off(hub: Hub, monkeypatch: pytest.Monke
 
 
 def test_nothing_but_the_three_requests_is_sent(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No telemetry, whatever the environment looks like: revision, tree, file."""
+    """The only requests are revision, tree and file: there is no telemetry in any environment."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
     monkeypatch.setenv("AI_AGENT", "something")
     _texts(_resolve(), "config.json")
@@ -237,7 +237,7 @@ def test_the_token_stays_with_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_expired_signed_url_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file host's 403 is about its URL, so the Hub is asked anew; for ever is exit 15."""
+    """After a 403 of the file host the Hub is asked again; repeated 403s are exit code 15."""
     with Hub(redirect=True) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         hub.add("org/name", {"config.json": b"{}"}, lfs={"config.json"})
@@ -301,7 +301,7 @@ def test_a_malformed_token_is_not_shown(hub: Hub, monkeypatch: pytest.MonkeyPatc
 def test_a_server_that_is_no_hub_is_named(
     hub: Hub, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer of another form is exit 15 and points to HF_ENDPOINT."""
+    """An answer of an unexpected form is exit code 15, and the hint names HF_ENDPOINT."""
     monkeypatch.setattr(HubClient, "_get", lambda *_: (answer, None))
     with pytest.raises(SourceError) as raised:
         _resolve()
@@ -323,7 +323,7 @@ def test_a_server_that_is_no_hub_is_named(
 def test_a_malformed_list_is_no_crash(
     hub: Hub, entry: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entries of another form are exit 15."""
+    """Entries of an unexpected form are exit code 15."""
     info = {"id": "org/name", "sha": "0" * 40}
     answers = iter([json.dumps(info), json.dumps([{"type": "file"} | entry])])
     monkeypatch.setattr(HubClient, "_get", lambda *_: (next(answers).encode(), None))
@@ -340,7 +340,7 @@ def test_a_list_of_escaping_names_is_refused(hub: Hub) -> None:
 
 
 def test_a_commit_that_resolves_to_another_is_refused(hub: Hub) -> None:
-    """Who asks for a commit gets that one or an error."""
+    """A requested commit resolves to that commit or is an error."""
     wanted = "ab" * 20
     hub._repos["org/name"].revisions[wanted] = hub._repos["org/name"].commit
     with pytest.raises(IntegrityError, match="to another one"):
@@ -348,7 +348,7 @@ def test_a_commit_that_resolves_to_another_is_refused(hub: Hub) -> None:
 
 
 def test_offline_mode_asks_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HF_HUB_OFFLINE is exit 15 with a sentence of its own, and no request is sent."""
+    """HF_HUB_OFFLINE is exit code 15 with an error of its own, and no request is sent."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(SourceError, match="offline mode is on") as raised:
         _resolve()
@@ -362,7 +362,7 @@ def test_offline_mode_asks_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_endpoint_that_is_no_url_is_a_usage_error(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HF_ENDPOINT without http:// is named as the mistake that it is."""
+    """An HF_ENDPOINT without http:// is an error that names HF_ENDPOINT."""
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     with pytest.raises(UsageError, match="HF_ENDPOINT"):
         huggingface.endpoint_and_token()
@@ -370,7 +370,7 @@ def test_an_endpoint_that_is_no_url_is_a_usage_error(
 
 @pytest.mark.parametrize("uri", ["hf://", "hf://a/b/c", "hf://a/b@", "hf://a b/c", "hf://a/b@x@y"])
 def test_malformed_uris_are_usage_errors(hub: Hub, uri: str) -> None:
-    """What names no repository is refused before anything is asked."""
+    """A URI that names no repository is refused before any request."""
     with pytest.raises(UsageError, match="does not name a repository"):
         _resolve(uri)
     assert hub.requests == []
@@ -412,7 +412,7 @@ def _child(**env: str) -> str:
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_ones_own_authority_is_trusted(tmp_path: pathlib.Path, variable: str) -> None:
-    """Either variable makes a private authority's certificate count for metadata."""
+    """Either variable makes the certificate of a private authority trusted for metadata."""
     made = make_certificate(tmp_path)
     with Hub(tls=made) as hub:
         repo = hub.add("org/name", FILES)
@@ -425,7 +425,7 @@ def test_ones_own_authority_is_trusted(tmp_path: pathlib.Path, variable: str) ->
 
 
 def test_a_certificate_file_that_is_missing_is_named(tmp_path: pathlib.Path) -> None:
-    """A wrong path in SSL_CERT_FILE is an error of ours."""
+    """A wrong path in SSL_CERT_FILE is a SourceError."""
     env = {"HF_ENDPOINT": "https://127.0.0.1:9", "HOME": str(tmp_path)}
     assert "SSL_CERT_FILE" in _child(**env, SSL_CERT_FILE="/no/such.pem")
     assert _child(**env, REQUESTS_CA_BUNDLE="/no/such.pem").startswith("15 ")

@@ -1,4 +1,4 @@
-"""The mirror while models come and go, clients hang up, and somebody stops it."""
+"""The mirror while models are added and removed, clients disconnect, and it is stopped."""
 
 import contextlib
 import hashlib
@@ -74,7 +74,7 @@ def test_models_come_and_go_without_a_restart(shelf: Shelf) -> None:
 
 
 def test_a_model_removed_at_once_is_not_found(shelf: Shelf) -> None:
-    """Before the mirror has noticed a removal, a file of it is a 404 and no crash."""
+    """A file of a model that was just removed is a 404, even before the mirror notices."""
     with running(shelf.path) as mirror:
         assert mirror.ask(FILE, method="HEAD").status == 200
         shelf.remove(shelf.find("o/n"))
@@ -82,7 +82,7 @@ def test_a_model_removed_at_once_is_not_found(shelf: Shelf) -> None:
 
 
 def test_a_transfer_outlives_the_models_removal(shelf: Shelf) -> None:
-    """What was begun is finished although the files are renamed away and deleted."""
+    """A transfer under way is finished although the files are renamed and deleted."""
     with running(shelf.path) as mirror, begin(mirror) as connection:
         assert soon(lambda: mirror.counters()["file_requests"] == 1)
         shelf.remove(shelf.find("o/n"))
@@ -91,7 +91,7 @@ def test_a_transfer_outlives_the_models_removal(shelf: Shelf) -> None:
 
 
 def test_a_file_that_shrinks_cuts_the_connection(shelf: Shelf) -> None:
-    """When bytes are missing the body ends short, so that the client notices."""
+    """If the file is too short, the body ends early, so that the client notices."""
     path = Path(str(shelf.find("o/n").path)) / "w.safetensors"
     with running(shelf.path) as mirror:
         with begin(mirror) as connection:
@@ -103,7 +103,7 @@ def test_a_file_that_shrinks_cuts_the_connection(shelf: Shelf) -> None:
 
 
 def test_reading_stops_when_the_client_hangs_up(shelf: Shelf) -> None:
-    """A client that leaves is noticed long before the file's end."""
+    """A client that disconnects is noticed long before the end of the file."""
     with running(shelf.path) as mirror:
         begin(mirror).close()
         time.sleep(0.3)
@@ -145,7 +145,7 @@ def test_a_signal_ends_it_and_lets_answers_finish(
 def test_a_client_that_does_not_read_cannot_hold_it(
     shelf: Shelf, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A stalled transfer is given up after the grace, without noise."""
+    """A stalled transfer is cancelled after the grace period, and nothing is logged."""
     with running(shelf.path) as mirror, begin(mirror):
         assert soon(lambda: mirror.counters()["file_requests"] == 1)
         mirror.process.send_signal(signal.SIGTERM)
@@ -157,7 +157,7 @@ def test_a_client_that_does_not_read_cannot_hold_it(
     ("host", "told"), [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]")]
 )
 def test_the_url_it_tells_can_be_asked(shelf: Shelf, host: str, told: str) -> None:
-    """Whatever it listens on, the URL is one that a client on this machine reaches."""
+    """For any listening address, a client on this machine can reach the URL."""
     if host == "::1":
         try:
             socket.create_server((host, 0), family=socket.AF_INET6).close()
@@ -169,7 +169,7 @@ def test_the_url_it_tells_can_be_asked(shelf: Shelf, host: str, told: str) -> No
 
 
 def test_a_taken_port_is_told(shelf: Shelf) -> None:
-    """The error names the port and the way out."""
+    """The error names the port, and the hint says what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(TargetError, match=f"port {port} on 127.0.0.1 is taken") as told:
@@ -181,7 +181,7 @@ def test_a_taken_port_is_told(shelf: Shelf) -> None:
     ("host", "port"), [("no host", 0), ("127.0.0.1", 65_536), ("127.0.0.1", -1)]
 )
 def test_a_senseless_address_is_told(shelf: Shelf, host: str, port: int) -> None:
-    """Neither an unknown name nor an impossible port gets as far as listening."""
+    """An unknown host and an impossible port are refused before the mirror listens."""
     with pytest.raises(UsageError):
         run(shelf, host, port)
 

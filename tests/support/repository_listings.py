@@ -1,4 +1,4 @@
-"""File lists of repositories as they are on the Hub, written by hand: names, sizes, and texts."""
+"""Hand-written file lists of repositories on the Hub: names, sizes, and small texts."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ GB = 10**9
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Repository:
-    """A list of files, and the texts among them that choosing may need."""
+    """The files of a repository, and the texts that `choose` may need."""
 
     files: tuple[File, ...]
     texts: Mapping[str, str]
 
     def with_files(self, sizes: Mapping[str, int], texts: Mapping[str, str] = {}) -> Repository:
-        """The same with more files."""
+        """Return the repository with more files."""
         return repository(
             {**{f.path: f.size for f in self.files}, **sizes}, {**self.texts, **texts}
         )
 
     def without(self, *paths: str) -> Repository:
-        """The same with fewer files."""
+        """Return the repository without some files."""
         return Repository(tuple(f for f in self.files if f.path not in paths), self.texts)
 
 
 def repository(sizes: Mapping[str, int], texts: Mapping[str, str] = {}) -> Repository:
-    """Files of some sizes; every `config.json` that has no other text is an empty object."""
+    """Make a repository of files with some sizes. A `config.json` without a text is `{}`."""
     files = tuple(File(path, size, git_sha1="0" * 40) for path, size in sorted(sizes.items()))
     plain = {path: "{}" for path in sizes if path.endswith("config.json")}
     return Repository(files, plain | dict(texts))
 
 
 def index(*parts: str) -> str:
-    """The text of an index that names these parts."""
+    """Make the text of an index that names these parts."""
     tensors = {f"layer.{number}.weight": part for number, part in enumerate(parts)}
     return json.dumps({"metadata": {"total_size": 1}, "weight_map": tensors})
 
 
 def parts(stem: str, total: int, end: str = ".safetensors") -> list[str]:
-    """The names of numbered parts."""
+    """List the names of numbered parts."""
     return [f"{stem}-{number:05}-of-{total:05}{end}" for number in range(1, total + 1)]
 
 
-def chosen(repo: Repository, **options: object) -> SelectedFiles:
-    """What `choose` chooses of it."""
+def select_from(repo: Repository, **options: object) -> SelectedFiles:
+    """Choose files of a repository."""
     return choose(repo.files, repo.texts, **options)  # type: ignore[arg-type]
 
 
-def paths(selection: SelectedFiles) -> set[str]:
-    """The names of what was chosen."""
-    return {file.path for file in selection.files}
+def paths(selected: SelectedFiles) -> set[str]:
+    """List the paths of the chosen files."""
+    return {file.path for file in selected.files}
 
 
-def reasons(selection: SelectedFiles) -> dict[str, int]:
-    """Reason → how many files were left out for it."""
-    return {left.reason: left.files for left in selection.left_out}
+def reasons(selected: SelectedFiles) -> dict[str, int]:
+    """Map each reason to the number of files that were left out for it."""
+    return {group.reason: group.files for group in selected.left_out}
 
 
 _TOKENIZER = {"tokenizer.json": 2_000_000, "tokenizer_config.json": 50_000}

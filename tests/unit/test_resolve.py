@@ -42,7 +42,7 @@ servers:
 
 
 class Repositories:
-    """Stands in for the Hub: repositories whose `main` moves; keeps what it was asked."""
+    """A substitute for the Hub: its `main` can move, and it records what it was asked."""
 
     def __init__(self) -> None:
         self.commit = "1" * 40
@@ -85,7 +85,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Repositories:
 
 
 def test_what_is_missing_is_resolved(hub: Repositories) -> None:
-    """Each model is asked for once, at the endpoint of the file, and only its files are locked."""
+    """Each model is resolved once, at the endpoint of the file, and its chosen files are locked."""
     lock = resolve.resolve_models(parse(CONFIG), Lock())
     assert hub.asked == ["hf://org/a", "hf://org/b@v1"]
     assert hub.endpoints == {"https://hub.example"}
@@ -97,7 +97,7 @@ def test_what_is_missing_is_resolved(hub: Repositories) -> None:
 
 
 def test_a_token_that_is_given_goes_to_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who reads the token from a file gets gated models locked with it, too."""
+    """A token that the caller gives is sent with every request."""
     repositories, given = Repositories(), []
 
     def listing_of(uri: str, *, token: str | None = None, **options: Any) -> Listing:
@@ -115,7 +115,7 @@ def test_a_token_that_is_given_goes_to_each_request(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_floating_revision_does_not_move_by_itself(hub: Repositories) -> None:
-    """A lock that fits is the same lock again, and nobody is asked."""
+    """A lock that fits stays the same, and the Hub is not asked."""
     config = parse(CONFIG)
     lock = resolve.resolve_models(config, Lock())
     hub.commit, hub.asked = "2" * 40, []
@@ -124,7 +124,7 @@ def test_a_floating_revision_does_not_move_by_itself(hub: Repositories) -> None:
 
 
 def test_an_upgrade_moves_what_is_named(hub: Repositories) -> None:
-    """One model, or all, move to what their revision is now."""
+    """One model, or all models, move to the current commit of their revision."""
     config = parse(CONFIG)
     lock = resolve.resolve_models(config, Lock())
     hub.commit, hub.asked = "2" * 40, []
@@ -140,7 +140,7 @@ def test_an_upgrade_moves_what_is_named(hub: Repositories) -> None:
 
 
 def test_another_choice_is_made_at_the_locked_commit(hub: Repositories) -> None:
-    """Where only the choice of files changes, the commit and the revision's name stay."""
+    """If only the choice of files changes, the commit and the revision stay."""
     lock = resolve.resolve_models(parse(CONFIG), Lock())
     hub.commit, hub.asked = "2" * 40, []
     config = parse(CONFIG.replace("hf://org/a}", "hf://org/a, allFiles: true}"))
@@ -152,7 +152,7 @@ def test_another_choice_is_made_at_the_locked_commit(hub: Repositories) -> None:
 
 
 def test_another_revision_is_resolved_anew(hub: Repositories) -> None:
-    """Where the source changes, what was locked does not count."""
+    """If the source changes, it is resolved again."""
     lock = resolve.resolve_models(parse(CONFIG), Lock())
     hub.commit, hub.asked = "2" * 40, []
     config = parse(CONFIG.replace("hf://org/a}", "hf://org/a@v2}"))
@@ -162,14 +162,14 @@ def test_another_revision_is_resolved_anew(hub: Repositories) -> None:
 
 
 def test_a_model_that_left_the_file_leaves_the_lock(hub: Repositories) -> None:
-    """Nothing is locked that the file does not have."""
+    """A model that the file does not have is removed from the lock."""
     lock = resolve.resolve_models(parse(CONFIG), Lock())
     text = CONFIG.replace("  b: {source: hf://org/b@v1}\n", "").replace("  t: {model: b}\n", "")
     assert list(resolve.resolve_models(parse(text), lock).models) == ["a"]
 
 
 def test_errors_name_the_model(hub: Repositories) -> None:
-    """Whatever a source says is of the same kind, with the model's key in front."""
+    """An error of a source keeps its class, and its message begins with the model's key."""
     hub.error = NotAuthorisedError("org/a is gated", hint="accept its licence")
     with pytest.raises(NotAuthorisedError, match=r"^models\.a: org/a is gated$") as caught:
         resolve.resolve_models(parse(CONFIG), Lock())
@@ -199,7 +199,7 @@ def test_errors_name_the_model(hub: Repositories) -> None:
 def test_hints_name_keys_of_the_file(
     hub: Repositories, error: Error, sentence: str, hint: str
 ) -> None:
-    """Options of `pull` are said as what they are in modelshelf.yaml."""
+    """Options of `pull` in errors are replaced by keys of modelshelf.yaml."""
     hub.error = error
     with pytest.raises(type(error)) as caught:
         resolve.resolve_models(parse(CONFIG), Lock())
@@ -207,7 +207,7 @@ def test_hints_name_keys_of_the_file(
 
 
 def test_a_locked_commit_that_is_gone(hub: Repositories) -> None:
-    """Where the locked commit is not there any more, the hint says how to move on."""
+    """If the locked commit no longer exists, the hint names lock --upgrade."""
     lock = resolve.resolve_models(parse(CONFIG), Lock())
     hub.error = NotFoundError("org/a has no revision")
     config = parse(CONFIG.replace("hf://org/a}", 'hf://org/a, exclude: ["*.md"]}'))
@@ -227,14 +227,14 @@ def test_an_argument_that_the_engine_lacks_is_refused_before_anybody_is_asked(
 
 
 def test_a_model_larger_than_the_share(hub: Repositories) -> None:
-    """A model that the share has no room for is refused when it is locked."""
+    """A model that is larger than the share is refused when it is resolved."""
     hub.files["model.safetensors"] = 2**21
     with pytest.raises(NoSpaceError, match=r"models\.a has 2049Ki, more than the 1Mi"):
         resolve.resolve_models(parse(CONFIG), Lock())
 
 
 def test_a_file_is_opened_with_its_lock(hub: Repositories, tmp_path: pathlib.Path) -> None:
-    """What is missing is written beside the file; what fits is left alone, byte and time."""
+    """A missing lock is written beside the file, and a lock that fits is not written again."""
     file = tmp_path / "modelshelf.yaml"
     file.write_text(CONFIG)
     with pytest.raises(UsageError, match="a, b would change"):
@@ -253,7 +253,7 @@ def test_a_file_is_opened_with_its_lock(hub: Repositories, tmp_path: pathlib.Pat
 
 
 def test_a_failed_lock_leaves_the_old_one(hub: Repositories, tmp_path: pathlib.Path) -> None:
-    """Where one model cannot be resolved, the file stays as it was."""
+    """If one model cannot be resolved, the lock's file stays as it was."""
     file = tmp_path / "modelshelf.yaml"
     file.write_text(CONFIG)
     text = pathlib.Path(resolve.load_locked(str(file)).lock_path).read_text()
@@ -265,7 +265,7 @@ def test_a_failed_lock_leaves_the_old_one(hub: Repositories, tmp_path: pathlib.P
 
 
 def test_a_lock_is_written_through_a_link(tmp_path: pathlib.Path) -> None:
-    """A lock that is a link stays one: what it leads to is replaced."""
+    """If the lock is a symbolic link, the file that it points to is replaced."""
     (tmp_path / "real").mkdir()
     link = tmp_path / "modelshelf.lock"
     link.symlink_to("real/prod.lock")
@@ -276,14 +276,14 @@ def test_a_lock_is_written_through_a_link(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_lock_that_cannot_be_written(tmp_path: pathlib.Path) -> None:
-    """The error names the file, and its hint no shelf."""
+    """The error names the lock's file, and its hint does not mention the shelf."""
     with pytest.raises(ShelfError, match="nowhere") as caught:
         resolve.write_lock(str(tmp_path / "nowhere" / "modelshelf.lock"), Lock())
     assert "--shelf" not in caught.value.hint
 
 
 def test_a_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else's folder is told from a full disk."""
+    """A folder without write permission and a full disk are different errors."""
     for code, kind in ((errno.EACCES, NotWritableError), (errno.ENOSPC, NoSpaceError)):
 
         def refuse(path: str, data: bytes, code: int = code) -> None:
@@ -295,7 +295,7 @@ def test_a_folder_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_choice_of_the_file_is_what_counts(hub: Repositories) -> None:
-    """Patterns, name and policy reach the choice, and are locked with it."""
+    """Patterns, name and engine of the file affect the choice, and are locked with it."""
     text = CONFIG.replace(
         "hf://org/a}", 'hf://org/a, name: me/mine, include: ["*.safetensors"], engine: vllm}'
     )

@@ -53,7 +53,7 @@ def base(server: str = "", **more: str) -> str:
 
 
 def refused(text: str) -> UsageError:
-    """The error that a text is refused with."""
+    """The error that `parse` raises for a text."""
     with pytest.raises(UsageError) as caught:
         parse(text)
     return caught.value
@@ -215,12 +215,12 @@ servers:
     ],
 )
 def test_what_an_error_says(text: str, message: str) -> None:
-    """One sentence: where, what is wrong, and what is near or to be done."""
+    """An error says where the problem is, what is wrong, and what to write instead."""
     assert message in str(refused(text))
 
 
 def test_a_model_for_two_engines_is_refused() -> None:
-    """Servers of two engines need different files of one model, unless it names its engine."""
+    """A model with servers of two engines is refused, unless the model names its engine."""
     text = base() + "  other: {model: mistral-7b, engine: llamacpp}\n"
     error = str(refused(text))
     assert "modelshelf.yaml:5: models.mistral-7b is served by other (llamacpp) and mistral" in error
@@ -229,7 +229,7 @@ def test_a_model_for_two_engines_is_refused() -> None:
 
 
 def test_several_problems_come_in_the_order_of_the_file() -> None:
-    """The first is the message; the hint has three more, and counts the rest."""
+    """The first problem is the message; the hint has three more and the number of the others."""
     error = refused(base("replicas: x\n    gpus: -1\n    a: 1", b="", c="", d=""))
     assert str(error).startswith("modelshelf.yaml:10: servers.mistral.replicas must be")
     assert error.hint.startswith("also line 11: servers.mistral.gpus is -1")
@@ -238,7 +238,7 @@ def test_several_problems_come_in_the_order_of_the_file() -> None:
 
 
 def test_no_value_that_could_be_a_secret_is_repeated() -> None:
-    """Passwords in URLs and text of the wrong kind stay out of errors."""
+    """Errors repeat neither passwords in URLs nor text where another kind of value is required."""
     for text in (
         base(hub="{endpoint: 'https://u:hunter2@hub'}"),
         base().replace("hf://org", "https://u:hunter2@hub/org"),
@@ -251,7 +251,7 @@ def test_no_value_that_could_be_a_secret_is_repeated() -> None:
 
 
 def test_a_file_is_loaded(tmp_path: pathlib.Path) -> None:
-    """`load` reads a file and names it in errors; a missing one leads to init."""
+    """`load` reads a file and names it in errors; for a missing file the hint names init."""
     path = tmp_path / "prod.yaml"
     with pytest.raises(UsageError, match=r"there is no .*prod\.yaml") as caught:
         load(path)
@@ -269,21 +269,21 @@ def test_a_file_is_loaded(tmp_path: pathlib.Path) -> None:
 
 
 def test_values_cannot_be_changed() -> None:
-    """A configuration is a value."""
+    """A configuration is immutable."""
     config = parse(WHOLE)
     with pytest.raises(ValueError, match="frozen"):
         config.namespace = "other"
 
 
 def test_a_configuration_round_trips() -> None:
-    """What a Config dumps, with the file's keys, is the same Config again."""
+    """A Config that is dumped and parsed again is equal."""
     config = parse(WHOLE)
     data = config.model_dump(by_alias=True, exclude_defaults=True)
     assert parse(yaml.safe_dump(json.loads(json.dumps(data)))) == config
 
 
 def test_the_schema_is_published() -> None:
-    """docs/reference has the schema; it takes what `parse` takes, and no unknown keys."""
+    """docs/reference has the current schema, which allows what `parse` allows and no unknown keys."""
     published = json.loads((ROOT / "docs/reference/modelshelf.schema.json").read_text())
     assert published == schema()
     check = importlib.import_module("jsonschema").Draft202012Validator(published)
@@ -293,7 +293,7 @@ def test_the_schema_is_published() -> None:
 
 
 def test_every_key_says_what_it_is_for() -> None:
-    """No field is without a description, from which editors and the reference have theirs."""
+    """Every key has a description, which editors and the reference show."""
     parts = {"file": schema(), **schema()["$defs"]}
     lacking = [
         f"{part}.{key}"

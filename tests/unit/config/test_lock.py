@@ -53,7 +53,7 @@ LOCK = Lock({"a": A, "b": B})
 
 
 def test_a_lock_has_a_line_for_each_file() -> None:
-    """The text can be read as a diff: sorted models, one line for each file, nothing of the day."""
+    """The text makes readable diffs: sorted models, one line for each file, and no times."""
     text = Lock({"b": B, "a": A}).dump()
     assert text == LOCK.dump()
     assert text.endswith("\n}\n")
@@ -95,7 +95,7 @@ _CHOICES = st.builds(
 
 @given(_FILES, _CHOICES)
 def test_a_lock_round_trips(files: list[File], choice: FileChoice) -> None:
-    """What is dumped is read as the same lock, and dumped as the same text."""
+    """A lock that is dumped and parsed again is equal, and is dumped as the same text."""
     snapshot = Snapshot("hf://org/a@main", "org/a", "main", "c" * 40, tuple(files))
     lock = Lock({"m": LockedModel("hf://org/a", choice, snapshot)})
     assert parse_lock(lock.dump()) == lock
@@ -103,7 +103,7 @@ def test_a_lock_round_trips(files: list[File], choice: FileChoice) -> None:
 
 
 def test_a_lock_is_read(tmp_path: pathlib.Path) -> None:
-    """A missing file is an empty lock; the file lies beside the YAML and has its name."""
+    """A missing file is an empty lock; the path is that of the YAML file with another ending."""
     path = lock_path(tmp_path / "modelshelf.yaml")
     assert path == os.fspath(tmp_path / "modelshelf.lock")
     assert lock_path("prod.yaml") == "prod.lock"
@@ -140,21 +140,21 @@ def _spoilt(old: str, new: str) -> str:
     ],
 )
 def test_a_damaged_lock_is_refused(text: str) -> None:
-    """A lock that was cut, merged badly or edited is refused, and the hint says what to do."""
+    """A lock that was truncated, merged badly or edited is refused, and the hint says what to do."""
     with pytest.raises(UsageError, match=r"^x\.lock is damaged$") as caught:
         parse_lock(text, "x.lock")
     assert "run modelshelf lock" in caught.value.hint
 
 
 def test_a_newer_lock_is_refused() -> None:
-    """What a newer version wrote is left to it, whatever it holds."""
+    """A lock of a newer format is refused without reading its models."""
     with pytest.raises(UsageError, match="newer modelshelf") as caught:
         parse_lock('{"version": 2, "models": []}')
     assert "upgrade modelshelf" in caught.value.hint
 
 
 def test_what_is_stale() -> None:
-    """A model is stale when it is missing, or its source or choice of files is another one."""
+    """A model is stale if it is missing, or if its source or choice of files has changed."""
     config = parse(CONFIG)
     assert stale_models(config, Lock()) == ("a", "b")
     assert stale_models(config, LOCK) == ()
@@ -171,7 +171,7 @@ def test_what_is_stale() -> None:
 
 
 def test_what_does_not_count() -> None:
-    """A change that leaves the files as they are leaves the lock as it is."""
+    """A change that does not affect the files does not make a model stale."""
     for old, new in (
         ("model: a}", "model: a, replicas: 5}"),
         ("model: a}", "model: a, engine: custom, image: x, command: ['{model}']}"),
@@ -182,7 +182,7 @@ def test_what_does_not_count() -> None:
 
 
 def test_the_engine_that_files_are_chosen_for() -> None:
-    """The model's own, else its servers'; without either the files decide."""
+    """The engine is the model's own, else that of its servers, else None."""
     config = parse(CONFIG)
     assert choice_for(config, "a") == FileChoice("vllm")
     assert choice_for(config, "b") == FileChoice("llamacpp", ("*Q4*",))
@@ -201,7 +201,7 @@ def test_the_engine_that_files_are_chosen_for() -> None:
 
 
 def test_locked_refuses_what_would_change() -> None:
-    """With --locked a lock fits whole: no model is missing, changed, or one too many."""
+    """--locked refuses a lock in which a model is missing, changed or superfluous."""
     config = parse(CONFIG)
     refuse_stale(config, LOCK)
     assert surplus_models(config, LOCK.with_model("old", A)) == ("old",)
@@ -216,7 +216,7 @@ def test_locked_refuses_what_would_change() -> None:
 
 
 def test_a_model_larger_than_the_share_is_refused() -> None:
-    """Where the file states the share's size, a larger model is refused before it is pulled."""
+    """If the file states the size of the share, a larger model is refused."""
     config = parse(CONFIG)
     refuse_too_large(config, LOCK)
     large = Snapshot("hf://org/a@main", "org/a", "main", "a" * 40, (File("m", 2048, "2" * 64),))

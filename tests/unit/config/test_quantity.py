@@ -26,13 +26,13 @@ from modelshelf.shelf.errors import UsageError
     ],
 )
 def test_what_a_quantity_stands_for(text: str, count: int) -> None:
-    """Units are binary or decimal, with or without a B; parts of a byte count as one."""
+    """Units are binary or decimal, with or without a B; fractions of a byte are rounded up."""
     assert bytes_of(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1Gi", "1 Gi", "1gb", "1KiBi", "0x10", "1e999", "½Gi"])
 def test_what_is_no_quantity(text: str) -> None:
-    """Anything else is refused, with an example of what is none."""
+    """Any other text is refused, and the hint has an example."""
     with pytest.raises(UsageError, match="is not a size") as caught:
         bytes_of(text)
     assert "100Gi" in caught.value.hint
@@ -40,12 +40,12 @@ def test_what_is_no_quantity(text: str) -> None:
 
 @given(st.integers(0, 2**62))
 def test_a_written_size_holds_the_bytes_and_hardly_more(count: int) -> None:
-    """A count is written as a whole number of units that holds it, at most a tenth too large."""
+    """A quantity is at least as large as the number of bytes, and at most a tenth larger."""
     assert count <= bytes_of(quantity_of(count)) <= count * 1.1
 
 
 def test_kubernetes_takes_no_b() -> None:
-    """What goes into an object has lost the B; a size of nothing is none."""
+    """A size for Kubernetes has no B, and a size of 0 is refused."""
     assert [kubernetes_quantity(text) for text in ("100GB", "5Gi", "7")] == ["100G", "5Gi", "7"]
     with pytest.raises(UsageError, match="more than 0"):
         kubernetes_quantity("0Gi")

@@ -23,7 +23,7 @@ from modelshelf.config.starter_file import StarterFile, model_key, server_key
     ],
 )
 def test_names_come_from_the_model(source: str, model: str, server: str) -> None:
-    """Keys are made of the repository's name, and are such as a file may have."""
+    """Keys are derived from the repository's name, and the file allows them."""
     assert (model_key(source), server_key(model)) == (model, server)
 
 
@@ -32,7 +32,7 @@ _WORDS = st.text("abcXYZ019.-_", min_size=1, max_size=60)
 
 @given(_WORDS, _WORDS, st.sampled_from(["vllm", "llamacpp"]), st.integers(0, 9))
 def test_a_draft_says_what_it_was_told(org: str, name: str, engine: str, gpus: int) -> None:
-    """Whatever a model is called, the draft is a file, and means what it was made of."""
+    """For any name of a model, the text is a valid file with the values that it was made from."""
     source = f"hf://{org}/{name}"
     key = model_key(source)
     server = server_key(key)
@@ -50,7 +50,7 @@ def test_a_draft_says_what_it_was_told(org: str, name: str, engine: str, gpus: i
 
 
 def test_a_draft_is_short_and_teaches() -> None:
-    """Two dozen lines at most, with a comment beside most keys."""
+    """The file has at most two dozen lines, and comments for most keys."""
     shelf: dict[str, str | dict[str, str]] = {"claim": "models"}
     text = StarterFile(shelf, "hf://org/name", "name", "name", "llm", "vllm", 1).text()
     assert len(text.splitlines()) <= 24

@@ -28,7 +28,7 @@ from modelshelf.shelf.errors import UsageError
     ],
 )
 def test_a_mount_source_has_two_halves(text: str, server: str, path: str) -> None:
-    """Host and path stand on the two sides of the first `:/`; IPv6 loses its brackets."""
+    """Host and path are separated by the first `:/`, and an IPv6 address loses its brackets."""
     assert parse_mount_source(text) == (server, path)
 
 
@@ -51,7 +51,7 @@ def test_a_mount_source_has_two_halves(text: str, server: str, path: str) -> Non
     ],
 )
 def test_what_is_no_mount_source(text: str) -> None:
-    """Anything else is refused, and the hint shows what one looks like."""
+    """Any other text is refused, and the hint has an example."""
     with pytest.raises(UsageError, match="is not a Mount Source") as caught:
         parse_mount_source(text)
     assert "HOST:/PATH" in caught.value.hint
@@ -60,7 +60,7 @@ def test_what_is_no_mount_source(text: str) -> None:
 
 @given(st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True), st.text(max_size=9))
 def test_no_mount_source_ends_otherwise(server: str, rest: str) -> None:
-    """Whatever stands behind a host, there is an absolute path or a UsageError."""
+    """Any text after the host gives an absolute path or a UsageError."""
     try:
         found, path = parse_mount_source(f"{server}:/{rest}")
     except UsageError:
@@ -109,7 +109,7 @@ _REFUSED: list[tuple[Callable[[str], str], str]] = [
 
 @pytest.mark.parametrize(("check", "text"), _REFUSED)
 def test_what_is_refused(check: Callable[[str], str], text: str) -> None:
-    """A text of another form is refused with half a sentence."""
+    """A text that is not allowed is refused with an explanation."""
     with pytest.raises(ValueError, match=r"\w"):
         check(text)
 
@@ -129,12 +129,12 @@ _TAKEN: list[tuple[Callable[[str], str], str, str]] = [
 
 @pytest.mark.parametrize(("check", "text", "taken"), _TAKEN)
 def test_what_is_taken(check: Callable[[str], str], text: str, taken: str) -> None:
-    """A text of the right form comes back as it will be used."""
+    """A text that is allowed is returned in the form in which it is used."""
     assert check(text) == taken
 
 
 def test_a_password_is_not_repeated() -> None:
-    """What is wrong with a URL is said without its password."""
+    """An error about a URL does not repeat its password."""
     for check in (text_checks.check_url, text_checks.check_source):
         with pytest.raises(ValueError, match=r"\w") as caught:
             check("https://me:secret@hub.example/a")

@@ -13,7 +13,7 @@ from modelshelf.shelf.errors import UsageError
 
 
 def test_every_value_has_a_line() -> None:
-    """Keys and elements are found again at their lines; what is not there, at what is around it."""
+    """Each value has its line, and an unknown path has the line of the nearest value around it."""
     document = read_yaml("a:\n  b:\n    - 1\n    - c: 2\n", "f")
     assert document.data == {"a": {"b": [1, {"c": 2}]}}
     assert document.line(("a",)) == 1
@@ -42,7 +42,7 @@ def test_every_value_has_a_line() -> None:
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    """What looks like a truth value or a date by YAML 1.1 alone is text."""
+    """Truth values and dates of YAML 1.1 that YAML 1.2 does not have are text."""
     found = read_yaml(f"a: {text}", "f").data["a"]
     assert found == value
     assert type(found) is type(value)
@@ -58,12 +58,12 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_json_is_read_as_json(value: object) -> None:
-    """YAML holds JSON: every JSON document means here what it means there."""
+    """Every JSON document is read as the same value, because YAML includes JSON."""
     assert read_yaml(json.dumps(value, ensure_ascii=False), "f").data == value
 
 
 def test_merged_mappings() -> None:
-    """`<<` brings in the keys of an anchor, which the mapping's own and earlier ones override."""
+    """`<<` merges the keys of an anchor; the mapping's own keys and earlier anchors win."""
     text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc:\n  <<: [*a, *b]\n  x: 0\nd: {<<: *b}\n"
     data = read_yaml(text, "f").data
     assert data["c"] == {"x": 0, "y": 1, "z": 2}
@@ -101,7 +101,7 @@ _LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_what_is_no_document(text: str, message: str) -> None:
-    """What cannot be read is refused at its line, however it is meant."""
+    """A text that cannot be read is refused, and the error names the line."""
     with pytest.raises(UsageError) as caught:
         read_yaml(text, "f")
     assert message in str(caught.value)
@@ -109,7 +109,7 @@ def test_what_is_no_document(text: str, message: str) -> None:
 
 @given(st.text(alphabet="ab:-[]{}&*<!|>'\"#%@,? \n\t~1", max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """No text makes the reader fail in another way than by refusing it."""
+    """Any text is read or raises UsageError."""
     try:
         document = read_yaml(text, "f")
     except UsageError:

@@ -28,7 +28,7 @@ from modelshelf.mirror.byte_ranges import MAX_SPANS, Span, multipart, requested_
     ],
 )
 def test_spans_are_cut_to_the_file(header: str, spans: list[tuple[int, int]]) -> None:
-    """Parts are kept in their order, cut to the file, and left out where they lie outside."""
+    """Spans keep their order, are limited to the file, and are left out if they are outside it."""
     assert requested_spans(header, 10) == tuple(Span(*span) for span in spans)
 
 
@@ -60,19 +60,19 @@ def test_what_is_no_range_means_the_whole_file(header: str | None) -> None:
     ["bytes=0-5,5-9", "bytes=0-,0-", "bytes=" + ",".join(f"{n}-{n}" for n in range(MAX_SPANS + 1))],
 )
 def test_greedy_ranges_are_ignored(header: str) -> None:
-    """Bytes asked for twice, or very many parts, do not multiply what is sent."""
+    """A header that asks for bytes twice, or for very many parts, is ignored."""
     assert requested_spans(header, 1_000) is None
 
 
 def test_an_empty_file_has_no_range() -> None:
-    """Nothing of an empty file can be asked for."""
+    """Every range of an empty file is unsatisfiable."""
     assert requested_spans("bytes=0-", 0) == ()
     assert requested_spans("bytes=-5", 0) == ()
 
 
 @given(st.lists(st.integers(0, 10_000), unique=True, min_size=2, max_size=40), st.randoms())
 def test_disjoint_spans_survive_the_header(cuts: list[int], dice: random.Random) -> None:
-    """Whatever disjoint spans a client writes, it gets back in its own order."""
+    """Any disjoint spans are read in the order in which the client wrote them."""
     cuts.sort()
     spans = [Span(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     dice.shuffle(spans)
@@ -81,7 +81,7 @@ def test_disjoint_spans_survive_the_header(cuts: list[int], dice: random.Random)
 
 
 def test_parts_are_framed_for_their_boundary() -> None:
-    """A multipart body alternates framing and spans, and ends with the closing boundary."""
+    """A multipart body alternates part headers and spans, and ends with the closing boundary."""
     pieces = multipart((Span(0, 2), Span(4, 5)), 9, "a/b", "XX")
     assert pieces == (
         b"\r\n--XX\r\nContent-Type: a/b\r\nContent-Range: bytes 0-1/9\r\n\r\n",

@@ -22,7 +22,7 @@ LFS_HEADERS = {
 
 
 def answer(entry: FileEntry = LFS, method: str = "GET", **headers: str) -> FileAnswer:
-    """The delivery for a request with some headers, underscores for dashes."""
+    """The answer to a request with some headers; underscores stand for dashes."""
     request = {name.replace("_", "-"): value for name, value in headers.items()}
     return answer_file(entry, COMMIT, method, request, "XX")
 
@@ -40,7 +40,7 @@ def test_head_tells_and_sends_nothing() -> None:
 
 
 def test_a_git_file_has_no_linked_headers() -> None:
-    """A file that is not of LFS is identified by its git id alone."""
+    """A file that is not of LFS has only its git id as entity tag."""
     headers = answer(GIT).headers
     assert headers["etag"] == f'"{"a" * 40}"'
     assert not [name for name in headers if "linked" in name]
@@ -66,7 +66,7 @@ def test_several_ranges_are_framed() -> None:
 
 
 def test_a_range_outside_is_refused_with_the_size() -> None:
-    """416 tells how long the file is and sends nothing."""
+    """416 states the size of the file and sends no body."""
     delivery = answer(range="bytes=10-")
     assert (delivery.status, delivery.pieces) == (416, ())
     assert delivery.headers["content-range"] == "bytes */10"
@@ -87,7 +87,7 @@ def test_another_file_is_sent() -> None:
 
 
 def test_if_range_guards_a_resumed_download() -> None:
-    """The range counts only while the file is the one that was begun."""
+    """A range applies only if the content is still the one that the download began with."""
     assert answer(range="bytes=5-", if_range=TAG).status == 206
     assert answer(range="bytes=5-", if_range='"other"') == answer()
     assert answer(range="bytes=5-", if_range=f"W/{TAG}") == answer()

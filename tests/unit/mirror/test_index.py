@@ -13,7 +13,7 @@ NEW = "1" * 40
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -32,7 +32,7 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def test_a_new_snapshot_appears_when_the_look_is_stale(shelf: Shelf) -> None:
-    """Within the interval the first look is believed; after it the new snapshot is the newest."""
+    """A new snapshot is found after the interval, and not before."""
     clock = Clock()
     index = Index(shelf, clock=clock)
     before = index.model("o/n")
@@ -46,7 +46,7 @@ def test_a_new_snapshot_appears_when_the_look_is_stale(shelf: Shelf) -> None:
 
 
 def test_an_unchanged_model_keeps_its_trees(shelf: Shelf) -> None:
-    """Looking again at what did not change gives the same object."""
+    """If a model did not change, reading it again returns the same object."""
     clock = Clock()
     index = Index(shelf, clock=clock)
     before = index.model("o/n")
@@ -68,7 +68,7 @@ def test_a_tag_that_moves_is_seen(shelf: Shelf) -> None:
 
 
 def test_a_removed_model_is_gone(shelf: Shelf) -> None:
-    """When its last snapshot is in the trash the model is not there, nor remembered."""
+    """A model whose last snapshot was removed is no longer found."""
     clock = Clock()
     index = Index(shelf, clock=clock)
     model = index.model("o/n")
@@ -79,7 +79,7 @@ def test_a_removed_model_is_gone(shelf: Shelf) -> None:
 
 
 def test_a_folder_without_a_record_is_no_snapshot(shelf: Shelf) -> None:
-    """An empty folder beside the snapshots changes nothing."""
+    """An empty folder among the snapshots is ignored."""
     os.mkdir(os.path.join(shelf.path, "models", "o", "n", f"{NEW}-00000000"))
     model = Index(shelf).model("o/n")
     assert model is not None
@@ -88,5 +88,5 @@ def test_a_folder_without_a_record_is_no_snapshot(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("name", ["", "o", "o/", "o/..", "../o/n", "o/n@x", "o/n/x", "o/\0", "o/x"])
 def test_other_names_are_not_there(shelf: Shelf, name: str) -> None:
-    """Malformed names never reach the disk, and unknown ones are not found."""
+    """Malformed and unknown names are not found."""
     assert Index(shelf).model(name) is None

@@ -54,7 +54,7 @@ def test_blobs_add_sizes_and_checksums() -> None:
 
 
 def test_listings_show_files_and_folders() -> None:
-    """A listing's nodes have the fields that clients build their objects from."""
+    """The entries of a listing have the fields that clients read."""
     assert TREE is not None
     nodes, _ = TREE.page("", recursive=True, after=None, limit=10)
     folder, config, weights = json_answers.tree_entries(nodes)
@@ -93,7 +93,7 @@ def test_refs_name_commits() -> None:
 
 
 def test_a_refusal_cannot_forge_headers() -> None:
-    """A name from a URL reaches the header without line breaks or foreign characters."""
+    """A name from a URL is put into the header without line breaks and in ASCII."""
     answer = json_answers.no_entry("o/n", "main", "x\r\nset-cookie: é")
     message = answer.headers["x-error-message"]
     assert message.isascii()

@@ -29,18 +29,18 @@ def paths(revision: str) -> list[str] | None:
 
 @pytest.mark.parametrize("revision", ["main", NEW, "prod"])
 def test_names_mean_a_commit(revision: str) -> None:
-    """`main` is the newest pull's commit; it, a commit and a tag give all that is here of it."""
+    """`main`, a commit and a tag each show every file that the shelf has of their commit."""
     assert paths(revision) == ["config.json", "q4.gguf", "q8.gguf"]
 
 
 @pytest.mark.parametrize("revision", ["v1", OLD])
 def test_recorded_revisions_and_old_commits_resolve(revision: str) -> None:
-    """The name that an older snapshot was pulled by still means its commit."""
+    """The revision that an older snapshot was pulled by still resolves to its commit."""
     assert paths(revision) == ["config.json", "old.gguf"]
 
 
 def test_a_snapshot_id_means_that_choice_alone() -> None:
-    """A whole id gives just the files of that snapshot."""
+    """A full snapshot id shows only the files of that snapshot."""
     assert paths(Q4.id) == ["config.json", "q4.gguf"]
 
 

@@ -30,12 +30,12 @@ from modelshelf.mirror.routes import UNKNOWN, HubRoute, RouteKind, parse_route
     ],
 )
 def test_paths_are_understood(path: str, route: HubRoute) -> None:
-    """Each path of the protocol is one question, its parts decoded after they were split."""
+    """Each path is split first, and its parts are decoded afterwards."""
     assert parse_route(path.encode()) == route
 
 
 def test_names_are_decoded_once() -> None:
-    """A percent sign that was itself quoted stays one."""
+    """A quoted percent sign is decoded only once."""
     assert parse_route(b"/o/n/resolve/main/%252e%252e") == HubRoute(
         RouteKind.FILE, "o/n", "main", "%2e%2e"
     )
@@ -58,5 +58,5 @@ def test_names_are_decoded_once() -> None:
     ],
 )
 def test_everything_else_is_unknown(path: str) -> None:
-    """Paths that the mirror does not serve, and names that are no UTF-8, route for nothing."""
+    """Paths that the mirror does not serve, and names that are not UTF-8, are unknown."""
     assert parse_route(path.encode()) == UNKNOWN

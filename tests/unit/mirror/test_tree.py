@@ -10,7 +10,7 @@ FILES = {"config.json": b"{}", "a/b/c.txt": b"hello", "a-x/y": b"x", "a.txt": b"
 
 
 def snapshot(files: dict[str, bytes], path: str = "/s", origin: Origin = "hub") -> Snapshot:
-    """A snapshot of some files, said to lie in a folder."""
+    """A snapshot of some files, with a folder as its path."""
     described = tuple(describe(p, c, origin=origin) for p, c in sorted(files.items()))
     return Snapshot("hf://o/n", "o/n", "main", COMMIT, described, path=path)
 
@@ -26,14 +26,14 @@ def test_folders_have_the_ids_that_git_gives_them() -> None:
 
 
 def test_a_git_file_is_shown_with_its_blob_id() -> None:
-    """A file with a git blob id of its own is no LFS file."""
+    """A file for which the source stated a git blob id is not shown as an LFS file."""
     oid = "9e26dfeeb6e641a33dae4961196235bdb965b21b"
     assert TREE.file("config.json") == FileEntry("config.json", 2, oid, None, 0, "/s")
 
 
 @pytest.mark.parametrize("origin", ["hub", "local"])
 def test_files_known_by_sha256_are_shown_as_lfs(origin: Origin) -> None:
-    """LFS files, and local ones of which only a sha256 is known, get a pointer's id and size."""
+    """LFS files, and local files with only a sha256, have the id and size of a pointer."""
     tree = Tree.of([snapshot({"w.gguf": b"abc"}, origin=origin)])
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     # `git hash-object` of the three lines of the pointer.
@@ -74,6 +74,6 @@ def test_pages_join_to_the_whole(
 
 
 def test_a_cursor_from_elsewhere_is_harmless() -> None:
-    """A cursor before or behind a folder yields the folder's own nodes, or none."""
+    """A cursor before a folder gives the folder's entries, and a cursor after it gives none."""
     assert TREE.page("a", recursive=True, after="", limit=1)[0] == [TREE.entry("a/b")]
     assert TREE.page("a", recursive=True, after="zzz", limit=1) == ([], None)

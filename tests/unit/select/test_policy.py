@@ -11,10 +11,10 @@ from support.repository_listings import (
     MISTRAL_7B,
     QWEN_GGUF,
     REMOTE_CODE,
-    chosen,
     paths,
     reasons,
     repository,
+    select_from,
 )
 
 from modelshelf.select.auto_map import CodeFile, find_auto_map_code
@@ -25,18 +25,18 @@ _PLAIN = {"config.json": 1, "model.safetensors": 9}
 
 
 def test_an_auto_map_is_refused_by_name() -> None:
-    """A configuration that wants code run is refused, with the file and the way out named."""
+    """A configuration that asks to run code is refused; the error names the file and what to do."""
     with pytest.raises(
         RefusedError, match=r"configuration_deep\.py is code, and config\.json"
     ) as e:
-        chosen(REMOTE_CODE)
+        select_from(REMOTE_CODE)
     assert e.value.exit_code == 14
     assert "--allow-unsafe" in e.value.hint
 
 
 def test_allowed_code_brings_all_modules() -> None:
-    """Modules import each other, so every Python file comes along, and nothing else does."""
-    selection = chosen(REMOTE_CODE, allow_unsafe=True)
+    """Modules import each other, so all Python files are taken, and nothing else besides."""
+    selection = select_from(REMOTE_CODE, allow_unsafe=True)
     assert {p for p in paths(selection) if p.endswith(".py")} == {
         "configuration_deep.py",
         "modeling_deep.py",
@@ -46,9 +46,9 @@ def test_allowed_code_brings_all_modules() -> None:
 
 
 def test_code_that_nothing_needs_is_left_out_even_when_allowed() -> None:
-    """Without an auto_map the Python files stay behind."""
+    """Without an auto_map the Python files are left out."""
     repo = repository(_PLAIN | {"convert.py": 1, "setup.sh": 1})
-    selection = chosen(repo, allow_unsafe=True)
+    selection = select_from(repo, allow_unsafe=True)
     assert paths(selection) == set(_PLAIN)
     assert reasons(selection) == {"code that nothing chosen needs": 2}
 
@@ -79,41 +79,41 @@ def test_code_of_another_repository_is_refused_and_never_taken() -> None:
     text = json.dumps({"auto_map": {"AutoModel": "deep/base--modeling.Net"}})
     repo = repository(_PLAIN, {"config.json": text})
     with pytest.raises(RefusedError, match=r"modeling.py, code of another repository, deep/base"):
-        chosen(repo)
-    assert paths(chosen(repo, allow_unsafe=True)) == set(_PLAIN)
+        select_from(repo)
+    assert paths(select_from(repo, allow_unsafe=True)) == set(_PLAIN)
 
 
 def test_odd_class_names_still_count() -> None:
-    """A value that is no module.Class is refused rather than passed over."""
+    """A value that is not module.Class is refused, not ignored."""
     assert find_auto_map_code({"c": '{"auto_map": {"A": "net"}}'}) == (CodeFile("net.py", "c"),)
 
 
 def test_a_configuration_that_is_no_json_is_refused() -> None:
-    """What cannot be read cannot be judged; one that was not given counts as that."""
+    """A configuration that cannot be read is an error, and so is one whose text is missing."""
     for text in ("not json", "", "[" * 100_000):
         with pytest.raises(IntegrityError, match=r"config\.json is not JSON"):
-            chosen(repository(_PLAIN, {"config.json": text}))
+            select_from(repository(_PLAIN, {"config.json": text}))
 
 
 def test_all_files_is_all_that_policy_allows() -> None:
-    """Pickles and code stay out of --all-files; everything else is in, second copies too."""
-    selection = chosen(GPT2, all_files=True)
+    """--all-files takes everything except pickles and code, including second copies."""
+    selection = select_from(GPT2, all_files=True)
     assert paths(selection) == {f.path for f in GPT2.files} - {"pytorch_model.bin"}
-    everything = chosen(GPT2, all_files=True, allow_unsafe=True)
+    everything = select_from(GPT2, all_files=True, allow_unsafe=True)
     assert paths(everything) == {f.path for f in GPT2.files}
 
 
 def test_all_files_does_not_bring_needed_pickles() -> None:
     """A model of pickles is refused with --all-files, too, and so is needed code."""
     with pytest.raises(RefusedError):
-        chosen(BINS_ONLY, all_files=True)
+        select_from(BINS_ONLY, all_files=True)
     with pytest.raises(RefusedError):
-        chosen(REMOTE_CODE, all_files=True)
+        select_from(REMOTE_CODE, all_files=True)
 
 
 def test_include_narrows_the_usual_choice() -> None:
-    """A broad glob picks from the usual choice, so no second copy comes with it."""
-    selection = chosen(MISTRAL_7B, include=["*.safetensors", "config.json"])
+    """A broad glob picks from the default choice, so it takes no second copy."""
+    selection = select_from(MISTRAL_7B, include=["*.safetensors", "config.json"])
     assert paths(selection) == {
         "config.json",
         *(f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)),
@@ -122,43 +122,43 @@ def test_include_narrows_the_usual_choice() -> None:
 
 
 def test_include_reaches_what_is_usually_left_out() -> None:
-    """A glob that fits nothing of the usual choice picks from everything allowed."""
-    selection = chosen(MISTRAL_7B, include=["consolidated*", "params.json"])
+    """A glob that matches nothing in the default choice picks from all allowed files."""
+    selection = select_from(MISTRAL_7B, include=["consolidated*", "params.json"])
     assert paths(selection) == {"consolidated.safetensors", "params.json"}
 
 
 def test_include_may_leave_the_weights_behind() -> None:
-    """A tokenizer alone can be had of a repository whose weights are refused."""
-    selection = chosen(BINS_ONLY, include=["tokenizer*", "special_tokens_map.json"])
+    """A tokenizer alone can be taken from a repository whose weights are refused."""
+    selection = select_from(BINS_ONLY, include=["tokenizer*", "special_tokens_map.json"])
     assert paths(selection) == {"tokenizer.model", "special_tokens_map.json"}
 
 
 def test_include_of_a_part_of_the_weights_is_refused() -> None:
-    """What is on a shelf is whole: one part of three is not taken."""
+    """Models on a shelf are complete, so a glob for one part of three is refused."""
     with pytest.raises(NotFoundError, match=r"model-00002-of-00003\.safetensors is not among"):
-        chosen(MISTRAL_7B, include=["model-00001*"])
+        select_from(MISTRAL_7B, include=["model-00001*"])
 
 
 def test_include_of_a_pickle_is_refused() -> None:
     """Naming a pickle does not allow it."""
     with pytest.raises(RefusedError, match=r"pytorch_model\.bin may run code"):
-        chosen(GPT2, include=["*.bin"])
-    assert paths(chosen(GPT2, include=["*.bin"], allow_unsafe=True)) == {"pytorch_model.bin"}
+        select_from(GPT2, include=["*.bin"])
+    assert paths(select_from(GPT2, include=["*.bin"], allow_unsafe=True)) == {"pytorch_model.bin"}
 
 
 def test_include_that_fits_nothing_names_what_is_near() -> None:
-    """A glob that fits no file is an error, with the files that were probably meant."""
+    """A glob that matches no file is an error that lists similar files."""
     with pytest.raises(NotFoundError, match="no file matches --include 'Model") as raised:
-        chosen(MISTRAL_7B, include=["Model*.safetensors"])
+        select_from(MISTRAL_7B, include=["Model*.safetensors"])
     assert "model-00001-of-00003.safetensors" in raised.value.hint
     with pytest.raises(NotFoundError) as raised:
-        chosen(QWEN_GGUF, include=["*q2_k*", "*licence*"])
+        select_from(QWEN_GGUF, include=["*q2_k*", "*licence*"])
     assert "LICENSE" in raised.value.hint
 
 
 def test_exclude_is_as_if_it_were_not_there() -> None:
-    """What is excluded plays no part: without the first copy the second is the model."""
-    selection = chosen(MISTRAL_7B, exclude=["model*.safetensors*"])
+    """Excluded files do not count: without the first copy, the second copy is taken."""
+    selection = select_from(MISTRAL_7B, exclude=["model*.safetensors*"])
     assert "consolidated.safetensors" in paths(selection)
     assert reasons(selection)["left out by --exclude"] == 4
 
@@ -167,31 +167,31 @@ def test_exclude_settles_a_refusal() -> None:
     """A refused pickle beside unproven safetensors can be excluded by hand."""
     repo = repository({"config.json": 1, "pytorch_model.bin": 9, "strange.safetensors": 9})
     with pytest.raises(RefusedError):
-        chosen(repo)
-    assert paths(chosen(repo, exclude=["*.bin"])) == {"config.json", "strange.safetensors"}
+        select_from(repo)
+    assert paths(select_from(repo, exclude=["*.bin"])) == {"config.json", "strange.safetensors"}
 
 
 def test_exclude_of_a_part_is_explained() -> None:
-    """An excluded part is missing, and the hint says why it may be."""
+    """An excluded part counts as missing, and the hint mentions --exclude."""
     with pytest.raises(NotFoundError, match="00001-of-00003") as raised:
-        chosen(MISTRAL_7B, exclude=["model-00001*", "consolidated*"])
+        select_from(MISTRAL_7B, exclude=["model-00001*", "consolidated*"])
     assert "--exclude" in raised.value.hint
 
 
 def test_an_unknown_engine_is_a_usage_error() -> None:
-    """Engines are named as the command line names them."""
+    """An unknown engine is an error that lists the known engines."""
     with pytest.raises(UsageError, match="'vlm'") as raised:
-        chosen(GPT2, engine="vlm")
+        select_from(GPT2, engine="vlm")
     assert "vllm, llamacpp" in raised.value.hint
 
 
 @pytest.mark.parametrize("all_files", [False, True])
 def test_nothing_at_all_is_an_error(all_files: bool) -> None:  # noqa: FBT001
-    """An empty repository, or one that is excluded whole, gives no empty snapshot."""
+    """An empty repository, or one whose files are all excluded, is an error."""
     with pytest.raises(NotFoundError):
-        chosen(repository({}), all_files=all_files)
+        select_from(repository({}), all_files=all_files)
     with pytest.raises(NotFoundError):
-        chosen(MISTRAL_7B, exclude=["*"], all_files=all_files)
+        select_from(MISTRAL_7B, exclude=["*"], all_files=all_files)
 
 
 @pytest.mark.parametrize(

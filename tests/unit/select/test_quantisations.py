@@ -11,11 +11,11 @@ from support.repository_listings import (
     LLAVA_GGUF,
     MISTRAL_7B,
     QWEN_GGUF,
-    chosen,
     parts,
     paths,
     reasons,
     repository,
+    select_from,
 )
 
 from modelshelf.select import servable
@@ -24,9 +24,9 @@ from modelshelf.shelf.errors import NotFoundError, UsageError
 
 
 def test_several_quantisations_are_listed_with_sizes() -> None:
-    """Without a choice nothing is pulled: the error lists them and shows how to choose."""
+    """Several quantisations are an error that lists them and shows how to choose one."""
     with pytest.raises(UsageError, match="one of 5 quantisations must be chosen") as raised:
-        chosen(QWEN_GGUF)
+        select_from(QWEN_GGUF)
     assert raised.value.exit_code == 2
     assert "qwen2.5-7b-instruct-q8_0 (8.1 GB)" in str(raised.value)
     assert "qwen2.5-7b-instruct-q4_k_m (4.7 GB)" in str(raised.value)
@@ -36,10 +36,10 @@ def test_several_quantisations_are_listed_with_sizes() -> None:
 def test_the_suggested_choice_works() -> None:
     """The glob that the error suggests chooses one quantisation with all its parts."""
     with pytest.raises(UsageError) as raised:
-        chosen(QWEN_GGUF)
+        select_from(QWEN_GGUF)
     match = re.search(r"'(.+)'", raised.value.hint)
     assert match
-    selection = chosen(QWEN_GGUF, include=[match[1]])
+    selection = select_from(QWEN_GGUF, include=[match[1]])
     assert paths(selection) == {
         "LICENSE",
         "README.md",
@@ -50,15 +50,15 @@ def test_the_suggested_choice_works() -> None:
 
 
 def test_a_glob_that_fits_one_part_takes_all() -> None:
-    """A quantisation has its parts together or not at all."""
-    selection = chosen(QWEN_GGUF, include=["*q8_0-00001-of-*"])
+    """All parts of a quantisation are taken together."""
+    selection = select_from(QWEN_GGUF, include=["*q8_0-00001-of-*"])
     assert set(parts("qwen2.5-7b-instruct-q8_0", 3, ".gguf")) <= paths(selection)
 
 
 def test_a_glob_that_fits_several_is_ambiguous() -> None:
-    """Only the quantisations that the glob fits are listed."""
+    """The error lists only the quantisations that the glob matches."""
     with pytest.raises(UsageError, match="one of 2 quantisations") as raised:
-        chosen(QWEN_GGUF, include=["*q[23]_k*"])
+        select_from(QWEN_GGUF, include=["*q[23]_k*"])
     assert "q8_0" not in str(raised.value)
 
 
@@ -66,12 +66,12 @@ def test_a_missing_part_is_named() -> None:
     """A split quantisation that lacks a part is not pulled."""
     repo = QWEN_GGUF.without("qwen2.5-7b-instruct-q8_0-00002-of-00003.gguf")
     with pytest.raises(NotFoundError, match=r"q8_0-00002-of-00003\.gguf is missing"):
-        chosen(repo, include=["*q8_0*"])
+        select_from(repo, include=["*q8_0*"])
 
 
 def test_a_projector_comes_along_in_f16() -> None:
-    """An image model brings its projector; of several precisions f16 is taken."""
-    selection = chosen(LLAVA_GGUF, include=["*Q4_K_M*"])
+    """The projector of an image model is taken, too; f16 is preferred to other precisions."""
+    selection = select_from(LLAVA_GGUF, include=["*Q4_K_M*"])
     assert paths(selection) == {
         "README.md",
         "llava-v1.6-mistral-7b.Q4_K_M.gguf",
@@ -80,8 +80,8 @@ def test_a_projector_comes_along_in_f16() -> None:
 
 
 def test_globs_choose_the_projector_too() -> None:
-    """A glob that names a projector chooses it, and leaves the choice of the model alone."""
-    selection = chosen(LLAVA_GGUF, include=["*Q3_K_M*", "mmproj*bf16*"])
+    """A glob that names a projector chooses it, and does not affect the choice of the model."""
+    selection = select_from(LLAVA_GGUF, include=["*Q3_K_M*", "mmproj*bf16*"])
     assert paths(selection) == {
         "README.md",
         "llava-v1.6-mistral-7b.Q3_K_M.gguf",
@@ -100,70 +100,70 @@ def test_a_projector_is_no_quantisation() -> None:
             "config.json": 1,
         }
     )
-    assert paths(chosen(repo)) == {"m-Q4_K_M-imatrix.gguf", "mmproj-m-Q8_0.gguf"}
+    assert paths(select_from(repo)) == {"m-Q4_K_M-imatrix.gguf", "mmproj-m-Q8_0.gguf"}
 
 
 def test_other_files_are_added_when_named() -> None:
-    """llama.cpp needs no configuration, but may be given it."""
+    """llama.cpp needs no configuration, but a glob may add one."""
     repo = repository({"m-Q8_0.gguf": GB, "config.json": 1, "template.jinja": 1})
-    assert paths(chosen(repo)) == {"m-Q8_0.gguf"}
-    assert paths(chosen(repo, include=["*.json"])) == {"m-Q8_0.gguf", "config.json"}
+    assert paths(select_from(repo)) == {"m-Q8_0.gguf"}
+    assert paths(select_from(repo, include=["*.json"])) == {"m-Q8_0.gguf", "config.json"}
 
 
 def test_a_file_wins_over_parts_of_its_name() -> None:
-    """The same quantisation whole and in parts is one, and the file is taken."""
+    """If a quantisation exists as a single file and in parts, the single file is taken."""
     repo = repository({"m-q8_0.gguf": 9} | dict.fromkeys(parts("m-q8_0", 2, ".gguf"), 5))
-    assert paths(chosen(repo)) == {"m-q8_0.gguf"}
+    assert paths(select_from(repo)) == {"m-q8_0.gguf"}
 
 
 def test_folders_of_quantisations_are_chosen_by_folder() -> None:
-    """A glob ending in a slash fits a folder, as in huggingface_hub."""
+    """A glob that ends in a slash matches a whole folder, as in huggingface_hub."""
     repo = repository(
         dict.fromkeys(parts("BF16/m-BF16", 2, ".gguf"), 9)
         | dict.fromkeys(parts("Q8_0/m-Q8_0", 2, ".gguf"), 5)
     )
-    assert paths(chosen(repo, include=["Q8_0/"])) == set(parts("Q8_0/m-Q8_0", 2, ".gguf"))
+    assert paths(select_from(repo, include=["Q8_0/"])) == set(parts("Q8_0/m-Q8_0", 2, ".gguf"))
     assert matches("Q8_0/x", ["Q8_0/"])
     assert not matches("q8_0/x", ["Q8_0/"])
 
 
 def test_the_suggestion_fits_one_even_where_labels_repeat() -> None:
-    """Where a label alone is ambiguous the suggestion is the file's name."""
+    """If the label of a quantisation is ambiguous, the error suggests the file's name."""
     repo = repository({"a-Q4_K_M.gguf": 1, "b-Q4_K_M.gguf": 1})
     with pytest.raises(UsageError) as raised:
-        chosen(repo)
+        select_from(repo)
     assert raised.value.hint == "for example --include 'a-Q4_K_M.gguf'"
 
 
 def test_safetensors_are_left_out_for_llamacpp() -> None:
     """Weights of other engines are counted, not taken."""
     repo = GPT2.with_files({"gpt2-Q8_0.gguf": 100})
-    selection = chosen(repo, engine="llamacpp")
+    selection = select_from(repo, engine="llamacpp")
     assert paths(selection) == {"README.md", "gpt2-Q8_0.gguf"}
     assert reasons(selection)["weights for other engines"] == 8
-    assert "gpt2-Q8_0.gguf" not in paths(chosen(repo))
+    assert "gpt2-Q8_0.gguf" not in paths(select_from(repo))
 
 
 def test_no_gguf_points_to_the_other_engine() -> None:
-    """Where there is no GGUF file the hint names what would work."""
+    """If there is no GGUF file, the hint says what would work."""
     with pytest.raises(NotFoundError, match="no GGUF file") as raised:
-        chosen(MISTRAL_7B, engine="llamacpp")
+        select_from(MISTRAL_7B, engine="llamacpp")
     assert "--for vllm" in raised.value.hint
     with pytest.raises(NotFoundError) as raised:
-        chosen(LLAVA_GGUF, engine="vllm")
+        select_from(LLAVA_GGUF, engine="vllm")
     assert "--for llamacpp" in raised.value.hint
 
 
 def test_all_files_takes_every_quantisation() -> None:
-    """--all-files needs no choice, and what it takes is too much for one server."""
-    selection = chosen(QWEN_GGUF, all_files=True)
+    """--all-files takes all quantisations, and no server could serve that snapshot."""
+    selection = select_from(QWEN_GGUF, all_files=True)
     assert len(selection.files) == len(QWEN_GGUF.files)
     assert not servable(selection.files, "llamacpp")
 
 
 def test_one_whole_model_can_be_served() -> None:
     """llama.cpp serves a snapshot with one model that has all its parts."""
-    files = chosen(QWEN_GGUF, include=["*q8_0*"]).files
+    files = select_from(QWEN_GGUF, include=["*q8_0*"]).files
     assert servable(files, "llamacpp")
     assert not servable(files, "vllm")
     assert not servable([f for f in files if "00003-of" not in f.path], "llamacpp")

@@ -14,12 +14,12 @@ from support.repository_listings import (
     LLAMA_8B,
     MISTRAL_7B,
     MISTRAL_FORMAT,
-    chosen,
     index,
     parts,
     paths,
     reasons,
     repository,
+    select_from,
 )
 
 from modelshelf.select import needed_texts, servable
@@ -27,8 +27,8 @@ from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError
 
 
 def test_mistral_7b_is_pulled_once() -> None:
-    """Of the two copies in Mistral-7B-Instruct-v0.3 transformers' is taken, Mistral's left out."""
-    selection = chosen(MISTRAL_7B)
+    """Of the two copies in Mistral-7B-Instruct-v0.3, the one in transformers' layout is taken."""
+    selection = select_from(MISTRAL_7B)
     left = {".gitattributes", "consolidated.safetensors"}
     assert paths(selection) == {f.path for f in MISTRAL_7B.files} - left
     assert reasons(selection) == {"a second copy of the weights": 1, "not needed to serve": 1}
@@ -37,8 +37,8 @@ def test_mistral_7b_is_pulled_once() -> None:
 
 
 def test_the_original_folder_of_llama_is_left_out() -> None:
-    """The folder `original` repeats the model, its tokenizer and parameters included."""
-    selection = chosen(LLAMA_8B)
+    """The folder `original` repeats the whole model and is left out."""
+    selection = select_from(LLAMA_8B)
     assert not any(path.startswith("original/") for path in paths(selection))
     assert {"LICENSE", "USE_POLICY.md", "README.md", "model.safetensors.index.json"} <= paths(
         selection
@@ -47,8 +47,8 @@ def test_the_original_folder_of_llama_is_left_out() -> None:
 
 
 def test_a_repository_in_mistrals_layout_alone_keeps_it() -> None:
-    """Without transformers' files the consolidated ones are the model."""
-    assert paths(chosen(MISTRAL_FORMAT)) == {
+    """Without files in transformers' layout, the consolidated ones are taken."""
+    assert paths(select_from(MISTRAL_FORMAT)) == {
         "README.md",
         "SYSTEM_PROMPT.txt",
         "consolidated.safetensors",
@@ -59,7 +59,7 @@ def test_a_repository_in_mistrals_layout_alone_keeps_it() -> None:
 
 def test_gpt2_is_pulled_in_one_format_of_six() -> None:
     """A single model.safetensors needs no index, and every other format is left out."""
-    selection = chosen(GPT2)
+    selection = select_from(GPT2)
     assert paths(selection) == {
         "README.md",
         "config.json",
@@ -73,8 +73,8 @@ def test_gpt2_is_pulled_in_one_format_of_six() -> None:
 
 
 def test_a_missing_part_makes_the_second_copy_the_first() -> None:
-    """A copy that lacks a part by its index gives way to one that is whole."""
-    selection = chosen(MISTRAL_7B.without("model-00002-of-00003.safetensors"))
+    """If the index of a copy names a missing part, a complete copy is taken instead."""
+    selection = select_from(MISTRAL_7B.without("model-00002-of-00003.safetensors"))
     assert "consolidated.safetensors" in paths(selection)
     assert not any(path.startswith("model-") for path in paths(selection))
     assert "model.safetensors.index.json" not in paths(selection)
@@ -82,77 +82,77 @@ def test_a_missing_part_makes_the_second_copy_the_first() -> None:
 
 
 def test_a_missing_part_without_a_second_copy_is_named() -> None:
-    """Where no copy is whole the error names the part that is missing."""
+    """If no copy is complete, the error names the missing part."""
     with pytest.raises(NotFoundError, match=r"model-00004-of-00004\.safetensors is missing"):
-        chosen(LLAMA_8B.without("model-00004-of-00004.safetensors"))
+        select_from(LLAMA_8B.without("model-00004-of-00004.safetensors"))
 
 
 def test_parts_without_an_index_do_not_replace_pickles() -> None:
-    """Numbered parts alone prove nothing, so the pickles count as needed."""
+    """Numbered parts without an index prove nothing, so the pickles count as needed."""
     repo = BINS_ONLY.with_files(dict.fromkeys(parts("model", 2), GB))
     with pytest.raises(RefusedError, match=r"pytorch_model-00001-of-00002\.bin"):
-        chosen(repo)
+        select_from(repo)
 
 
 def test_parts_without_an_index_are_taken_when_there_is_nothing_else() -> None:
-    """All numbered parts are good enough where no other copy competes; one too few is not."""
+    """All numbered parts without an index are enough if there is no other copy."""
     repo = repository({"config.json": 1} | dict.fromkeys(parts("model", 3), GB))
-    assert paths(chosen(repo)) == {"config.json", *parts("model", 3)}
+    assert paths(select_from(repo)) == {"config.json", *parts("model", 3)}
     with pytest.raises(NotFoundError, match=r"model-00003-of-00003\.safetensors is missing"):
-        chosen(repo.without("model-00003-of-00003.safetensors"))
+        select_from(repo.without("model-00003-of-00003.safetensors"))
 
 
 def test_pickled_weights_are_refused_by_name() -> None:
-    """A repository of pickles alone is refused, with the way out named."""
+    """A repository that has only pickles is refused, and the hint says what to do."""
     with pytest.raises(RefusedError, match=r"pytorch_model-00001-of-00002\.bin") as raised:
-        chosen(BINS_ONLY)
+        select_from(BINS_ONLY)
     assert raised.value.exit_code == 14
     assert "--allow-unsafe" in raised.value.hint
 
 
 def test_allowed_pickles_are_the_weights_and_no_more() -> None:
-    """With unsafe files allowed the weights are taken, what training left behind is not."""
-    selection = chosen(BINS_ONLY, allow_unsafe=True)
+    """With --allow-unsafe the pickled weights are taken, but no files left over from training."""
+    selection = select_from(BINS_ONLY, allow_unsafe=True)
     assert {"pytorch_model.bin.index.json", *parts("pytorch_model", 2, ".bin")} <= paths(selection)
     assert "training_args.bin" not in paths(selection)
     assert reasons(selection)["pickles that nothing chosen needs"] == 1
 
 
 def test_pickles_are_needed_where_safetensors_lack_a_part() -> None:
-    """An incomplete safetensors copy beside whole pickles is refused for the pickles."""
+    """If only the pickles are complete, they are needed and refused."""
     repo = BINS_ONLY.with_files(
         {"model.safetensors.index.json": 1, parts("model", 2)[0]: GB},
         {"model.safetensors.index.json": index(*parts("model", 2))},
     )
     with pytest.raises(RefusedError):
-        chosen(repo)
-    taken = paths(chosen(repo, allow_unsafe=True))
+        select_from(repo)
+    taken = paths(select_from(repo, allow_unsafe=True))
     assert parts("model", 2)[0] not in taken
     assert set(parts("pytorch_model", 2, ".bin")) <= taken
 
 
 def test_a_stale_index_does_not_hide_a_whole_file() -> None:
-    """An index left behind from larger days is passed over when model.safetensors is there."""
+    """An outdated index is ignored if there is a complete model.safetensors."""
     repo = repository(
         {"config.json": 1, "model.safetensors": GB, "model.safetensors.index.json": 1},
         {"model.safetensors.index.json": index(*parts("model", 2))},
     )
-    assert "model.safetensors" in paths(chosen(repo))
+    assert "model.safetensors" in paths(select_from(repo))
 
 
 def test_an_indexed_set_wins_over_a_single_file_of_its_name() -> None:
-    """Two whole safetensors copies are one too many: the indexed one is taken."""
+    """Of two complete safetensors copies, the one with an index is taken."""
     repo = MISTRAL_7B.with_files({"model.safetensors": 14 * GB})
-    selection = chosen(repo)
+    selection = select_from(repo)
     assert "model.safetensors" not in paths(selection)
     assert reasons(selection)["a second copy of the weights"] == 2
 
 
 def test_a_head_in_safetensors_does_not_replace_the_model() -> None:
-    """A small safetensors file of another name is no copy of pytorch_model.bin."""
+    """A small safetensors file of another name does not replace pytorch_model.bin."""
     repo = repository({"config.json": 1, "pytorch_model.bin": GB, "value_head.safetensors": 5})
     with pytest.raises(RefusedError, match=r"pytorch_model\.bin"):
-        chosen(repo)
+        select_from(repo)
 
 
 def test_an_adapter_is_enough_in_safetensors() -> None:
@@ -160,7 +160,7 @@ def test_an_adapter_is_enough_in_safetensors() -> None:
     repo = repository(
         {"adapter_config.json": 1, "adapter_model.bin": 9, "adapter_model.safetensors": 9}
     )
-    assert paths(chosen(repo)) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert paths(select_from(repo)) == {"adapter_config.json", "adapter_model.safetensors"}
 
 
 def test_modules_of_a_sentence_transformer_are_taken() -> None:
@@ -180,7 +180,7 @@ def test_modules_of_a_sentence_transformer_are_taken() -> None:
             "pytorch_model.bin": GB,
         }
     )
-    assert paths(chosen(repo)) == {
+    assert paths(select_from(repo)) == {
         "1_Pooling/config.json",
         "2_Dense/config.json",
         "2_Dense/model.safetensors",
@@ -192,7 +192,7 @@ def test_modules_of_a_sentence_transformer_are_taken() -> None:
 
 
 def test_a_module_in_a_pickle_alone_is_refused() -> None:
-    """A module that the model cannot do without counts as its weights do."""
+    """The weights of a required module are judged as those of the model itself."""
     repo = repository(
         {
             "2_Dense/pytorch_model.bin": 2_000,
@@ -202,7 +202,7 @@ def test_a_module_in_a_pickle_alone_is_refused() -> None:
         }
     )
     with pytest.raises(RefusedError, match=r"2_Dense/pytorch_model\.bin"):
-        chosen(repo)
+        select_from(repo)
 
 
 def test_components_of_a_pipeline_must_be_whole() -> None:
@@ -219,14 +219,14 @@ def test_components_of_a_pipeline_must_be_whole() -> None:
         "vae/diffusion_pytorch_model.bin": GB,
     }
     with pytest.raises(RefusedError, match=r"vae/diffusion_pytorch_model\.bin"):
-        chosen(repository(sizes))
+        select_from(repository(sizes))
     sizes["vae/diffusion_pytorch_model.safetensors"] = GB
-    taken = paths(chosen(repository(sizes)))
+    taken = paths(select_from(repository(sizes)))
     assert taken == {path for path in sizes if not path.endswith(".bin")}
 
 
 def test_extra_folders_bring_safetensors_and_no_pickles() -> None:
-    """A folder that the model does without is taken as far as it is safe, and never refused."""
+    """The safe files of an optional folder are taken, and its unsafe files are ignored."""
     repo = repository(
         {
             "config.json": 1,
@@ -238,7 +238,7 @@ def test_extra_folders_bring_safetensors_and_no_pickles() -> None:
             "extra/pytorch_model.bin": 7,
         }
     )
-    selection = chosen(repo)
+    selection = select_from(repo)
     assert paths(selection) == {
         "config.json",
         "model.safetensors",
@@ -248,37 +248,37 @@ def test_extra_folders_bring_safetensors_and_no_pickles() -> None:
 
 
 def test_no_weights_for_vllm_says_what_there_is() -> None:
-    """A repository in another format alone is no model for vLLM, and says which it has."""
+    """A repository that has only another format is an error that names the format."""
     repo = repository({"config.json": 1, "model.onnx": GB})
     with pytest.raises(NotFoundError, match=r"no weights here that vLLM reads, only \.onnx"):
-        chosen(repo)
-    assert paths(chosen(repo, all_files=True)) == {"config.json", "model.onnx"}
+        select_from(repo)
+    assert paths(select_from(repo, all_files=True)) == {"config.json", "model.onnx"}
 
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "sub/model.safetensors", "..", "a\\b"])
 def test_an_index_that_leads_elsewhere_is_refused(name: str) -> None:
-    """An index names files beside it and nothing else."""
+    """An index that names a file outside its folder is refused."""
     repo = repository(
         {"config.json": 1, "model.safetensors.index.json": 1, "model.safetensors": 1},
         {"model.safetensors.index.json": index(name)},
     )
     with pytest.raises(RefusedError, match="is not in the folder of the index"):
-        chosen(repo)
+        select_from(repo)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {"a": 1}}', "[" * 100_000])
 def test_an_index_without_a_weight_map_is_damaged(text: str) -> None:
-    """What cannot be read as an index is an integrity error, never a crash."""
+    """A file that cannot be read as an index is an integrity error, never a crash."""
     repo = repository(
         {"config.json": 1, "model.safetensors.index.json": 1},
         {"model.safetensors.index.json": text},
     )
     with pytest.raises(IntegrityError, match="is not an index of weights"):
-        chosen(repo)
+        select_from(repo)
 
 
 def test_needed_texts_are_indexes_and_configurations() -> None:
-    """Only texts that decide something are asked for, and none of folders that are left out."""
+    """Only texts that affect the choice are needed, and none from folders that are left out."""
     assert needed_texts(LLAMA_8B.files) == (
         "config.json",
         "generation_config.json",
@@ -291,13 +291,13 @@ def test_needed_texts_are_indexes_and_configurations() -> None:
 def test_what_was_chosen_can_be_served() -> None:
     """`servable` agrees with `choose`, and sees a numbered part that is missing."""
     for repo in (MISTRAL_7B, LLAMA_8B, MISTRAL_FORMAT, GPT2):
-        files = chosen(repo).files
+        files = select_from(repo).files
         assert servable(files, "vllm")
         assert not servable(files, "llamacpp")
         assert not servable([f for f in files if "safetensors" not in f.path], "vllm")
-    lacking = [f for f in chosen(LLAMA_8B).files if "00003" not in f.path]
+    lacking = [f for f in select_from(LLAMA_8B).files if "00003" not in f.path]
     assert not servable(lacking, "vllm")
-    assert not servable(chosen(LLAMA_8B).files, "tensorrt")
+    assert not servable(select_from(LLAMA_8B).files, "tensorrt")
 
 
 _NAMES = st.sampled_from(sorted({f.path for r in (MISTRAL_7B, GPT2, BINS_ONLY) for f in r.files}))
@@ -305,12 +305,12 @@ _NAMES = st.sampled_from(sorted({f.path for r in (MISTRAL_7B, GPT2, BINS_ONLY) f
 
 @given(st.sets(_NAMES))
 def test_files_are_chosen_or_counted_and_never_unsafe(names: set[str]) -> None:
-    """Whatever a repository holds: every file is chosen or counted, and no pickle is chosen."""
+    """For any repository, every file is chosen or counted, and no pickle is chosen."""
     repo = repository(
         dict.fromkeys(names, 3), {**MISTRAL_7B.texts, **BINS_ONLY.texts, **GPT2.texts}
     )
     try:
-        selection = chosen(repo, engine="vllm")
+        selection = select_from(repo, engine="vllm")
     except (NotFoundError, RefusedError):
         return
     left = sum(left.files for left in selection.left_out)
@@ -321,7 +321,7 @@ def test_files_are_chosen_or_counted_and_never_unsafe(names: set[str]) -> None:
 
 @given(st.sets(st.integers(1, 5)), st.booleans())
 def test_a_set_is_taken_whole_or_not_at_all(present: set[int], indexed: bool) -> None:  # noqa: FBT001
-    """Of numbered parts all are chosen, or it is an error that names the first that is missing."""
+    """All numbered parts are chosen, or an error names the first missing part."""
     names = parts("model", 5)
     sizes = {names[number - 1]: 1 for number in present} | {"config.json": 1}
     if indexed:
@@ -331,13 +331,15 @@ def test_a_set_is_taken_whole_or_not_at_all(present: set[int], indexed: bool) ->
     if missing:
         wanted = missing[0] if present or indexed else "no weights"
         with pytest.raises(NotFoundError, match=wanted):
-            chosen(repo)
+            select_from(repo)
     else:
-        assert paths(chosen(repo)) == set(sizes)
+        assert paths(select_from(repo)) == set(sizes)
 
 
 def test_the_order_of_the_list_does_not_matter() -> None:
     """The same files in another order give the same selection."""
     shuffled = list(MISTRAL_7B.files)
     random.Random(7).shuffle(shuffled)
-    assert chosen(MISTRAL_7B) == chosen(type(MISTRAL_7B)(tuple(shuffled), MISTRAL_7B.texts))
+    assert select_from(MISTRAL_7B) == select_from(
+        type(MISTRAL_7B)(tuple(shuffled), MISTRAL_7B.texts)
+    )

@@ -49,7 +49,7 @@ def test_a_name_is_a_repository_or_a_path(uri: str, local: bool) -> None:  # noq
 def test_a_name_that_is_both_is_refused(
     tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where `org/name` exists here, too, the user says which is meant."""
+    """If `org/name` is also a path here, the user must say which is meant."""
     monkeypatch.chdir(tmp_path)
     os.makedirs("org/name")
     with pytest.raises(UsageError, match="could be a repository") as raised:
@@ -110,19 +110,19 @@ def test_hints_say_how_to_be_let_in() -> None:
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a//b", "./a", "a\\b", "a\nb", ""])
 def test_escaping_names_are_refused_whether_chosen_or_not(path: str) -> None:
-    """A source that lists a name made to escape is not trusted with anything."""
+    """A source that lists a name which would leave its folder is refused entirely."""
     with pytest.raises(RefusedError, match="lists a file named") as raised:
         refuse_escapes(["config.json", path])
     assert raised.value.exit_code == 14
 
 
 def test_odd_names_are_left_to_the_choice() -> None:
-    """A colon or a reserved name in an image that nobody pulls spoils nothing."""
+    """An unusual name of a file that is not chosen is accepted."""
     refuse_escapes(["images/a:b.png", "con.txt", "ünïcode.md", "a b.txt"])
 
 
 def test_text_is_compared_with_what_was_listed() -> None:
-    """Size, git's blob id and LFS's sha256 are checked before a text is believed."""
+    """A text is used only if its size and its git blob id or sha256 are right."""
     blob = hashlib.sha1(b"blob 2\0{}", usedforsecurity=False).hexdigest()
     assert text_of(File("c", 2, git_sha1=blob), b"{}") == "{}"
     lfs = hashlib.sha256(b"{}").hexdigest()
@@ -139,13 +139,13 @@ def test_text_is_compared_with_what_was_listed() -> None:
 
 
 def test_a_huge_text_is_refused_unread() -> None:
-    """What calls itself a configuration and has gigabytes is not read."""
+    """A configuration of gigabytes is not read."""
     with pytest.raises(RefusedError, match="too many"):
         refuse_large(File("config.json", 64 * 1024 * 1024 + 1))
 
 
 def test_names_for_the_shelf_are_plain() -> None:
-    """A model's name is org/name without a tag."""
+    """A model's name on the shelf is org/name without a tag."""
     assert shelf_name("me/tiny") == "me/tiny"
     for name in ("tiny", "me/tiny@v1", "a/b/c", "me/../x", "-x/y"):
         with pytest.raises(UsageError, match="cannot be called"):
