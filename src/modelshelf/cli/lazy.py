@@ -7,10 +7,7 @@ else that a short command does.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -38,27 +35,10 @@ class LazyCommand(TyperCommand):
         Everything that needs more than name and summary starts here: a call, the command's own
         `--help` and the completion of its options.
         """
-        with _no_garbage_collection():
-            return self.load().make_context(*args, **extra)
+        return self.load().make_context(*args, **extra)
 
     def load(self) -> Any:  # noqa: ANN401 - click's types are private in typer
         """Import the module and return the whole command."""
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
         app.command(self.function)(getattr(importlib.import_module(self.module), self.function))
         return get_command(app)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Pause Python's search for unreachable objects.
-
-    Imports create many objects and hardly any garbage. Python searches again whenever the number
-    of objects has grown, which takes more than a tenth of a command's start.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
