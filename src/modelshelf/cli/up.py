@@ -19,7 +19,11 @@ def up(  # noqa: PLR0913 - one for each option
     locked: kube.LockedOption = False,
     token_file: kube.TokenFileOption = None,
     force_conflicts: Annotated[
-        bool, typer.Option("--force-conflicts", help="Take over fields that other tools manage.")
+        bool,
+        typer.Option(
+            "--force-conflicts",
+            help="Take over objects that do not belong to this modelshelf.yaml.",
+        ),
     ] = False,
     refresh_code: Annotated[
         bool,
