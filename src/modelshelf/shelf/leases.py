@@ -44,7 +44,7 @@ from modelshelf.shelf.values import canonical_json
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """How often a lease is renewed, and when it stops to count.
+    """How often a lease is renewed, and when it stops counting.
 
     Attributes:
         heartbeat_seconds: Time between two heartbeats of a holder.
