@@ -50,7 +50,7 @@ _CLEANER_GRACE_SECONDS = 1.0  # more than the others have
 class ProcessTree:
     """A running program and every process that it starts.
 
-    This process must have no other children.
+    This process must have no other children, and no threads when the program is started.
 
     Args:
         argv: The program and its arguments.
@@ -72,10 +72,15 @@ class ProcessTree:
         self._sigterm_sent_at: float | None = None
         reader, self._tether = os.pipe()
         try:
+            _kill_owner_on_close(reader)
             self._program = subprocess.Popen(  # noqa: S603 - running it is what we are for
-                argv, env=dict(env), stdin=reader, start_new_session=True
+                argv,
+                env=dict(env),
+                stdin=reader,
+                start_new_session=True,
+                # A preexec_fn can hang where threads hold locks. This process has no threads yet.
+                preexec_fn=_make_group_the_owner_of_stdin,  # noqa: PLW1509
             )
-            _kill_group_on_close(reader, self._program.pid)
         except BaseException:
             os.close(self._tether)
             raise
@@ -139,20 +144,25 @@ def _become_subreaper() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _kill_group_on_close(reader: int, group: int) -> None:
-    """Have the kernel kill a process group when the writing end of a pipe is closed.
-
-    Args:
-        reader: The reading end. Its owner is signalled, and F_SETOWN takes a negative number for a
-            process group. The group also holds it as its standard input, so it stays open.
-        group: The id of the group.
-    """
+def _kill_owner_on_close(reader: int) -> None:
+    """Have the kernel kill the owner of a pipe's reading end when the writing end is closed."""
     with contextlib.suppress(OSError):
-        fcntl.fcntl(reader, fcntl.F_SETOWN, -group)
         if hasattr(fcntl, "F_SETSIG"):
             # Without F_SETSIG, which only Linux has, the kernel sends SIGIO.
             fcntl.fcntl(reader, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(reader, fcntl.F_SETFL, fcntl.fcntl(reader, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _make_group_the_owner_of_stdin() -> None:
+    """Make our process group the owner of our standard input; the child calls it before exec(2).
+
+    If the parent did this, it could be killed just before, and the program would live on. The child
+    holds both ends of the pipe until its exec(2), so nothing can be missed here: if the parent is
+    dead by then, the exec itself closes the last writing end and has the group killed.
+    """
+    with contextlib.suppress(OSError):
+        # A negative number is a process group. The group's id is that of its first process.
+        fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpid())
 
 
 def _running_pids(session: int) -> list[int]:
