@@ -50,7 +50,7 @@ _CLEANER_GRACE_SECONDS = 1.0  # more than the others have
 class ProcessTree:
     """A running program and every process that it starts.
 
-    This process must have no other children.
+    This process must have no other children, and no threads when the program is started.
 
     Args:
         argv: The program and its arguments.
@@ -73,9 +73,13 @@ class ProcessTree:
         reader, self._tether = os.pipe()
         try:
             self._program = subprocess.Popen(  # noqa: S603 - running it is what we are for
-                argv, env=dict(env), stdin=reader, start_new_session=True
+                argv,
+                env=dict(env),
+                stdin=reader,
+                start_new_session=True,
+                # A preexec_fn can hang where threads hold locks. This process has no threads yet.
+                preexec_fn=_tie_to_parent,  # noqa: PLW1509
             )
-            signal_group_at_parent_death(reader, self._program.pid, signal.SIGKILL)
         except BaseException:
             os.close(self._tether)
             raise
@@ -137,6 +141,16 @@ def _become_subreaper() -> None:
         import ctypes  # noqa: PLC0415 - a Python may have been built without it
 
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _tie_to_parent() -> None:
+    """In the child, before exec(2): have the kernel kill our process group when the parent dies.
+
+    If the parent did this, it could be killed just before, and the program would live on. The child
+    holds both ends of the pipe until its exec(2), so nothing can be missed here: if the parent is
+    dead by then, the exec itself closes the last writing end and has the group killed.
+    """
+    signal_group_at_parent_death(0, os.getpid(), signal.SIGKILL)
 
 
 def _running_pids(session: int) -> list[int]:
