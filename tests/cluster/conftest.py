@@ -29,15 +29,15 @@ from support.cluster_project import (
     add_vllm,
 )
 
-# Whole modules are dealt out to processes, in the order of the tests: the longest ones come first.
-_LONG = ("test_vllm.py", "test_verbs.py", "test_pulls.py")
+# pytest-xdist gives whole modules to its processes in this order, so the longest come first.
+_LONG_MODULES = ("test_vllm.py", "test_verbs.py", "test_pulls.py")
 _NUMBERS = itertools.count(1)
-_OWNER = 1000
+_OWNER_UID = 1000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long modules first, so that none of them runs alone at the end."""
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    items.sort(key=lambda item: item.path.name not in _LONG_MODULES)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def restricted(cluster: Cluster, namespace: str) -> str:
     cluster.kubectl("create", "namespace", namespace)
     enforce = "pod-security.kubernetes.io/enforce=restricted"
     cluster.kubectl("label", "namespace", namespace, enforce)
-    # Until its account is there, a bare pod is refused.
+    # A bare pod is refused until the namespace has its service account.
     account = ["--namespace", namespace, "serviceaccount/default"]
     cluster.kubectl("wait", "--for=create", "--timeout=30s", *account)
     return namespace
@@ -105,7 +105,7 @@ def running_project(
 def vllm_project(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Project]:
     """A project with one server of real vLLM; its image mounts vLLM's Python from the node."""
     if cluster.mount is None:
-        pytest.skip("somebody's own cluster has no vLLM of ours")
+        pytest.skip("a cluster that the tests did not start has no vLLM")
     if reason := vllm.why_not():
         pytest.skip(reason)
     try:
@@ -151,20 +151,20 @@ def _namespace_name(cluster: Cluster) -> Iterator[str]:
 def _make_share(cluster: Cluster, namespace: str) -> Path:
     """Make a new folder on the node for a share."""
     if cluster.share is None:
-        pytest.skip("somebody's own cluster: the node's folders cannot be looked at")
+        pytest.skip("a cluster that the tests did not start: its node's folders cannot be read")
     folder = cluster.share / namespace
     folder.mkdir()
-    os.chown(folder, _OWNER, _OWNER)
+    os.chown(folder, _OWNER_UID, _OWNER_UID)
     return folder
 
 
 def _delete_namespace(cluster: Cluster, namespace: str) -> None:
     """Delete a namespace, everything in it, and the volumes bound to its claims."""
     now = ["--ignore-not-found", "--namespace", namespace]
-    # Whoever makes pods first, then the pods, which need not take their leave.
+    # First the kinds that create pods, then the pods, which are ended without a grace period.
     cluster.kubectl("delete", "deployments,jobs,replicasets", "--all", "--wait=false", *now)
     cluster.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", *now)
-    # Kubernetes takes seconds to see that a namespace is empty, and nobody needs its name again.
+    # The deletion of a namespace takes seconds, and its name is not used again.
     later = ["--ignore-not-found", "--wait=false"]
     cluster.kubectl("delete", "namespace", namespace, *later)
     for volume in json.loads(cluster.kubectl("get", "persistentvolumes", "-o=json"))["items"]:

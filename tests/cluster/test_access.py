@@ -28,7 +28,7 @@ _FOR_THE_DEAD = {("", "nodes", "list"), ("", "pods", "delete"), ("", "pods/statu
 def limited_project(project: Project, cluster: Cluster, restricted: str) -> Project:
     """A project whose user has the documented role alone, in a namespace that exists."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster signs no users for us")
+        pytest.skip("a cluster that the tests did not start signs no certificates for users")
     roles = list(yaml.safe_load_all(_ROLE.read_text(encoding="utf-8")))
     objects = [_with_name(role, restricted) for role in roles]
     objects += [_binding(role, restricted) for role in objects]

@@ -27,7 +27,7 @@ every_example = pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: p
 def cordoned(cluster: Cluster) -> Iterator[None]:
     """A node that takes no pods, since the examples' shares and images do not exist here."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster needs its nodes")
+        pytest.skip("a cluster that the tests did not start needs its nodes")
     cluster.kubectl("cordon", cluster.node)
     yield
     cluster.kubectl("uncordon", cluster.node)

@@ -149,7 +149,7 @@ def test_the_llama_image_is_the_real_server_without_python(
 def test_nothing_outside_is_reachable(cluster: Cluster, restricted: str) -> None:
     """Neither the node nor a pod has a route to the internet."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster may reach what it likes")
+        pytest.skip("a cluster that the tests did not start may have a route out")
     with pytest.raises(OSError, match="unreachable"):
         socket.create_connection(("192.0.2.1", 443), timeout=5)
     ask = "import socket; print(socket.socket().connect_ex(('192.0.2.1', 443)))"
@@ -205,7 +205,7 @@ def test_pods_share_a_folder_of_the_node(cluster: Cluster, restricted: str, shar
 def test_a_user_without_rights_is_refused(cluster: Cluster, restricted: str) -> None:
     """RBAC knows a user by the certificate and grants exactly what a role names."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster signs no certificates")
+        pytest.skip("a cluster that the tests did not start signs no certificates for users")
     joe = ["--kubeconfig", str(cluster.kubeconfig_for("joe", ["readers"])), "-n", restricted]
     with pytest.raises(KubectlError, match='User "joe" cannot list resource "pods"'):
         cluster.kubectl(*joe, "get", "pods")

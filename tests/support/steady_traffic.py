@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible server without a pause, all counted and none repeated."""
+"""Steady requests to an OpenAI-compatible server, all of which are counted and none repeated."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TOKENS = {"chat": 4, "stream": 24}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request.
+    """The result of one request.
 
     Attributes:
         kind: `chat` or `stream`.
-        status: The HTTP status; 0 where no answer came.
-        fault: What was wrong; empty for an answer that came whole.
-        at: Seconds from the load's beginning to the request's.
-        seconds: How long it took.
+        status: The HTTP status; 0 without an answer.
+        fault: What was wrong with the answer; empty for a complete one.
+        at: Seconds from the beginning of the load to that of the request.
+        seconds: How long the request took.
     """
 
     kind: str
@@ -37,19 +37,19 @@ class Answer:
 
 
 class Traffic:
-    """Several clients, each asking again as soon as it was answered, by a new connection each time.
+    """Several clients that each ask again by a new connection as soon as they are answered.
 
-    One after the other they ask for a short chat completion and for a stream.
+    Each client asks in turn for a short chat completion and for a stream.
 
         with Traffic("10.0.0.7", "smol") as traffic:
             …
         traffic.assert_whole()
 
     Args:
-        host: Where the server listens.
-        model: The model's name there.
-        port: Its port.
-        clients: How many ask at once.
+        host: The server's host.
+        model: The name of the model.
+        port: The server's port.
+        clients: How many clients there are.
     """
 
     def __init__(self, host: str, model: str, port: int = 80, clients: int = 3) -> None:
@@ -79,18 +79,18 @@ class Traffic:
 
     @property
     def answers(self) -> list[Answer]:
-        """What became of every request that is over."""
+        """The results of all finished requests."""
         return list(self._answers)
 
     def count(self, kind: str) -> int:
-        """How many requests of a kind are over."""
+        """How many requests of a kind have finished."""
         return sum(answer.kind == kind for answer in self.answers)
 
     def assert_whole(self, least: int = 5) -> None:
-        """Assert that there were enough requests, and that each was answered, with 200, to its end.
+        """Assert that there were enough requests, and that each got a complete answer with 200.
 
         Args:
-            least: How many of each kind there must have been.
+            least: The minimum number of requests of each kind.
         """
         faults = [answer for answer in self.answers if answer.fault]
         assert not faults, f"{len(faults)} of {len(self.answers)} requests failed: {faults[:5]}"
@@ -128,7 +128,7 @@ class Traffic:
 
 
 def chat_fault(text: str) -> str:
-    """What a chat completion lacks; empty if it is whole."""
+    """What is wrong with a chat completion; empty if it is complete."""
     try:
         (choice,) = json.loads(text)["choices"]
     except (ValueError, KeyError) as error:
@@ -138,7 +138,7 @@ def chat_fault(text: str) -> str:
 
 
 def stream_fault(text: str) -> str:
-    """What a stream lacks; empty if it is whole: a reason for its end, and then `[DONE]`."""
+    """What is wrong with a stream; empty if it has a reason for its end, and then `[DONE]`."""
     *parts, last = [part.removeprefix("data: ") for part in text.split("\n\n") if part] or [""]
     if last != "[DONE]":
         return f"the stream ended with {last[-200:]!r}"
