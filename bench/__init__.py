@@ -1,4 +1,7 @@
-"""`make bench`: what is promised about speed, measured. The tests' Hub and nginx serve here too."""
+"""Benchmarks: measurements of what the documentation promises about speed.
+
+`make bench`, `make bench-kubernetes` and `make bench-vllm` run them, with the tests' Hub and nginx.
+"""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-"""Bringing a model up by hand, as tutorials do: kubectl, plain objects, pip in a pod.
+"""Two ways of bringing a model up by hand, as tutorials show them, with kubectl and pip in a pod.
 
-Two ways: a Job that downloads into the share before a plain Deployment serves from there, and pods
-that each download for themselves in an init container.
+In one way a Job downloads into the share, and then a plain Deployment serves from there. In the
+other, each pod downloads for itself in an init container.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from bench import by_hand_objects
 from bench.cluster_stage import Clock, Object, Second, Stage, Start, pods_to_ready
 from bench.timing import FailedError
 
-_WAIT = "--timeout=180s"
-_SPANS = ("pip install", "snapshot_download")
-_ENDPOINTS = 15.0  # seconds; a ready pod becomes an endpoint a moment later
+_TIMEOUT_OPTION = "--timeout=180s"
+_SPAN_NAMES = ("pip install", "snapshot_download")
+# A ready pod becomes an endpoint of its Service a moment later.
+_ENDPOINT_SECONDS = 15.0
 _APPLIED, _READY, _ANSWERED = "server applied", "all replicas ready", "a question answered"
 
 
 class DownloadIntoShare:
-    """A Job with pip and snapshot_download into the share, then a Deployment.
+    """A Job that downloads into the share by pip and snapshot_download, then a Deployment.
 
     Args:
         engine: The container that serves.
-        tools: The folder of the node in which pip lies.
+        tools: The folder of the node that has pip.
     """
 
     title = "by hand: a Job downloads, pods read the share"
@@ -42,7 +43,7 @@ class DownloadIntoShare:
         self._tools = tools
 
     def start(self, stage: Stage, replicas: int) -> Start:
-        """From nothing to all replicas ready and an answer."""
+        """Bring the model up from nothing, until all replicas are ready and one has answered."""
         clock, name = Clock(), stage.namespace
         stage.apply(
             by_hand_objects.namespace(name), *by_hand_objects.storage(name, str(stage.share))
@@ -50,7 +51,7 @@ class DownloadIntoShare:
         clock.mark("namespace, volume and claim applied")
         fetch = by_hand_objects.downloader(stage.hub.url, stage.index.url)
         stage.apply(by_hand_objects.job(name, fetch, self._tools))
-        _await(stage, "wait", "--for=condition=complete", f"job/{by_hand_objects.JOB}")
+        _wait(stage, "wait", "--for=condition=complete", f"job/{by_hand_objects.JOB}")
         clock.mark("Job complete")
         stage.apply(
             *by_hand_objects.server(name, self._engine, replicas, [by_hand_objects.on_claim()])
@@ -59,16 +60,16 @@ class DownloadIntoShare:
         return _until_answered(stage, clock, [log])
 
     def second(self, stage: Stage) -> Second:
-        """From one replica to two."""
+        """Scale from one replica to two."""
         return _second(stage)
 
 
 class DownloadPerPod:
-    """Pods that download for themselves whenever they start.
+    """A Deployment whose pods download the model whenever they start.
 
     Args:
         engine: The container that serves.
-        tools: The folder of the node in which pip lies.
+        tools: The folder of the node that has pip.
     """
 
     title = "by hand: every pod downloads"
@@ -78,7 +79,7 @@ class DownloadPerPod:
         self._tools = tools
 
     def start(self, stage: Stage, replicas: int) -> Start:
-        """From nothing to all replicas ready and an answer."""
+        """Bring the model up from nothing, until all replicas are ready and one has answered."""
         clock, name = Clock(), stage.namespace
         fetch = by_hand_objects.downloader(stage.hub.url, stage.index.url)
         volumes = [{"name": "models", "emptyDir": {}}, by_hand_objects.tools_in(self._tools)]
@@ -87,30 +88,30 @@ class DownloadPerPod:
         return _until_answered(stage, clock, ())
 
     def second(self, stage: Stage) -> Second:
-        """From one replica to two."""
+        """Scale from one replica to two."""
         return _second(stage)
 
 
 def spans(logs: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """What pip and the download took, from what downloaders wrote: the median of several. Pure."""
-    took = []
+    """Read from the downloaders' logs how long pip and the download took; medians. Pure."""
+    durations = []
     for log in logs:
-        at = [float(text) for text in re.findall(r"^at=([\d.]+)$", log, re.MULTILINE)]
-        took.append([later - earlier for earlier, later in itertools.pairwise(at)])
+        times = [float(text) for text in re.findall(r"^at=([\d.]+)$", log, re.MULTILINE)]
+        durations.append([later - earlier for earlier, later in itertools.pairwise(times)])
     return tuple(
-        (name, statistics.median(each))
-        for name, each in zip(_SPANS, zip(*took, strict=True), strict=True)
+        (name, statistics.median(seconds))
+        for name, seconds in zip(_SPAN_NAMES, zip(*durations, strict=True), strict=True)
     )
 
 
 def _until_answered(stage: Stage, clock: Clock, logs: Sequence[str]) -> Start:
     applied = clock.mark(_APPLIED)
-    _await(stage, "rollout", "status", f"deployment/{SERVER}")
+    _wait(stage, "rollout", "status", f"deployment/{SERVER}")
     ready = clock.mark(_READY)
     _ask(stage)
     answered = clock.mark(_ANSWERED)
     pods = stage.pods()
-    said = logs or [
+    logs = list(logs) or [
         stage.kubectl("logs", pod["metadata"]["name"], "-c", by_hand_objects.FETCH) for pod in pods
     ]
     return Start(
@@ -121,26 +122,26 @@ def _until_answered(stage: Stage, clock: Clock, logs: Sequence[str]) -> Start:
         packages=stage.index.sent - stage.index_before,
         pods=pods_to_ready(pods),
         moments=tuple(clock.moments),
-        spans=spans(said),
+        spans=spans(logs),
     )
 
 
-def _await(stage: Stage, *argv: str) -> None:
+def _wait(stage: Stage, *argv: str) -> None:
     try:
-        stage.kubectl(*argv, _WAIT)
+        stage.kubectl(*argv, _TIMEOUT_OPTION)
     except KubectlError as error:
-        said = stage.kubectl("get", "events", "--sort-by=.lastTimestamp")
-        raise FailedError(f"{error}\n{said}") from error
+        events = stage.kubectl("get", "events", "--sort-by=.lastTimestamp")
+        raise FailedError(f"{error}\n{events}") from error
 
 
 def _ask(stage: Stage) -> None:
-    """The question that `up` asks, in the same way: through the API server."""
+    """Ask the question that `up` asks, and like `up` through the API server."""
     body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 24, "temperature": 0}
     service = f"/api/v1/namespaces/{stage.namespace}/services/{SERVER}:http/proxy"
-    end = time.monotonic() + _ENDPOINTS
+    end = time.monotonic() + _ENDPOINT_SECONDS
     while True:
         try:
-            said = stage.kubectl(
+            answer = stage.kubectl(
                 "create",
                 "-f",
                 "-",
@@ -152,14 +153,14 @@ def _ask(stage: Stage) -> None:
         except KubectlError:
             if time.monotonic() > end:
                 raise
-    assert json.loads(said)["choices"], said
+    assert json.loads(answer)["choices"], answer
 
 
 def _second(stage: Stage) -> Second:
     fetched, packages = stage.hub.bytes_sent(), stage.index.sent
-    began = time.monotonic()
+    start = time.monotonic()
     stage.kubectl("scale", f"deployment/{SERVER}", "--replicas=2")
-    _await(stage, "rollout", "status", f"deployment/{SERVER}")
-    ready = time.monotonic() - began
+    _wait(stage, "rollout", "status", f"deployment/{SERVER}")
+    ready = time.monotonic() - start
     *_, pod = pods_to_ready(stage.pods())
     return Second(ready, stage.hub.bytes_sent() - fetched, stage.index.sent - packages, pod)

@@ -1,4 +1,4 @@
-"""The objects that somebody writes by hand, as tutorials show them. Pure."""
+"""The Kubernetes objects that a user writes by hand, as tutorials show them. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PYTHON = "python:3.13-slim"
 _CLAIM, _TOOLS = "models", "/tools"
 _MODEL = "/models/smollm2"
 _VOLUME = {"name": "models", "mountPath": "/models"}
-# What a container of ours has that is about how the engine runs, not about where its model is.
-_OF_ENGINE = (
+# The fields of our engine's container that say how it runs, and not where its model is.
+_ENGINE_FIELDS = (
     *("name", "image", "imagePullPolicy", "command", "args", "env", "ports", "resources"),
     *("startupProbe", "readinessProbe"),
 )
@@ -24,7 +24,8 @@ _DOWNLOAD = (
     "from huggingface_hub import snapshot_download;"
     f" snapshot_download('{REPO_ID}', local_dir='{_MODEL}')"
 )
-# `date` tells how long each part took. Debian's Python wants the option, Docker's does not mind.
+# `date` shows how long each part took. Debian's pip needs --break-system-packages, and the pip of
+# Docker's image accepts it.
 _SCRIPT = (
     "set -e; date +at=%s.%N;"
     " python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore"
@@ -35,12 +36,12 @@ _SCRIPT = (
 
 
 def namespace(name: str) -> Object:
-    """The namespace."""
+    """The Namespace object."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 def storage(name: str, folder: str) -> list[Object]:
-    """The share's volume and a claim for it, in a namespace."""
+    """A volume for the share, and a claim for it in a namespace."""
     spec = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
     volume = {
         "apiVersion": "v1",
@@ -91,7 +92,7 @@ def job(name: str, fetch: Object, tools: str) -> Object:
 
 
 def on_claim() -> Object:
-    """The volume of models: the share."""
+    """A pod's volume of models that is the share."""
     return {"name": "models", "persistentVolumeClaim": {"claimName": _CLAIM}}
 
 
@@ -108,8 +109,8 @@ def server(
         name: The namespace.
         engine: The container.
         replicas: How many pods.
-        volumes: Where the model lies, and what containers that run before need besides.
-        inits: Containers that run before.
+        volumes: The volume of models, and other volumes that init containers need.
+        inits: Init containers.
     """
     labels = {"app": SERVER}
     pod = {"initContainers": list(inits), "containers": [engine], "volumes": list(volumes)}
@@ -134,15 +135,15 @@ def server(
 
 
 def engine_of(deployment: Object) -> Object:
-    """The engine's container of a Deployment of ours, with its model where it is by hand."""
+    """The engine's container of our Deployment, with the model's path that it has by hand."""
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     args = list(container["args"])
-    at = args.index("--model") + 1
-    args[at] = f"{_MODEL}/{args[at].rpartition('/')[2]}"
-    kept = {key: container[key] for key in _OF_ENGINE if key in container}
-    return {**kept, "args": args, "volumeMounts": [_VOLUME]}
+    index = args.index("--model") + 1
+    args[index] = f"{_MODEL}/{args[index].rpartition('/')[2]}"
+    fields = {key: container[key] for key in _ENGINE_FIELDS if key in container}
+    return {**fields, "args": args, "volumeMounts": [_VOLUME]}
 
 
 def tools_in(folder: str) -> Object:
-    """Where pip lies, which Docker's image of Python has and the test's stand-in has not."""
+    """A volume with pip, which Docker's image of Python has and the tests' image does not."""
     return {"name": "tools", "hostPath": {"path": folder}}

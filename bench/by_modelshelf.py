@@ -1,4 +1,4 @@
-"""Bringing a model up by `modelshelf up`, seen through the events that it writes."""
+"""Bringing a model up by `modelshelf up`, measured by the events that it writes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from support.cluster_project import MODEL, SERVER
 from bench.cluster_stage import Moment, Second, Stage, Start, pods_to_ready
 from bench.timing import FailedError
 
-Told = tuple[float, Mapping[str, Any]]  # seconds since the command began, and an event
+# An event, and the seconds from the start of the command until it was written.
+TimedEvent = tuple[float, Mapping[str, Any]]
 
-# Kinds of events that are a moment of the timeline, in its words.
-_WORDS = {
+# What each kind of event is called in the timeline; other kinds are left out of it.
+_MOMENTS = {
     "connected": "lock written: commit and checksums asked of the hub",
     "claim-bound": "namespace, volumes and claims applied; the claims are bound",
     "pull-started": "pull Job created",
@@ -24,13 +25,13 @@ _WORDS = {
     "server-ready": "all replicas ready",
     "answered": "a question answered, through the API server",
 }
-_PHASES = {
+_PHASE_MOMENTS = {
     (MODEL, "scheduled"): "pull Job's pod has a node",
     (SERVER, "scheduled"): "server's pod has a node",
     (SERVER, "gate"): "gate runs",
     (SERVER, "weights"): "gate passed, engine loads weights",
 }
-_DEPLOYED = "pull Job complete; server applied"
+_SERVER_APPLIED = "pull Job complete; server applied"
 
 
 class ByModelshelf:
@@ -39,14 +40,14 @@ class ByModelshelf:
     title = "`modelshelf up`"
 
     def start(self, stage: Stage, replicas: int) -> Start:
-        """From nothing to all replicas ready and an answer."""
+        """Bring the model up from nothing, until all replicas are ready and one has answered."""
         stage.project.file["servers"][SERVER]["replicas"] = replicas
-        moments = tuple(timeline(_told(stage, "up")))
+        moments = tuple(timeline(_run_timed(stage, "up")))
         at = {moment.what: moment.at for moment in moments}
         return Start(
-            ready=at[_WORDS["server-ready"]],
-            answered=at[_WORDS["answered"]],
-            applied=at[_DEPLOYED],
+            ready=at[_MOMENTS["server-ready"]],
+            answered=at[_MOMENTS["answered"]],
+            applied=at[_SERVER_APPLIED],
             fetched=stage.hub.bytes_sent(),
             packages=0,
             pods=pods_to_ready(stage.pods()),
@@ -54,41 +55,41 @@ class ByModelshelf:
         )
 
     def second(self, stage: Stage) -> Second:
-        """From one replica to two."""
+        """Scale from one replica to two."""
         before = stage.hub.bytes_sent()
-        told = _told(stage, "scale", SERVER, "2")
-        (ready,) = [at for at, event in told if event["event"] == "server-ready"]
+        events = _run_timed(stage, "scale", SERVER, "2")
+        (ready,) = [at for at, event in events if event["event"] == "server-ready"]
         *_, pod = pods_to_ready(stage.pods())
         return Second(ready, stage.hub.bytes_sent() - before, 0, pod)
 
 
-def timeline(told: Sequence[Told]) -> Iterator[Moment]:
-    """The moments among the events of `up`, each when it was first told. Pure."""
-    seen = set()
-    for at, event in told:
-        words = _words(event)
-        if words and words not in seen:
-            seen.add(words)
-            yield Moment(words, at)
+def timeline(events: Sequence[TimedEvent]) -> Iterator[Moment]:
+    """Find the timeline's moments among the events of `up`, each at its first event. Pure."""
+    earlier = set()
+    for at, event in events:
+        name = _moment_name(event)
+        if name and name not in earlier:
+            earlier.add(name)
+            yield Moment(name, at)
 
 
-def _words(event: Mapping[str, Any]) -> str | None:
+def _moment_name(event: Mapping[str, Any]) -> str | None:
     kind = event["event"]
     if kind == "pod-phased":
-        return _PHASES.get((event["name"], event["phase"]))
+        return _PHASE_MOMENTS.get((event["name"], event["phase"]))
     if kind == "applied" and event["kind"] == "Deployment":
-        return _DEPLOYED
-    return _WORDS.get(kind)
+        return _SERVER_APPLIED
+    return _MOMENTS.get(kind)
 
 
-def _told(stage: Stage, *argv: str) -> list[Told]:
-    """Run a verb and note when it wrote each event."""
-    began = time.monotonic()
+def _run_timed(stage: Stage, *argv: str) -> list[TimedEvent]:
+    """Run a verb, and return each event with the time at which it was written."""
+    start = time.monotonic()
     process = stage.project.start(*argv)
     assert process.stdout is not None
-    told = [(time.monotonic() - began, json.loads(line)) for line in process.stdout]
-    _, said = process.communicate()
+    events = [(time.monotonic() - start, json.loads(line)) for line in process.stdout]
+    _, stderr = process.communicate()
     if process.returncode:
-        last = json.dumps(told[-1][1]) if told else said
+        last = json.dumps(events[-1][1]) if events else stderr
         raise FailedError(f"modelshelf {' '.join(argv)} ended with {process.returncode}: {last}")
-    return told
+    return events

@@ -1,6 +1,6 @@
-"""An empty place in a cluster for one measurement: a namespace to be made, a share, a counting hub.
+"""An empty namespace, share and hub in a cluster for each measurement, and what is measured.
 
-What every way of bringing a model up is measured by is here, too.
+Every way of bringing a model up is measured by the same values, which are defined here.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from bench.timing import FailedError
 from bench.wheels import Index
 
 Object = dict[str, Any]
-_OWNER = 1000
+_OWNER_UID = 1000
 _NUMBERS = itertools.count(1)
-_GONE = 60.0  # seconds for pods to end
-# Whoever makes pods before the pods.
-_MAKERS = (
+_POD_END_SECONDS = 60.0
+# The kinds that create pods come before pods, or they would create new ones.
+_DELETION_ORDER = (
     "apis/apps/v1/deployments",
     "apis/apps/v1/replicasets",
     "apis/batch/v1/jobs",
@@ -41,7 +41,7 @@ _MAKERS = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that was so, `at` seconds after the beginning."""
+    """Something that happened `at` seconds after the beginning."""
 
     what: str
     at: float
@@ -57,10 +57,10 @@ class Start:
         applied: Seconds until the server's objects were applied.
         fetched: Bytes of files that the hub sent.
         packages: Bytes of Python packages that pods fetched.
-        pods: Seconds of each pod of the server from its creation to ready; Kubernetes counts whole
-            ones.
-        moments: What happened on the way, in order.
-        spans: What took how many seconds, where a way can tell.
+        pods: Seconds of each of the server's pods from its creation to ready; Kubernetes counts
+            whole seconds.
+        moments: What happened meanwhile, in order.
+        spans: Names of parts and their seconds, if the way of bringing up reports them.
     """
 
     ready: float
@@ -75,13 +75,13 @@ class Start:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Second:
-    """One replica made two.
+    """The second replica of a server that had one.
 
     Attributes:
-        ready: Seconds until the second was ready.
+        ready: Seconds until it was ready.
         fetched: Bytes of files that the hub sent for it.
         packages: Bytes of Python packages that it fetched.
-        pod: Seconds from its pod's creation to ready, whole ones.
+        pod: Whole seconds from its pod's creation to ready.
     """
 
     ready: float
@@ -92,17 +92,17 @@ class Second:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stage:
-    """Where one measurement takes place.
+    """The place of one measurement.
 
     Attributes:
         cluster: The cluster.
-        namespace: Of a name that is free.
+        namespace: A name that no namespace has yet.
         share: An empty folder of the node.
-        hub: Has the model, and counts.
-        index: Has Python packages, and counts.
-        project: A user's modelshelf.yaml for all of this.
+        hub: The hub that has the model and counts what it sends.
+        index: The index that has Python packages and counts what it sends.
+        project: A user's modelshelf.yaml for this namespace, share and hub.
         size: Bytes of the model's files.
-        index_before: Bytes that the index had sent before.
+        index_before: Bytes that the index had sent before the measurement.
     """
 
     cluster: Cluster
@@ -120,14 +120,14 @@ class Stage:
 
     def apply(self, *objects: Object) -> None:
         """Apply objects by kubectl."""
-        whole = {"apiVersion": "v1", "kind": "List", "items": objects}
-        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(whole))
+        objects_list = {"apiVersion": "v1", "kind": "List", "items": objects}
+        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(objects_list))
 
     def pods(self) -> list[Object]:
         """The server's pods, the oldest first."""
-        found = json.loads(self.kubectl("get", "pods", "-o=json"))["items"]
-        of_server = [pod for pod in found if pod["metadata"]["name"].startswith(f"{SERVER}-")]
-        return sorted(of_server, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        pods = json.loads(self.kubectl("get", "pods", "-o=json"))["items"]
+        server_pods = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{SERVER}-")]
+        return sorted(server_pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
 class Way(Protocol):
@@ -136,37 +136,37 @@ class Way(Protocol):
     title: str
 
     def start(self, stage: Stage, replicas: int) -> Start:
-        """From nothing to all replicas ready and an answer."""
+        """Bring the model up from nothing, until all replicas are ready and one has answered."""
         ...
 
     def second(self, stage: Stage) -> Second:
-        """From one replica to two."""
+        """Scale from one replica to two."""
         ...
 
 
 class Clock:
-    """Notes moments."""
+    """A clock that starts now and records moments."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._start = time.monotonic()
         self.moments: list[Moment] = []
 
     def mark(self, what: str) -> float:
-        """Note that something is so now; returns its seconds."""
-        at = time.monotonic() - self._began
+        """Record that something happened now, and return the seconds until now."""
+        at = time.monotonic() - self._start
         self.moments.append(Moment(what, at))
         return at
 
 
 @contextlib.contextmanager
 def stage(cluster: Cluster, index: Index) -> Iterator[Stage]:
-    """An empty place, and empty again afterwards."""
+    """Prepare an empty place for one measurement, and empty it afterwards."""
     namespace = f"bench-{next(_NUMBERS)}"
     if cluster.share is None:
-        raise ValueError("somebody's own cluster has no folder for a share that we could fill")
+        raise ValueError("a cluster that the benchmark did not start has no folder for a share")
     share = cluster.share / namespace
     share.mkdir()
-    os.chown(share, _OWNER, _OWNER)
+    os.chown(share, _OWNER_UID, _OWNER_UID)
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     shelf = {"hostPath": {"path": str(share)}}
     with Hub(address=cluster.address) as hub:
@@ -182,14 +182,14 @@ def stage(cluster: Cluster, index: Index) -> Iterator[Stage]:
 
 
 def to_ready(pod: Object) -> float:
-    """Seconds from a pod's creation until it was ready; Kubernetes counts whole ones. Pure."""
+    """Whole seconds from a pod's creation until it was ready. Pure."""
     conditions = pod["status"]["conditions"]
     (ready,) = [each for each in conditions if each["type"] == "Ready"]
     return _seconds(ready["lastTransitionTime"]) - _seconds(pod["metadata"]["creationTimestamp"])
 
 
 def pods_to_ready(pods: Sequence[Object]) -> tuple[float, ...]:
-    """The same of each pod. Pure."""
+    """Whole seconds from each pod's creation until it was ready. Pure."""
     return tuple(to_ready(pod) for pod in pods)
 
 
@@ -198,13 +198,13 @@ def _seconds(timestamp: str) -> float:
 
 
 def _clear(cluster: Cluster, namespace: str) -> None:
-    """Delete a namespace and its volumes, once its pods have really ended: they use processors."""
-    # Whole collections: one by one kubectl allows itself few requests a second.
-    for kind in _MAKERS:
+    """Delete a namespace and its volumes after its pods have ended, since pods use processors."""
+    # Whole collections, since kubectl limits itself to a few requests a second.
+    for kind in _DELETION_ORDER:
         group, _, plural = kind.rpartition("/")
         path = f"/{group}/namespaces/{namespace}/{plural}"
         cluster.kubectl("delete", "--raw", f"{path}?gracePeriodSeconds=1")
-    end = time.monotonic() + _GONE
+    end = time.monotonic() + _POD_END_SECONDS
     while cluster.kubectl("--namespace", namespace, "get", "pods", "-o=name"):
         if time.monotonic() > end:
             raise FailedError(f"pods of {namespace} do not end")

@@ -1,6 +1,6 @@
-"""The three that are compared: our pull, snapshot_download, and curl as the floor.
+"""The programs whose pulls are compared: ours, snapshot_download, and curl as the lower bound.
 
-hf_xet is not among them: no local hub can serve its protocol.
+hf_xet is not among them, since no local hub can serve its protocol.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _SNAPSHOT = (
 
 
 def ours(model: Model, url: str, folder: str) -> list[list[str]]:
-    """`modelshelf pull`, as a user runs it: verifies and publishes."""
-    del url  # HF_ENDPOINT names it
+    """Run `modelshelf pull` as a user does; it verifies and publishes."""
+    del url  # HF_ENDPOINT names the hub
     shelf = os.path.join(folder, "shelf")
     source = f"hf://{model.repo_id}"
     return [python("-m", "modelshelf", "pull", source, "--shelf", shelf, "-q")]
 
 
 def snapshot_download(model: Model, url: str, folder: str) -> list[list[str]]:
-    """huggingface_hub's download into a folder: verifies nothing but lengths."""
+    """Run huggingface_hub's download into a folder; it verifies lengths alone."""
     del url
     return [python("-c", _SNAPSHOT, model.repo_id, os.path.join(folder, "local"))]
 
 
 def curls(model: Model, url: str, folder: str) -> list[list[str]]:
-    """Four curls: one for each file, or each a quarter of the only one."""
+    """Run four curls: one for each of four files, or one for each quarter of one file."""
     base = f"{url}/{model.repo_id}/resolve/{model.commit}"
     if len(model.weights) == STREAMS:
         parts = [(f"{base}/{file.name}", f"0-{file.size - 1}") for file in model.weights]

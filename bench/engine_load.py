@@ -1,4 +1,4 @@
-"""What a running engine answers, and how fast under load."""
+"""The tokens that a running engine answers with, and its speed under load."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _PROMPTS = ("The capital of France is", "Water boils at", "Once upon a time ther
 
 
 def greedy(engine: Engine, name: str) -> list[list[int]]:
-    """The tokens that an engine holds most likely after each prompt."""
+    """Ask for the most likely tokens after each prompt."""
     return [_tokens(engine, name, prompt, 24) for prompt in _PROMPTS]
 
 
 def speeds(engine: Engine, name: str, batches: int) -> list[float]:
-    """Tokens per second of all streams together, batch by batch; the first is not counted."""
-    found = []
+    """Measure tokens per second of all streams, batch by batch; the first is not counted."""
+    batch_speeds = []
     with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
         for _ in range(batches + 1):
-            began = time.monotonic()
-            asked = [
+            start = time.monotonic()
+            answers = [
                 pool.submit(_tokens, engine, name, f"Story number {n}:", TOKENS)
                 for n in range(STREAMS)
             ]
-            made = sum(len(each.result()) for each in asked)
-            found.append(made / (time.monotonic() - began))
-    return found[1:]
+            tokens = sum(len(answer.result()) for answer in answers)
+            batch_speeds.append(tokens / (time.monotonic() - start))
+    return batch_speeds[1:]
 
 
 def _tokens(engine: Engine, name: str, prompt: str, count: int) -> list[int]:
     body = {"model": name, "prompt": prompt, "max_tokens": count, "temperature": 0}
-    asked = {**body, "ignore_eos": True, "return_token_ids": True}
-    (choice,) = engine.ask(asked)["choices"]
+    request = {**body, "ignore_eos": True, "return_token_ids": True}
+    (choice,) = engine.ask(request)["choices"]
     tokens = [int(token) for token in choice["token_ids"]]
     if len(tokens) != count:
         raise FailedError(f"{len(tokens)} of {count} tokens came back")

@@ -1,4 +1,4 @@
-"""One start of an engine, watched: when it answered, and all that was said until then."""
+"""One start of an engine: when it first answered, and all that it printed until then."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from typing import Any
 
 from bench.timing import FailedError
 
-_PATIENCE = 480.0  # seconds for a start
-_END = 40.0  # seconds from SIGTERM to the end
-_LOOK = 0.05
+_START_TIMEOUT_SECONDS = 480.0
+_END_TIMEOUT_SECONDS = 40.0  # from SIGTERM to the end
+_POLL_SECONDS = 0.05
 
 
 class Engine:
-    """An engine that starts, behind what runs before it.
+    """An engine that starts after the programs that run before it.
 
     Attributes:
-        lines: When something was said, in seconds since 1970, and what.
+        lines: Each printed line, with its time in seconds since 1970.
         began: When the first step began, in seconds since 1970.
-        seconds: From then until it answered.
+        seconds: How long it took from then until the engine answered.
+        step_ends: Seconds from the first step's beginning to the end of each step but the last.
     """
 
     def __init__(self, port: int) -> None:
         self.lines: list[tuple[float, str]] = []
         self.began = time.time()
         self.seconds = 0.0
-        self.stepped: list[float] = []
+        self.step_ends: list[float] = []
         self._port = port
 
     def run(self, steps: Sequence[Sequence[str]], env: Mapping[str, str]) -> subprocess.Popen[str]:
-        """Run all steps but the last to their ends, then the last until it answers.
+        """Run all steps but the last to their ends, then start the last.
 
         Raises:
-            FailedError: One failed, or it takes too long.
+            FailedError: A step failed or took too long.
         """
         for step in steps[:-1]:
             child = self._spawn(step, env)
@@ -49,37 +50,37 @@ class Engine:
                 self.await_end(child)
             finally:
                 _end(child)
-            self.stepped.append(time.time() - self.began)
+            self.step_ends.append(time.time() - self.began)
         return self._spawn(steps[-1], env)
 
     def await_ready(self, child: subprocess.Popen[str]) -> None:
-        """Wait for its first answer.
+        """Wait for the engine's first answer.
 
         Raises:
-            FailedError: It ended, or takes too long.
+            FailedError: The engine ended or took too long.
         """
         while not self._answers():
-            if child.poll() is not None or time.time() - self.began > _PATIENCE:
+            if child.poll() is not None or time.time() - self.began > _START_TIMEOUT_SECONDS:
                 raise FailedError(self._last("the engine does not answer"))
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
         self.seconds = time.time() - self.began
 
     def await_end(self, child: subprocess.Popen[str]) -> None:
-        """Wait for the end of what was started.
+        """Wait for the end of a program.
 
         Raises:
-            FailedError: It failed, or takes too long.
+            FailedError: The program failed or took too long.
         """
         try:
-            code = child.wait(_PATIENCE)
+            code = child.wait(_START_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            raise FailedError(self._last("it does not end")) from None
+            raise FailedError(self._last("the program does not end")) from None
         if code:
-            raise FailedError(self._last(f"it ended with {code}"))
+            raise FailedError(self._last(f"the program ended with {code}"))
         self.seconds = time.time() - self.began
 
     def event(self, name: str) -> dict[str, Any]:
-        """The last event of a name among the JSON lines; empty if there was none."""
+        """Return the last event of that name among the JSON lines, or an empty mapping."""
         found: dict[str, Any] = {}
         for at, line in list(self.lines):
             if line.startswith('{"event"'):
@@ -88,7 +89,7 @@ class Engine:
         return found
 
     def ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a completion."""
+        """Ask for a completion and return the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         with contextlib.closing(connection):
             headers = {"Content-Type": "application/json"}
@@ -132,7 +133,7 @@ class Engine:
 
 @contextlib.contextmanager
 def started(steps: Sequence[Sequence[str]], env: Mapping[str, str], port: int) -> Iterator[Engine]:
-    """An engine that answers, ended at the end of the block with all that belongs to it.
+    """Start an engine that answers, and end all its processes at the end of the block.
 
     Args:
         steps: Programs to run one after another; the last is the engine, or what starts it.
@@ -149,10 +150,10 @@ def started(steps: Sequence[Sequence[str]], env: Mapping[str, str], port: int) -
 
 
 def run(argv: Sequence[str], env: Mapping[str, str]) -> Engine:
-    """A program that starts an engine and ends it, to its own end.
+    """Run a program that starts an engine and ends it, until the program ends.
 
     Raises:
-        FailedError: It failed, or takes too long.
+        FailedError: The program failed or took too long.
     """
     engine = Engine(0)
     child = engine.run([argv], env)
@@ -166,7 +167,7 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> Engine:
 def _end(child: subprocess.Popen[str]) -> None:
     child.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(_END)
+        child.wait(_END_TIMEOUT_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.kill()
@@ -174,13 +175,13 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses."""
+    """Find a port of loopback that no process uses now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def forget(folder: str) -> None:
+def drop_from_page_cache(folder: str) -> None:
     """Drop a folder's files from the page cache, so that they are read from the disk again."""
     for parent, _, names in os.walk(folder):
         for name in names:

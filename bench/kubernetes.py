@@ -56,14 +56,14 @@ def main() -> None:
 def _measure(cluster: Cluster, index: Index, tools: str, rounds: int) -> Measured:
     with stage(cluster, index) as place:
         rendered: Any = place.project.run("render").events[0]
-        (deployment,) = [each for each in rendered if each["kind"] == "Deployment"]
+        (deployment,) = [obj for obj in rendered if obj["kind"] == "Deployment"]
         engine = by_hand_objects.engine_of(deployment)
         ways: list[Way] = [
             ByModelshelf(),
             DownloadIntoShare(engine, tools),
             DownloadPerPod(engine, tools),
         ]
-        # Unmeasured: it reads images and programs from the disk for all.
+        # The first start is not measured: it reads images and programs from the disk.
         ways[-1].start(place, 1)
     starts: dict[tuple[str, int], list[Start]] = {}
     seconds: dict[str, list[Second]] = {}
@@ -85,7 +85,7 @@ def _measure(cluster: Cluster, index: Index, tools: str, rounds: int) -> Measure
 
 
 def _tools(cluster: Cluster, pip: Path) -> str:
-    """A copy of pip on the node; pods write what they compile of it there."""
+    """Copy pip to the node, where pods also write its compiled modules; return the folder."""
     assert cluster.share is not None
     folder = cluster.share / "tools"
     shutil.copytree(pip, folder)

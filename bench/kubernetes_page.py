@@ -1,4 +1,4 @@
-"""From measurements on Kubernetes to docs/benchmarks-kubernetes.md. Pure."""
+"""The page docs/benchmarks-kubernetes.md and its promises, made of measurements. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.cluster_stage import Second, Start
 from bench.many_servers import SERVERS, Render, Status
 from bench.report import Promise, spread, table
 
-_CALLS, _SECONDS = 5, 2.0
+_MAX_STATUS_CALLS, _MAX_RENDER_SECONDS = 5, 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class Measured:
     Attributes:
         size: Bytes of the model's files.
         ours: The title of our way among the others.
-        starts: Each (title of a way, replicas): one start a round.
-        seconds: Each title of a way: one second replica a round.
-        renders: `render` of all servers, for few and for many models.
+        starts: (title of a way, replicas) → one start for each round.
+        seconds: Title of a way → one second replica for each round.
+        renders: How long `render` took, for one model and for many.
         up: Seconds that `up` of all servers took.
-        statuses: What `status` of all servers asked.
+        statuses: The calls of `status` of all servers.
     """
 
     size: int
@@ -39,13 +39,13 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """Under what the numbers came about.
+    """The circumstances of the measurements.
 
     Attributes:
-        command: What was run.
-        date: When, as YYYY-MM-DD.
-        rounds: How many.
-        machine: Name and value of what matters.
+        command: The command that was run.
+        date: The day, as YYYY-MM-DD.
+        rounds: How many rounds were measured.
+        machine: Name and value of what affects the figures.
     """
 
     command: str
@@ -55,7 +55,7 @@ class Setting:
 
 
 def promises(measured: Measured) -> list[Promise]:
-    """What is promised, against what was measured: the slowest of medians counts."""
+    """Compare what is promised with what was measured; the slowest median counts."""
     ours = [each for (title, _), runs in measured.starts.items() if title == measured.ours
             for each in runs]  # fmt: skip
     times = max(each.fetched for each in ours) / measured.size
@@ -72,18 +72,20 @@ def promises(measured: Measured) -> list[Promise]:
         ),
         Promise("a second replica takes nothing from the hub", f"{again} bytes", again == 0),
         Promise(
-            f"render of {SERVERS} servers < {_SECONDS:g} s",
+            f"render of {SERVERS} servers < {_MAX_RENDER_SECONDS:g} s",
             f"{max(renders):.2f} s",
-            max(renders) < _SECONDS,
+            max(renders) < _MAX_RENDER_SECONDS,
         ),
         Promise(
-            f"status of {SERVERS} servers: at most {_CALLS} API calls", str(calls), calls <= _CALLS
+            f"status of {SERVERS} servers: at most {_MAX_STATUS_CALLS} API calls",
+            str(calls),
+            calls <= _MAX_STATUS_CALLS,
         ),
     ]
 
 
 def page(measured: Measured, setting: Setting) -> str:
-    """The whole page."""
+    """The text of the page."""
     kept = [
         (promise.text, promise.value, "yes" if promise.met else "**no**")
         for promise in promises(measured)

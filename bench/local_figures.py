@@ -1,4 +1,4 @@
-"""What needs no hub: verifying, listing, starting."""
+"""Figures of commands that need no hub: verifying, listing, starting."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from modelshelf.shelf import layout
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File, Snapshot, canonical_json
 
-_BLOCK = 256 * 1024
+_BLOCK_BYTES = 256 * 1024
 _SNAPSHOTS = 1000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verified:
-    """How fast `modelshelf verify` hashed the model in four files.
+    """How fast `modelshelf verify` hashed the model of four files.
 
     Attributes:
         size: Bytes of the model.
-        seconds: What each run took.
-        start: Seconds that verifying an empty shelf takes: Python, imports, output.
-        one_core: Bytes a second that sha256 hashes in this Python, alone on one core.
-        all_cores: The same on all cores at once, together.
-        read: Bytes a second at which the model's files are read on all cores, and not hashed.
-        cores: How many there are.
+        seconds: How long each run took.
+        start: Seconds that verifying an empty shelf takes, for Python, imports and output.
+        one_core: Bytes a second that sha256 of this Python hashes on one core.
+        all_cores: Bytes a second that it hashes on all cores at once.
+        read: Bytes a second at which all cores read the model's files without hashing.
+        cores: How many cores there are.
     """
 
     size: int
@@ -44,17 +44,17 @@ class Verified:
 
     @property
     def speed(self) -> float:
-        """Bytes a second, the start apart."""
+        """Bytes a second, without the time of the start."""
         return self.size / max(statistics.median(self.seconds) - self.start, 1e-3)
 
     @property
     def ceiling(self) -> float:
-        """Bytes a second if cores only read and hash, one after the other, as they must."""
+        """Bytes a second if all cores only read and then hash."""
         return 1 / (1 / (self.cores * self.one_core) + 1 / self.read)
 
 
 def verify(hub: Hub, rounds: int, folder: str) -> Verified:
-    """Pull the model once and verify it `rounds` times, sha256 alone measured between."""
+    """Pull the model once, verify it `rounds` times, and measure sha256 alone in between."""
     shelf, empty = os.path.join(folder, "verified"), os.path.join(folder, "empty")
     Shelf.create(empty)
     env = clean_environment(folder, HF_ENDPOINT=hub.plain, HF_HUB_DISABLE_TELEMETRY="1")
@@ -78,49 +78,49 @@ def verify(hub: Hub, rounds: int, folder: str) -> Verified:
 
 
 def _read_speed(hub: Hub, threads: int) -> float:
-    """Bytes a second at which the files of the model are read, all cores at it."""
+    """Measure how many bytes a second all cores read of the model's files."""
 
     def read(path: str) -> int:
-        buffer = memoryview(bytearray(_BLOCK))
+        buffer = memoryview(bytearray(_BLOCK_BYTES))
         with open(path, "rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass
             return file.tell()
 
-    began = time.monotonic()
+    start_time = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         count = sum(pool.map(read, [file.path for file in hub.four.weights]))
-    return count / (time.monotonic() - began)
+    return count / (time.monotonic() - start_time)
 
 
 def sha256_speed(threads: int, seconds: float = 1.0) -> float:
-    """Bytes a second that sha256 hashes in this Python, over blocks that stay in the processor."""
+    """Measure how many bytes a second sha256 hashes of a block in the processor's cache."""
     counts = [0] * threads
 
     def work(number: int) -> None:
-        digest, block = hashlib.sha256(), os.urandom(_BLOCK)
+        digest, block = hashlib.sha256(), os.urandom(_BLOCK_BYTES)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             digest.update(block)
-            counts[number] += _BLOCK
+            counts[number] += _BLOCK_BYTES
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    began = time.monotonic()
+    start_time = time.monotonic()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return sum(counts) / (time.monotonic() - began)
+    return sum(counts) / (time.monotonic() - start_time)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Starts:
-    """Seconds that short commands take, medians.
+    """Medians of the seconds that short commands take.
 
     Attributes:
         help: `modelshelf --help`.
         ls: `modelshelf ls` over a thousand snapshots.
-        bare: Python that does nothing.
+        bare: A Python program that does nothing.
         imported: `import modelshelf`, Python's own start included.
     """
 
@@ -144,15 +144,15 @@ def starts(rounds: int, folder: str) -> Starts:
     times: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, argv in commands.items():
-            took = measure([argv], env)
-            # The first round reads the files from the disk and compiles them.
+            run = measure([argv], env)
+            # The first round is not counted: it reads the files from the disk and compiles them.
             if number:
-                times[name].append(took.seconds)
+                times[name].append(run.seconds)
     return Starts(**{name: statistics.median(each) for name, each in times.items()})
 
 
 def _fill(path: str) -> None:
-    """A shelf of a thousand snapshots of ten files each; only their descriptions exist."""
+    """Make a shelf with the records of a thousand snapshots of ten files, without the files."""
     Shelf.create(path)
     for number in range(_SNAPSHOTS):
         digest = hashlib.sha256(b"%d" % number).hexdigest()

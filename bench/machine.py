@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""The machine and programs that the figures were measured with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from support import nginx
 
 
 def describe() -> dict[str, str]:
-    """Name and value of what matters to the numbers of pulls."""
+    """Name and value of what affects the figures of pulls."""
     return common() | {"nginx": nginx.find().version(), "curl": _curl()}
 
 
 def common() -> dict[str, str]:
-    """Name and value of what matters to all numbers."""
+    """Name and value of what affects all figures."""
     cores = len(os.sched_getaffinity(0))
     memory = int(_first("/proc/meminfo", "MemTotal").split()[0]) / 2**20
     return {
@@ -30,7 +30,7 @@ def common() -> dict[str, str]:
 
 
 def _first(path: str, key: str) -> str:
-    """The value of a line `key: value` of a file that the kernel writes."""
+    """The value of the first line `key: value` of a file of the kernel."""
     with open(path, encoding="utf-8") as file:
         for line in file:
             name, _, value = line.partition(":")
@@ -40,5 +40,5 @@ def _first(path: str, key: str) -> str:
 
 
 def _curl() -> str:
-    done = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True)
-    return done.stdout.split()[1]
+    process = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True)
+    return process.stdout.split()[1]

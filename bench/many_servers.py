@@ -1,4 +1,4 @@
-"""Two hundred servers: how long they take to render, and what `status` asks a cluster for them."""
+"""Two hundred servers: how long `render` takes, and how many calls `status` makes for them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from bench.timing import clean_environment, measure
 from modelshelf.kube.client import Cluster as Client
 
 SERVERS = 200
-_ROUNDS = 3  # of renderings, which are quick
+_RENDER_ROUNDS = 3
 _USER = "bench-status"
 _NOWHERE = {"modelshelf.dev/bench": "nowhere"}
-_UNSCHEDULED = 60.0  # seconds for the scheduler to have looked at every pod
+_SCHEDULER_SECONDS = 60.0  # until the scheduler has looked at every pod
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Render:
-    """What `modelshelf render` of all servers took.
+    """How long `modelshelf render` of all servers took.
 
     Attributes:
-        models: How many models they serve.
+        models: How many models the servers serve.
         files: How many files it wrote.
         first: Seconds of each run into an empty folder.
         again: Seconds of each run into a folder that was up to date.
@@ -45,12 +45,12 @@ class Render:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Status:
-    """What `modelshelf status` of all servers asked of the API server.
+    """The requests of `modelshelf status` of all servers to the API server.
 
     Attributes:
-        state: In which state the servers were.
+        state: The state of the servers.
         calls: Each request by verb and resource, from the API server's audit log.
-        seconds: Of the whole command.
+        seconds: How long the whole command took.
     """
 
     state: str
@@ -59,9 +59,9 @@ class Status:
 
 
 def renders(project: Project, models: int) -> Render:
-    """Time the whole command, with so many models for the servers.
+    """Time the whole `render` command for servers of that many models.
 
-    The hub's models are locked before, which needs the hub; rendering does not.
+    The models are locked before, which needs the hub; rendering needs none.
     """
     file = _file_with(project.file, models)
     for number in range(models):
@@ -70,11 +70,11 @@ def renders(project: Project, models: int) -> Render:
     project.run("lock")
     env = clean_environment(os.fspath(project.path.parent))
     first, again = [], []
-    for number in range(_ROUNDS + 1):
+    for number in range(_RENDER_ROUNDS + 1):
         folder = project.path.parent / f"rendered-{models}-{number}"
         words = ["render", "--file", os.fspath(project.path), "-o", os.fspath(folder), "-q"]
         took = [measure([[sys.executable, "-m", "modelshelf", *words]], env) for _ in range(2)]
-        # The first round compiles our code, where nobody ran it before.
+        # The first round is not counted: it may compile our code.
         if number:
             first.append(took[0].seconds)
             again.append(took[1].seconds)
@@ -90,19 +90,19 @@ def _file_with(file: Mapping[str, Any], models: int) -> dict[str, Any]:
 
 
 def statuses(stage: Stage) -> tuple[float, list[Status]]:
-    """Bring up all servers, with no replica each, and count what `status` asks: twice.
+    """Bring up all servers without replicas, and count the calls of `status` twice.
 
-    The second time every server wants a pod, and none can be scheduled, so that each needs a
-    reason.
+    The second time each server has a pod that no node takes, so that `status` has to find a reason
+    for each.
 
     Returns:
-        Seconds that `up` took, and what `status` asked.
+        Seconds that `up` took, and the calls of each `status`.
     """
-    one = {**copy.deepcopy(TINY), "replicas": 0, "nodeSelector": _NOWHERE}
-    stage.project.file["servers"] = {f"server-{n}": one for n in range(SERVERS)}
-    began = time.monotonic()
+    server = {**copy.deepcopy(TINY), "replicas": 0, "nodeSelector": _NOWHERE}
+    stage.project.file["servers"] = {f"server-{n}": server for n in range(SERVERS)}
+    start = time.monotonic()
     stage.project.run("up", "--no-ask")
-    took = time.monotonic() - began
+    took = time.monotonic() - start
     idle = _status(stage, "no replicas wanted")
     _want_pods(stage)
     return took, [idle, _status(stage, "one replica wanted each, and no node for any")]
@@ -111,23 +111,23 @@ def statuses(stage: Stage) -> tuple[float, list[Status]]:
 def _status(stage: Stage, state: str) -> Status:
     project, cluster = stage.project, stage.cluster
     project.kubeconfig = cluster.kubeconfig_for(_USER, ["system:masters", AUDITED])
-    before = len(_asked(cluster))
-    began = time.monotonic()
+    before = len(_status_requests(cluster))
+    start = time.monotonic()
     done = project.run("status")
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     project.kubeconfig = cluster.kubeconfig
-    (found,) = done.events
-    assert len(found["servers"]) == SERVERS
-    return Status(state, tuple(_asked(cluster)[before:]), seconds)
+    (status,) = done.events
+    assert len(status["servers"]) == SERVERS
+    return Status(state, tuple(_status_requests(cluster)[before:]), seconds)
 
 
-def _asked(cluster: Cluster) -> list[str]:
+def _status_requests(cluster: Cluster) -> list[str]:
     assert cluster.logs is not None
     return list(requests_of(_USER, (cluster.logs / "audit.log").read_text().splitlines()))
 
 
 def requests_of(user: str, lines: Sequence[str]) -> Iterator[str]:
-    """The requests of a user in an audit log, as `list deployments`. Pure."""
+    """Read a user's requests from an audit log, each like `list deployments`. Pure."""
     for line in lines:
         entry = json.loads(line)
         if entry["user"]["username"] == user and entry["stage"] == "ResponseComplete":
@@ -136,13 +136,13 @@ def requests_of(user: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _want_pods(stage: Stage) -> None:
-    """Let every server want a pod, and wait until the scheduler has said that no node takes it."""
-    one = {"spec": {"replicas": 1}}
-    # Not kubectl, which allows itself five of these a second.
+    """Scale every server to one pod, and wait until the scheduler says that no node takes it."""
+    one_replica = {"spec": {"replicas": 1}}
+    # kubectl would limit itself to five of these requests a second.
     with Client.connect(os.fspath(stage.cluster.kubeconfig)) as client:
         for name in stage.project.file["servers"]:
-            client.patch("Deployment", name, stage.namespace, one, subresource="scale")
-    end = time.monotonic() + _UNSCHEDULED
+            client.patch("Deployment", name, stage.namespace, one_replica, subresource="scale")
+    end = time.monotonic() + _SCHEDULER_SECONDS
     argv = ["get", "events", "--field-selector=reason=FailedScheduling", "-o=name"]
     while len(stage.kubectl(*argv).splitlines()) < SERVERS:
         if time.monotonic() > end:

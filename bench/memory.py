@@ -1,4 +1,4 @@
-"""Scratch folders in memory, gone at the end however it comes."""
+"""Scratch folders in memory that are removed at the end, also after a signal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TMPFS = "/dev/shm"
 
 @contextlib.contextmanager
 def scratch(need: int) -> Iterator[str]:
-    """A folder on the tmpfs with room for `need` bytes; Ctrl-C, SIGTERM and SIGHUP remove it too.
+    """Make a folder on the tmpfs for `need` bytes; Ctrl-C, SIGTERM and SIGHUP remove it, too.
 
-    Where memory is short the program ends, naming what it needs.
+    If there is too little memory, the program ends and says how much it needs.
     """
     room = min(shutil.disk_usage(TMPFS).free, _available())
     # A GiB for the programs themselves.
@@ -29,13 +29,13 @@ def scratch(need: int) -> Iterator[str]:
     try:
         yield folder
     finally:
-        # An impatient second Ctrl-C would leave gigabytes of memory behind.
+        # A second Ctrl-C during the removal would leave gigabytes in memory.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         remove(folder)
 
 
 def _available() -> int:
-    """Bytes of memory that could be used without swapping."""
+    """Bytes of memory that can be used without swapping."""
     with open("/proc/meminfo", encoding="utf-8") as file:
         lines = dict(line.split(":", 1) for line in file)
     return int(lines["MemAvailable"].split()[0]) * 1024

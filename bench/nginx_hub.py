@@ -1,8 +1,8 @@
-"""The model that is pulled, and an nginx that serves it as a Hub would.
+"""The model that the benchmark pulls, and an nginx that serves it in the Hub's place.
 
-Two repositories of the same size: `o/four`, weights in four files, and `o/one`, in one. nginx
-serves the Hub's metadata as static JSON and the files by sendfile, on three ports: as fast as it
-goes, slowly (50 ms to the first byte, 40 MB/s a connection), and over TLS.
+There are two repositories of the same size: `o/four` has its weights in four files, and `o/one` in
+one. nginx serves the Hub's metadata as static JSON and the files by sendfile, on three ports: as
+fast as it can, slowly (50 ms to the first byte, 40 MB/s a connection), and over TLS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hub.content import FileContent, git_sha1, safetensors_head, sha256
 from hub.tls import make_certificate
 from support.nginx import Nginx, free_port
 
-_SLICE = 16 * 1024 * 1024
+_BLOCK_BYTES = 16 * 1024 * 1024
 _SLOW = "access_by_lua_block { ngx.sleep(0.05) } limit_rate 40m;"
 
 
@@ -30,9 +30,9 @@ class Stored:
 
     Attributes:
         name: Its name in the repository.
-        path: Where it lies.
+        path: Its path on this machine.
         size: Bytes.
-        checksum: sha256 of weights, git blob id of all else; in hex.
+        checksum: In hex: sha256 of weights, and the git blob id of any other file.
         weights: Whether it is an LFS file.
     """
 
@@ -45,12 +45,12 @@ class Stored:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Model:
-    """A repository of the fixture.
+    """A repository that nginx serves.
 
     Attributes:
         repo_id: `org/name`.
         commit: 40 hex digits.
-        files: Everything in it.
+        files: All its files.
     """
 
     repo_id: str
@@ -70,7 +70,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hub:
-    """Where the fixture is served.
+    """The models and the ports that serve them.
 
     Attributes:
         four: The model in four files.
@@ -91,10 +91,10 @@ class Hub:
 
 @contextlib.contextmanager
 def serve(folder: str, size: int) -> Iterator[Hub]:
-    """Make both models of `size` bytes of weights in a folder and serve them until the end."""
+    """Make both models of `size` bytes of weights in a folder, and serve them during the block."""
     block = os.path.join(folder, "block")
     _random_file(block, size // 4)
-    # In processes of their own, since a child's peak memory counts its parent's at the start.
+    # In other processes, since the peak memory of a later child would count this process' memory.
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         four = pool.submit(_model, folder, "o/four", block, size, 4)
         one = pool.submit(_model, folder, "o/one", block, size, 1)
@@ -119,7 +119,9 @@ def serve(folder: str, size: int) -> Iterator[Hub]:
 
 def _random_file(path: str, size: int) -> None:
     with open(path, "wb") as file:
-        file.writelines(os.urandom(min(_SLICE, size - at)) for at in range(0, size, _SLICE))
+        file.writelines(
+            os.urandom(min(_BLOCK_BYTES, size - at)) for at in range(0, size, _BLOCK_BYTES)
+        )
 
 
 def _model(folder: str, repo_id: str, block: str, size: int, parts: int) -> Model:
@@ -143,18 +145,18 @@ def _model(folder: str, repo_id: str, block: str, size: int, parts: int) -> Mode
 
 
 def _weights(path: str, block: str, size: int, part: int) -> None:
-    """A safetensors file whose data is the random block, begun elsewhere for each part."""
+    """Write a safetensors file of the random block, begun at another offset for each part."""
     with open(block, "rb", buffering=0) as source, open(path, "wb", buffering=0) as file:
         head = safetensors_head(size, f"part{part}.weight")
         file.write(head)
-        left, at = size - len(head), part * 1_000_003
+        remaining, position = size - len(head), part * 1_000_003
         length = os.stat(block).st_size
-        while left:
-            inside = at % length
-            data = os.pread(source.fileno(), min(_SLICE, length - inside, left), inside)
+        while remaining:
+            offset = position % length
+            data = os.pread(source.fileno(), min(_BLOCK_BYTES, length - offset, remaining), offset)
             file.write(data)
-            left -= len(data)
-            at += len(data)
+            remaining -= len(data)
+            position += len(data)
 
 
 def _stored(home: str, name: str, *, weights: bool) -> Stored:
@@ -165,7 +167,7 @@ def _stored(home: str, name: str, *, weights: bool) -> Stored:
 
 
 def _locations(folder: str, model: Model) -> str:
-    """A repository in nginx's words: two JSON documents, and each file with the Hub's headers."""
+    """The nginx locations of a repository: two JSON documents, and each file with its headers."""
     info = {
         "_id": "0" * 24,
         "id": model.repo_id,

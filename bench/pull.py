@@ -1,4 +1,4 @@
-"""Pulls of the same model by every contender, alternating, round by round."""
+"""Pulls of the same model by every contender, in rounds in which all take turns."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Row:
     """One kind of server and model.
 
     Attributes:
-        title: What the table calls it.
-        model: What is pulled.
-        url: From where.
+        title: Its name in the table.
+        model: The model that is pulled.
+        url: The base URL that it is pulled from.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Row:
 
 
 def rows_of(hub: Hub) -> list[Row]:
-    """The rows that a hub allows."""
+    """The rows of the table for a hub."""
     return [
         Row(PLAIN, hub.four, hub.plain),
         Row(ONE, hub.one, hub.plain),
@@ -51,7 +51,7 @@ Results = dict[tuple[str, str], list[Took]]
 def compare(
     hub: Hub, rows: list[Row], rounds: int, folder: str, say: Callable[[str], None]
 ) -> Results:
-    """Time every row and contender once a round, so that what the machine does meets all alike.
+    """Time every row and contender once a round, so that other load affects all of them alike.
 
     Returns:
         For each (row title, contender): one `Took` a round, in order.

@@ -1,4 +1,4 @@
-"""From measurements to the page, and to what was promised. Pure."""
+"""The page docs/benchmarks.md and its promises, made of measurements. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.pull import ONE, PLAIN, SLOW, Results
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Promise:
-    """A threshold and how it went.
+    """A threshold and whether it was kept.
 
     Attributes:
-        text: What was promised.
-        value: What was measured, as text.
-        met: Whether it was kept.
+        text: The promise.
+        value: The measurement, as text.
+        met: Whether the promise was kept.
     """
 
     text: str
@@ -27,13 +27,13 @@ class Promise:
 
 
 def ratios(results: Results, above: tuple[str, str], below: tuple[str, str]) -> list[float]:
-    """Time of one over time of another, round by round; each is (row title, contender)."""
+    """One time divided by another, round by round; each is a (row title, contender)."""
     pairs = zip(results[above], results[below], strict=True)
     return [numerator.seconds / denominator.seconds for numerator, denominator in pairs]
 
 
 def promises(results: Results, verified: Verified, starts: Starts) -> list[Promise]:
-    """What is promised, against what was measured; medians count."""
+    """Compare what is promised with the medians of what was measured."""
     faster = _median(results, (PLAIN, SNAPSHOT), (PLAIN, OURS))
     slower = _median(results, (PLAIN, OURS), (PLAIN, CURLS))
     one = _median(results, (ONE, OURS), (PLAIN, OURS))
@@ -62,13 +62,13 @@ def _median(results: Results, above: tuple[str, str], below: tuple[str, str]) ->
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """Under what the numbers came about.
+    """The circumstances of the measurements.
 
     Attributes:
-        command: What was run.
-        date: When, as YYYY-MM-DD.
+        command: The command that was run.
+        date: The day, as YYYY-MM-DD.
         size: Bytes of the model's weights.
-        machine: Name and value of what matters.
+        machine: Name and value of what affects the figures.
     """
 
     command: str
@@ -78,7 +78,7 @@ class Setting:
 
 
 def page(results: Results, verified: Verified, starts: Starts, setting: Setting) -> str:
-    """The whole of docs/benchmarks.md."""
+    """The text of docs/benchmarks.md."""
     rounds = len(next(iter(results.values())))
     kept = [
         (promise.text, promise.value, "yes" if promise.met else "**no**")
@@ -184,7 +184,7 @@ def _local_rows(verified: Verified, starts: Starts) -> list[tuple[str, str]]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, and in brackets the least and the most."""
+    """The median, and in brackets the minimum and the maximum."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}, {max(values):.2f})"
 
 

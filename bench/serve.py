@@ -1,4 +1,4 @@
-"""`python -m bench.serve [GB]`: serve the benchmark's model until Ctrl-C, for tuning by hand."""
+"""`python -m bench.serve [GB]`: serve the benchmark's model until Ctrl-C, to try things by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.nginx_hub import serve
 
 
 def main() -> None:
-    """Serve, print the ports, wait."""
+    """Serve the model, print the ports, and wait for a signal."""
     size = int(float((sys.argv[1:] or ["3.2"])[0]) * 1e9)
     with scratch(2 * size) as folder, serve(folder, size) as hub:
         for name in ("plain", "slow", "tls"):

@@ -28,22 +28,22 @@ from pathlib import Path
 from bench import fuse
 from bench.timing import FailedError, python
 
-_TYPE = b"fuse.share"
+_FILESYSTEM_TYPE = b"fuse.share"
 _READ_ONLY, _NO_SUID, _NO_DEVICES = 1, 2, 4
 _DETACH = 2
-_BUFFER = 2**21  # more than the largest request
+_BUFFER_BYTES = 2**21  # more than the largest request
 _WAIT = 10.0  # seconds for the share to come up, or to go
 
 
 def why_not() -> str:
-    """Why a share cannot be emulated here, or nothing."""
+    """Say why a share cannot be emulated here, or return an empty string."""
     if os.geteuid() != 0:
         return "mounting the emulated share needs root"
     return "" if os.path.exists("/dev/fuse") else "the emulated share needs /dev/fuse"
 
 
 class Line:
-    """When a reply is there: after the delay, and once the line has carried what came before.
+    """A network line that delays each reply and sends the bytes of replies one after another.
 
     Args:
         rate: Bytes per second.
@@ -55,13 +55,13 @@ class Line:
         self._free = 0.0
 
     def due(self, asked: float, size: int) -> float:
-        """When the last of `size` bytes that were asked for at a time arrives."""
+        """When the last of `size` bytes arrives that were requested at time `asked`."""
         self._free = max(asked + self._delay, self._free) + size / self._rate
         return self._free
 
 
 class Share:
-    """Serves a mounted folder. Replies leave in the order of their requests."""
+    """A server of a mounted folder, which sends replies in the order of their requests."""
 
     def __init__(self, device: int, source: Path, line: Line) -> None:
         self._device, self._line = device, line
@@ -77,7 +77,7 @@ class Share:
         threading.Thread(target=self._reply, daemon=True).start()
         while True:
             try:
-                request = fuse.parse(os.read(self._device, _BUFFER))
+                request = fuse.parse(os.read(self._device, _BUFFER_BYTES))
             except OSError as error:
                 if error.errno == errno.ENODEV:
                     return
@@ -96,7 +96,7 @@ class Share:
                     self._asked.wait()
                 due, request = self._replies.popleft()
             time.sleep(max(0.0, due - time.monotonic()))
-            # A request that was given up, or a folder that is gone: nobody waits for this reply.
+            # If the request was given up or the folder was unmounted, nothing waits for this reply.
             with contextlib.suppress(OSError):
                 self._send(request)
 
@@ -120,12 +120,12 @@ def _map(path: Path) -> memoryview:
 
 @contextlib.contextmanager
 def mounted(source: Path, rate: float, delay: float) -> Iterator[tuple[Path, dict[str, int]]]:
-    """The folder as a share, with a cold page cache.
+    """Mount the folder as a share, with nothing of it in the page cache.
 
     Yields:
         Where it is mounted, and a dict that holds `requests` and `bytes` once it is unmounted.
     """
-    said: dict[str, int] = {}
+    counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="modelshelf-share-") as mount:
         argv = python("-m", "bench.share", str(source), mount, str(rate), str(delay))
         child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -134,9 +134,9 @@ def mounted(source: Path, rate: float, delay: float) -> Iterator[tuple[Path, dic
             assert child.stdout is not None
             if not child.stdout.readline():
                 raise FailedError("the emulated share did not come up")
-            yield Path(mount), said
+            yield Path(mount), counts
             child.stdin.close()
-            said.update(json.loads(child.stdout.readline() or "{}"))
+            counts.update(json.loads(child.stdout.readline() or "{}"))
         finally:
             _unmount(mount)
             child.kill()
@@ -155,15 +155,15 @@ def _mount(mount: str) -> int:
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
     flags = _READ_ONLY | _NO_SUID | _NO_DEVICES
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(_TYPE, mount.encode(), _TYPE, flags, options.encode()):
+    if libc.mount(_FILESYSTEM_TYPE, mount.encode(), _FILESYSTEM_TYPE, flags, options.encode()):
         raise OSError(ctypes.get_errno(), "the emulated share cannot be mounted", mount)
     return device
 
 
 def main(argv: Sequence[str]) -> None:
-    """Mount, serve, unmount, tell."""
+    """Mount the share, serve it until stdin ends, unmount it, and print its counts."""
     source, mount, rate, delay = argv
-    # A network does not wait for the processor of its client.
+    # A real network does not wait for its client's processor.
     with contextlib.suppress(OSError):
         os.nice(-20)
     share = Share(_mount(mount), Path(source), Line(float(rate), float(delay)))

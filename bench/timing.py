@@ -1,4 +1,4 @@
-"""Running programs as children, and what they took."""
+"""Running programs as child processes, and measuring time and memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 
 
 class FailedError(Exception):
-    """A program that was measured failed, so its time means nothing."""
+    """A measured program failed, so its time means nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Took:
-    """What one run took.
+    """Time and memory of one run.
 
     Attributes:
         seconds: From the start of the first child to the end of the last.
-        cpu: Seconds of processor time of all children, user and system.
-        memory: Bytes: the largest resident set of a child.
+        cpu: Seconds of processor time of all children, user and system time together.
+        memory: Bytes of the largest resident set of a child.
     """
 
     seconds: float
@@ -30,12 +30,12 @@ class Took:
 
 
 def python(*words: str) -> list[str]:
-    """The argv that runs this very Python."""
+    """The argv that runs this Python with these arguments."""
     return [sys.executable, *words]
 
 
 def clean_environment(home: str, **extra: str) -> dict[str, str]:
-    """What a child gets to see: no token, no proxy, no settings of whoever runs the benchmark."""
+    """An environment without the user's tokens, proxies and settings."""
     env = {"PATH": os.environ["PATH"], "HOME": home, "LC_ALL": "C.UTF-8"}
     if "PYTHONPATH" in os.environ:
         env["PYTHONPATH"] = os.environ["PYTHONPATH"]
@@ -43,19 +43,19 @@ def clean_environment(home: str, **extra: str) -> dict[str, str]:
 
 
 def measure(argvs: Sequence[Sequence[str]], env: dict[str, str]) -> Took:
-    """Run programs side by side to their end.
+    """Run programs at the same time, until all have ended.
 
     Raises:
-        FailedError: One ended with another status than 0; the message holds its last words.
+        FailedError: A program did not exit with 0; the message has the end of its stderr.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     children = [
         subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for argv in argvs
     ]
     try:
         used = [_await(child) for child in children]
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - start
     finally:
         for child in children:
             if child.returncode is None:
@@ -67,12 +67,12 @@ def measure(argvs: Sequence[Sequence[str]], env: dict[str, str]) -> Took:
 
 
 def _await(child: subprocess.Popen[bytes]) -> tuple[float, int]:
-    """The processor time and peak memory of a child that has ended."""
-    said = child.stderr.read() if child.stderr else b""
+    """Wait for a child's end, and return its processor time and peak memory."""
+    stderr = child.stderr.read() if child.stderr else b""
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         program = " ".join(map(str, child.args if isinstance(child.args, list) else []))
-        last = said.decode(errors="replace")[-2000:]
+        last = stderr.decode(errors="replace")[-2000:]
         raise FailedError(f"{program} ended with {child.returncode}:\n{last}")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024

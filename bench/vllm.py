@@ -1,7 +1,7 @@
-"""`python -m bench.vllm`: cold starts of real vLLM, with what makes them short and without.
+"""`python -m bench.vllm`: cold starts of real vLLM, with and without what makes them short.
 
-It needs Linux on x86-64, for the emulated share root, and a quarter of an hour in which the machine
-does nothing else. `make bench-vllm` runs it; it writes docs/benchmarks-vllm.md after each part.
+It needs Linux on x86-64, root for the emulated share, and a quarter of an hour in which the machine
+does nothing else. `make bench-vllm` runs it, and it writes docs/benchmarks-vllm.md after each part.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ _VERSIONS = (
 
 
 class Bench:
-    """The parts, one after another; one that fails stops no other.
+    """The parts of the benchmark, run one after another; a part that fails stops no other part.
 
     Args:
-        options: What was asked for.
-        places: Whatever must be taken down at the end.
+        options: The command line.
+        places: Gets what must be cleaned up at the end.
     """
 
     def __init__(self, options: argparse.Namespace, places: contextlib.ExitStack) -> None:
         self.measured = Measured()
         self._options, self._places = options, places
         self._size = 64_000_000 if options.quick else 512_000_000
-        # On tmpfs; it also has SIGTERM take everything down.
+        # On tmpfs; `scratch` also makes SIGTERM clean everything up.
         self._memory = Path(places.enter_context(scratch(2 * self._size)))
-        # On a disk, since pages of a tmpfs cannot be dropped.
+        # On a disk, since files of a tmpfs cannot be dropped from memory.
         self._disk = Path(tempfile.mkdtemp(prefix="modelshelf-bench-", dir=options.folder))
         places.callback(remove, str(self._disk))
         self._place: vllm_starts.Place | None = None
 
     def attempt(self, part: str) -> None:
-        """Measure a part, or note why not."""
+        """Measure a part, or record why it could not be measured."""
         try:
             getattr(self, part)()
         except (FailedError, OSError, subprocess.SubprocessError) as error:
@@ -69,33 +69,33 @@ class Bench:
         )
 
     def naive(self) -> None:
-        """A plain pod's start."""
+        """Measure a plain pod's start."""
         self._compiled(pages.NAIVE, vllm_starts.naive(self._where(), bytecode=True))
         shutil.copytree(self._disk / "naive", self._home)
 
     def primed(self) -> None:
-        """Prime, and a second replica that has something of it."""
+        """Measure priming, and the start of a second replica after it."""
         self.measured.primed = vllm_starts.prime(self._where())
         _say(f"prime: {self.measured.primed:.1f} s")
         self._compiled(pages.MENDED, vllm_starts.second(self._where(), fork=False))
 
     def forked(self) -> None:
-        """The same, started fast."""
+        """Measure the start of a second replica with `fastStart`."""
         self._compiled(pages.FAST, vllm_starts.second(self._where(), fork=True))
 
     def eager(self) -> None:
-        """Starts that compile nothing; all find the model's class looked up by an earlier one."""
+        """Measure starts that compile nothing; an earlier start has looked up the model's class."""
         if not self._home.exists():
             self._home.mkdir()
             vllm_starts.eager(self._where(), self._home, "bare")
         ways = ((pages.BARE, "bare"), (pages.BELOW, "stock"), (pages.QUICK, "fast"))
         for _ in range(1 if self._options.quick else self._options.rounds):
             for title, how in ways:
-                run = _told(title, vllm_starts.eager(self._where(), self._home, how))
+                run = _report(title, vllm_starts.eager(self._where(), self._home, how))
                 self.measured.eager.setdefault(title, []).append(run)
 
     def uncompiled(self) -> None:
-        """A plain pod's start without bytecode."""
+        """Measure a plain pod's start without bytecode."""
         self._compiled(pages.UNCOMPILED, vllm_starts.naive(self._where(), bytecode=False))
 
     @property
@@ -111,7 +111,7 @@ class Bench:
         return self._place
 
     def _compiled(self, title: str, run: vllm_starts.Run) -> None:
-        self.measured.compiled[title] = _told(title, run)
+        self.measured.compiled[title] = _report(title, run)
 
 
 _PARTS = ("prefetch", "naive", "primed", "forked", "eager", "uncompiled")
@@ -123,7 +123,7 @@ def main() -> None:
     if reason := environment.why_not():
         sys.exit(reason)
     options.engine, options.model = str(environment.python()), environment.model()
-    began, setting = time.monotonic(), _setting(options)
+    start, setting = time.monotonic(), _setting(options)
     with contextlib.ExitStack() as places:
         bench = Bench(options, places)
         for part in options.parts:
@@ -131,12 +131,12 @@ def main() -> None:
             _write(options.output, bench.measured, setting)
     for promise in pages.promises(bench.measured):
         _say(f"{'kept  ' if promise.met else 'BROKEN'}  {promise.text}: {promise.value}")
-    _say(f"written after {time.monotonic() - began:.0f} s: {options.output}")
+    _say(f"written after {time.monotonic() - start:.0f} s: {options.output}")
     if bench.measured.failures:
         sys.exit("\n".join(bench.measured.failures))
 
 
-def _told(title: str, run: vllm_starts.Run) -> vllm_starts.Run:
+def _report(title: str, run: vllm_starts.Run) -> vllm_starts.Run:
     parts = "".join(f", {name} {seconds:.2f}" for name, seconds in run.parts)
     _say(f"{title}: {run.seconds:.1f} s {run.how} {run.reason}{parts}, {run.ours:.2f} s before")
     return run
@@ -151,9 +151,9 @@ def _write(output: Path, measured: Measured, setting: Setting) -> None:
 
 
 def _setting(options: argparse.Namespace) -> Setting:
-    asked = [options.engine, "-c", _VERSIONS]
-    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    about = {**machine.common(), **json.loads(said), "model": "SmolLM2-135M-Instruct, bfloat16"}
+    argv = [options.engine, "-c", _VERSIONS]
+    versions = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    about = {**machine.common(), **json.loads(versions), "model": "SmolLM2-135M-Instruct, bfloat16"}
     about["arguments"] = f"`{' '.join(vllm_starts.ARGUMENTS)}`"
     command = COMMAND + (" QUICK=--quick" if options.quick else "")
     return Setting(command, dt.datetime.now(dt.UTC).date().isoformat(), about)

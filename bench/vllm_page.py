@@ -1,4 +1,4 @@
-"""From measurements of real vLLM to docs/benchmarks-vllm.md and its charts. Pure."""
+"""The page docs/benchmarks-vllm.md, its charts and promises, made of measurements. Pure."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _MB = 1e6
 
 @dataclasses.dataclass(slots=True)
 class Measured:
-    """What was measured so far; a part that has not come, or failed, is missing.
+    """The measurements so far; a part that failed or is still to come is missing.
 
     Attributes:
-        compiled: `NAIVE`, `UNCOMPILED`, `MENDED`, `FAST`: one start each.
-        pulled: Seconds of `modelshelf pull`, once for all replicas.
-        primed: Seconds of `modelshelf prime`, likewise.
-        eager: `BARE`, `BELOW`, `QUICK`: one start a round each.
+        compiled: One start for each of `NAIVE`, `UNCOMPILED`, `MENDED`, `FAST`.
+        pulled: Seconds of `modelshelf pull`, which runs once for all replicas.
+        primed: Seconds of `modelshelf prime`, which runs once for all replicas.
+        eager: One start a round for each of `BARE`, `BELOW`, `QUICK`.
         readings: Every way of reading from every share.
-        failures: What could not be measured, and why.
+        failures: The parts that could not be measured, and why.
     """
 
     compiled: dict[str, Run] = dataclasses.field(default_factory=dict)
@@ -42,7 +42,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """Under what the numbers came about: the command, the date as YYYY-MM-DD, and the machine."""
+    """The circumstances: the command, the date as YYYY-MM-DD, and the machine."""
 
     command: str
     date: str
@@ -50,7 +50,7 @@ class Setting:
 
 
 def promises(measured: Measured) -> list[Promise]:
-    """What is promised, against what was measured, as far as it was."""
+    """Compare what is promised with what was measured; missing parts have no promise."""
     return [
         *_of_compiled(measured),
         *_of_eager(measured),
@@ -108,7 +108,7 @@ def _of_us(measured: Measured) -> Iterator[Promise]:
 
 
 def page(measured: Measured, setting: Setting) -> str:
-    """The whole page."""
+    """The text of the page."""
     kept = [(each.text, each.value, "yes" if each.met else "**no**")
             for each in promises(measured)]  # fmt: skip
     parts = [
@@ -155,7 +155,7 @@ def _readings(measured: Measured) -> Iterator[str]:
 
 
 def charts(measured: Measured) -> dict[str, str]:
-    """Name and content of each image."""
+    """The name and content of each chart."""
     drawn = {}
     compiled = [(t, run.timeline) for t, run in measured.compiled.items() if run.timeline]
     eager = [(t, run.timeline) for t, runs in measured.eager.items() for run in runs[:1]

@@ -1,4 +1,4 @@
-"""The starts that are compared, each with a cold page cache for all that is read of the model."""
+"""The starts of vLLM that are compared; none finds the model in the page cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hub import FileContent, Hub
 from lab.parts import REPOSITORY
 
 from bench import engine_load
-from bench.engine_process import Engine, forget, free_port, run, started
+from bench.engine_process import Engine, drop_from_page_cache, free_port, run, started
 from bench.timing import clean_environment, measure, python
 from modelshelf.engines.timeline import Phase, Timeline
 from modelshelf.engines.timeline_reader import read_timeline
@@ -28,8 +28,9 @@ from modelshelf.shelf.values import Snapshot
 RATE = 100e6  # bytes per second of the hub
 _REPO_ID, _NAME = "HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2"
 _BATCHES = 3
-# Every start computes a batch of the most tokens that one may have, and processors without AVX-512
-# multiply bfloat16 one by one: with vLLM's own choice of both that is most of a start there.
+# Every start computes one batch of the maximal size, and processors without AVX-512 multiply
+# bfloat16 one by one. With vLLM's own batch size and type, that batch would take most of a start
+# there.
 ARGUMENTS = (
     "--max-model-len=1024",
     "--max-num-seqs=16",
@@ -49,14 +50,13 @@ class Run:
 
     Attributes:
         seconds: How long it took.
-        how: `stock`, `mended` or `fast`, as `start` said; empty without it.
-        reason: Why it was not started faster, or was not primed; mostly empty.
-        ours: Seconds until the engine was begun: all that ran before it, our gate, our wrapper
-            and what it unpacked.
-        parts: What took how long before.
-        timeline: Its phases.
-        tokens: What it answered, as tokens.
-        speeds: Tokens per second under load, batch by batch, if it was loaded.
+        how: How `start` started it: `stock`, `mended` or `fast`; empty without `start`.
+        reason: Why the start was not faster, or had no compile cache; empty if there is no reason.
+        ours: Seconds before the engine began, in which our gate and `start` ran.
+        parts: Names and seconds of what ran before or beside the engine.
+        timeline: The phases of the start.
+        tokens: The tokens of its answers.
+        speeds: Tokens per second under load, batch by batch; empty without load.
     """
 
     seconds: float
@@ -71,12 +71,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Where starts happen.
+    """The files and servers that starts use.
 
     Attributes:
         engine: The Python of an environment with vLLM and its bytecode.
-        folder: For all that they write, on a disk.
-        hub: Has the model, and sends `RATE` bytes a second.
+        folder: A folder on a disk for everything that starts write.
+        hub: The hub that has the model and sends `RATE` bytes a second.
         snapshot: The model on the shelf.
         pulled: Seconds that `modelshelf pull` took for it.
     """
@@ -98,17 +98,17 @@ class Place:
         return self.shelf / snapshot_folder(self.snapshot.repo_id, self.snapshot.id)
 
     def fresh(self, name: str) -> Path:
-        """An empty folder."""
+        """Make an empty folder."""
         folder = self.folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
 
     def env(self, home: Path, **extra: str) -> dict[str, str]:
-        """What engines get to see; what they write without being told where goes below `home`."""
+        """The environment of an engine; what it writes by default goes below `home`."""
         fixed = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
         env = clean_environment(str(home), HF_ENDPOINT=self.hub.url, **fixed, **extra)
-        env.pop("PYTHONPATH", None)  # of our environment
+        env.pop("PYTHONPATH", None)  # it names packages of our environment
         return env
 
     def argv(self, model: Path, port: int, *arguments: str) -> list[str]:
@@ -128,7 +128,7 @@ class Place:
 
 @contextlib.contextmanager
 def place(engine: str, model: Path, folder: Path) -> Iterator[Place]:
-    """A hub that has the model, and a shelf that it was pulled to."""
+    """Prepare a hub that has the model, and a shelf with the pulled model."""
     names = sorted(path.name for path in model.iterdir())
     weights = [name for name in names if name.endswith(".safetensors")]
     with Hub() as hub:
@@ -142,7 +142,7 @@ def place(engine: str, model: Path, folder: Path) -> Iterator[Place]:
 
 
 def naive(where: Place, *, bytecode: bool) -> Run:
-    """What a plain pod does: download, then a stock start with empty caches."""
+    """Start as a plain pod does: download, then a stock start with empty caches."""
     home, model = where.fresh("naive"), where.fresh("downloaded")
     env = where.env(home, HF_HUB_DISABLE_XET="1")
     if not bytecode:
@@ -150,11 +150,11 @@ def naive(where: Place, *, bytecode: bool) -> Run:
     port = free_port()
     download = [where.engine, "-c", _SNAPSHOT, _REPO_ID, str(model)]
     with started([download, where.argv(model, port)], env, port) as engine:
-        return _run(engine, download=engine.stepped[0])
+        return _run(engine, download=engine.step_ends[0])
 
 
 def prime(where: Place) -> float:
-    """Seconds of `prime`, as its Job does once for all replicas that follow."""
+    """Run `prime`, as its Job does once for all later replicas, and return its seconds."""
     port = free_port()
     spec = {
         "shelf": str(where.shelf),
@@ -171,7 +171,7 @@ def prime(where: Place) -> float:
 
 
 def second(where: Place, *, fork: bool) -> Run:
-    """The second replica of a primed server, as its pod starts: gate, then `start`."""
+    """Start the second replica of a primed server as its pod does: gate, then `start`."""
     fast = {"fork": fork}
     return _ours(
         where, where.fresh("second"), {"compile_cache": _compile_cache(where), "fast": fast}
@@ -179,38 +179,40 @@ def second(where: Place, *, fork: bool) -> Run:
 
 
 def eager(where: Place, home: Path, how: str) -> Run:
-    """A start that compiles nothing.
+    """Start without compiling.
 
     Args:
         where: The place.
-        home: Of an earlier start, which looked the model's class up.
+        home: The home of an earlier start, which has looked up the model's class.
         how: `bare` for the engine alone, `stock` below `start`, `fast` with `fastStart`.
     """
     only = "--enforce-eager"
     if how != "bare":
         return _ours(where, home, {"fast": {"fork": True}} if how == "fast" else {}, only)
-    forget(str(where.model))
+    drop_from_page_cache(str(where.model))
     port = free_port()
     with started([where.argv(where.model, port, only)], where.env(home), port) as engine:
         return _run(engine, loaded=True)
 
 
 def _ours(where: Place, home: Path, spec: dict[str, Any], *arguments: str) -> Run:
-    forget(str(where.shelf))
+    drop_from_page_cache(str(where.shelf))
     port = free_port()
     argv = where.argv(where.model, port, *arguments)
-    ahead = {"paths": [str(where.model)], "memory": None}
+    prefetch_spec = {"paths": [str(where.model)], "memory": None}
     gate = {"shelf": str(where.shelf), "snapshot": where.snapshot.to_json(), "timeout": 10}
-    begun = where.command("start", {"health": _health(port), "prefetch": ahead, **spec}, *argv)
-    with started([where.command("gate", gate), begun], where.env(home), port) as engine:
-        return _run(engine, loaded="compile_cache" not in spec, gate=engine.stepped[0])
+    start = where.command(
+        "start", {"health": _health(port), "prefetch": prefetch_spec, **spec}, *argv
+    )
+    with started([where.command("gate", gate), start], where.env(home), port) as engine:
+        return _run(engine, loaded="compile_cache" not in spec, gate=engine.step_ends[0])
 
 
 def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
-    """All about an engine that has just become ready."""
+    """Collect the figures of an engine that has just become ready."""
     tokens = engine_load.greedy(engine, _NAME)
     speeds = engine_load.speeds(engine, _NAME, _BATCHES) if loaded else []
-    begun, unpacked, prefetched = (
+    starting, unpacked, prefetched = (
         engine.event(name) for name in ("engine-starting", "cache-unpacked", "prefetched")
     )
     parts = list(steps.items())
@@ -219,7 +221,7 @@ def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
     ]
     before = [Phase(name, engine.began, seconds) for name, seconds in steps.items()]
     lines = read_timeline(
-        # What the gate says of itself leaves the start of its Python out.
+        # The gate's own event leaves out the start of its Python.
         [(at, line) for at, line in engine.lines if '"gate-open"' not in line],
         began=engine.began + sum(steps.values()),
         ready=engine.began + engine.seconds,
@@ -227,13 +229,13 @@ def _run(engine: Engine, *, loaded: bool = False, **steps: float) -> Run:
     )
     return Run(
         engine.seconds,
-        str(begun.get("how", "")),
+        str(starting.get("how", "")),
         "; ".join(
             str(event["reason"])
-            for event in (begun, engine.event("cache-missing"))
+            for event in (starting, engine.event("cache-missing"))
             if event.get("reason")
         ),
-        max(0.0, float(begun["time"]) - engine.began) if begun else 0.0,
+        max(0.0, float(starting["time"]) - engine.began) if starting else 0.0,
         tuple(parts),
         lines,
         tokens,
@@ -245,7 +247,7 @@ def _compile_cache(where: Place) -> dict[str, str]:
     return {
         "folder": os.fspath(where.shelf / "compile-cache"),
         "snapshot": f"{where.snapshot.repo_id}@{where.snapshot.id}",
-        # Its path is compiled in, so all starts have the same.
+        # The compiled code contains this path, so all starts have the same.
         "into": os.fspath(where.folder / "caches"),
     }
 

@@ -1,6 +1,7 @@
-"""Python packages for pods that have no route to a package index: fetched before, served by HTTP.
+"""Python packages for pods that have no route to a package index.
 
-`python -m bench.wheels` fetches them, where there is a network, and once for all runs.
+`python -m bench.wheels` downloads them once for all runs, where there is a network. A benchmark
+then serves them to its pods by HTTP.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from typing import Any, BinaryIO
 
 from lab.parts import PartError, part, register, run
 
-# Of the Pythons that Debian's releases have; one of them is in the image that pods use.
+# Versions of Debian's Pythons, one of which is in the pods' image.
 _PYTHONS = ("3.11", "3.12", "3.13")
 _TAGS = ("manylinux2014", "manylinux_2_28")
 
 
 @register("bench-wheels", command="python -m bench.wheels")
 def packages() -> Path:
-    """A folder with `wheels`, all that huggingface_hub needs, and `pip`, which can be imported.
+    """Make a folder with `wheels`, which huggingface_hub needs, and with an importable `pip`.
 
     Raises:
-        lab.parts.PartError: They cannot be fetched here.
+        lab.parts.PartError: The packages cannot be downloaded here.
     """
     wanted = f"huggingface_hub=={version()}"
     tags = [f"--platform={tag}_{platform.machine()}" for tag in _TAGS]
@@ -45,12 +46,12 @@ def packages() -> Path:
 
 
 def version() -> str:
-    """Which huggingface_hub all ways use: the one that is installed here."""
+    """The version of huggingface_hub that all ways use: the installed one."""
     return importlib.metadata.version("huggingface_hub")
 
 
 class Index(http.server.ThreadingHTTPServer):
-    """A folder of wheels as pip's `--find-links` reads it.
+    """A server of a folder of wheels, for pip's `--find-links`.
 
     Attributes:
         sent: Bytes of wheels and listings sent so far.
@@ -66,11 +67,11 @@ class Index(http.server.ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Its base URL."""
+        """The base URL."""
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}/"
 
     def count(self, size: int) -> None:
-        """Count bytes that a client gets."""
+        """Count bytes that were sent to a client."""
         with self._lock:
             self.sent += size
 
@@ -80,7 +81,7 @@ class _Counted(http.server.SimpleHTTPRequestHandler):
     server: Index
 
     def copyfile(self, source: Any, outputfile: BinaryIO) -> None:  # type: ignore[override] # noqa: ANN401
-        """Send a body, whole: wheels are small."""
+        """Send a body in one piece, since wheels are small."""
         body = source.read()
         self.server.count(len(body))
         outputfile.write(body)

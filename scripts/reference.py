@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that say what the code says: run by `make reference`."""
+"""Writes the pages of docs/reference that are made from the code; `make reference` runs it."""
 
 from __future__ import annotations
 
@@ -86,30 +86,30 @@ _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example):$", re.MULTILI
 
 
 def commands() -> str:
-    """What every verb's --help says."""
+    """The page of commands: the --help of every verb."""
     parts = ["# Reference: commands\n\nWritten by `make reference` from `--help`.\n"]
     parts += _commands()
     return "\n".join(parts)
 
 
-def _commands(*above: str) -> Iterator[str]:
-    """What a verb says, then what those below it say."""
-    said = _help(*above)
-    title = f"## modelshelf {' '.join(above)}\n\n" if above else ""
-    yield f"{title}```text\n{said}```\n"
-    for verb in re.findall(r"^  (\w+)  ", said.partition("Commands:")[2], re.MULTILINE):
-        yield from _commands(*above, verb)
+def _commands(*words: str) -> Iterator[str]:
+    """The help of a command, then the help of its subcommands."""
+    text = _help(*words)
+    title = f"## modelshelf {' '.join(words)}\n\n" if words else ""
+    yield f"{title}```text\n{text}```\n"
+    for verb in re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE):
+        yield from _commands(*words, verb)
 
 
 def _help(*verb: str) -> str:
     wide = mock.patch.dict(os.environ, COLUMNS="98")
-    with wide, contextlib.redirect_stdout(io.StringIO()) as said:
+    with wide, contextlib.redirect_stdout(io.StringIO()) as output:
         main([*verb, "--help"])
-    return said.getvalue()
+    return output.getvalue()
 
 
 def python() -> str:
-    """The docstring of every public name."""
+    """The page of the Python interface: the docstring of every public name."""
     parts = ["# Reference: Python\n\nWritten by `make reference` from the docstrings.\n"]
     for name in modelshelf.__all__:
         thing = getattr(modelshelf, name)
@@ -141,7 +141,7 @@ def _function(name: str, function: object, level: str = "##") -> str:
 
 
 def _readable(signature: str) -> str:
-    """A signature without the quotes of its annotations and the addresses of its defaults."""
+    """Remove the quotes of annotations and the addresses of defaults from a signature."""
     return re.sub(r"<function (\w+) at \w+>", r"\1", signature.replace("'", ""))
 
 
@@ -149,15 +149,15 @@ def _one_parameter_a_line(
     name: str, signature: inspect.Signature, parameters: list[inspect.Parameter]
 ) -> str:
     lines = [f"    {parameter},\n" for parameter in parameters]
-    named = [p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters]
-    if True in named:
-        lines.insert(named.index(True), "    *,\n")
+    keyword_only = [p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters]
+    if True in keyword_only:
+        lines.insert(keyword_only.index(True), "    *,\n")
     end = str(signature.replace(parameters=[])).removeprefix("()")
     return f"{name}(\n{''.join(lines)}){end}"
 
 
 def _text(thing: object) -> str:
-    """A docstring as Markdown: its sections become bold words, their bodies lists or code."""
+    """Turn a docstring into Markdown: headings become bold, and their sections lists or code."""
     head, *rest = _SECTION.split(inspect.getdoc(thing) or "")
     parts = [head.strip()]
     for section, body in zip(rest[::2], rest[1::2], strict=True):
@@ -171,7 +171,7 @@ def _text(thing: object) -> str:
 
 
 def event_kinds() -> list[type[Event]]:
-    """Every kind of event, each package's in the order in which they are defined."""
+    """Every kind of event, by package and in the order of their definitions."""
     modules = (
         transfer_events,
         shelf_events,
@@ -192,7 +192,7 @@ def event_kinds() -> list[type[Event]]:
 
 
 def all_events() -> str:
-    """Every event: its JSON name, its fields, when it is sent."""
+    """The page of events: each event's JSON name, fields, and meaning."""
     parts = [_EVENTS]
     for kind in event_kinds():
         name = name_of(kind)
@@ -202,7 +202,7 @@ def all_events() -> str:
 
 
 def yaml_file() -> str:
-    """Every key of modelshelf.yaml."""
+    """The page of modelshelf.yaml: every key."""
     parts = [_YAML]
     for where, section in _sections(Config, ""):
         title = f"`{where}`" if where else "The file"
@@ -258,7 +258,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def pages() -> dict[pathlib.Path, str]:
-    """Path → what should stand there."""
+    """All pages: path → text."""
     return {
         PAGES / "commands.md": commands(),
         PAGES / "python.md": python(),

@@ -27,14 +27,14 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         The theme's files, and the repository's under their own paths.
     """
     root = pathlib.Path(config.config_file_path).parent
-    kept = [file for file in files if file.src_dir != config.docs_dir]
-    return Files([*kept, *(_file(name, root, config) for name in _names(root))])
+    theme_files = [file for file in files if file.src_dir != config.docs_dir]
+    return Files([*theme_files, *(_file(name, root, config) for name in _names(root))])
 
 
 def _names(root: pathlib.Path) -> list[str]:
     """The paths of the site's files, relative to the repository, with `/` in them."""
-    found = (path for pattern in PATTERNS for path in root.glob(pattern) if path.is_file())
-    return sorted({path.relative_to(root).as_posix() for path in found} - LEFT_OUT)
+    paths = (path for pattern in PATTERNS for path in root.glob(pattern) if path.is_file())
+    return sorted({path.relative_to(root).as_posix() for path in paths} - LEFT_OUT)
 
 
 def _file(name: str, root: pathlib.Path, config: MkDocsConfig) -> File:

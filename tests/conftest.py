@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings that all tests share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """The umask of somebody who shares nothing."""
+    """A umask that gives new files to their owner alone, for as long as the test lasts."""
     old = os.umask(0o077)
     yield
     os.umask(old)

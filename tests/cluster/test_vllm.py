@@ -25,8 +25,8 @@ _LONG = 200  # tokens: some seconds of work, begun before the server is told to 
 
 
 @pytest.fixture(scope="module")
-def started(vllm_project: Project) -> tuple[Done, Sniffer]:
-    """How `up` of a server that is primed ended, and what was sent meanwhile."""
+def started_server(vllm_project: Project) -> tuple[Done, Sniffer]:
+    """The end of an `up` of a primed server, and what its node sent meanwhile."""
     vllm_project.file["servers"][SERVER]["prime"] = True
     with Sniffer() as sniffer:
         done = vllm_project.run("up")
@@ -38,52 +38,52 @@ def _pod(project: Project) -> dict[str, Any]:
     return pod
 
 
-def _in_engine(project: Project, code: str) -> str:
-    """What a Python program says that runs in the engine's container."""
+def _run_in_engine(project: Project, code: str) -> str:
+    """Run a Python program in the engine's container, and return its output."""
     name = _pod(project)["metadata"]["name"]
     return project.kubectl("exec", name, "-c", "engine", "--", "python3", "-c", code)
 
 
-def test_the_image_has_the_name_that_is_rendered() -> None:
-    """What pods of vLLM without a GPU ask for is what the node has under that name."""
+def test_the_node_has_the_rendered_vllm_image() -> None:
+    """The node has an image under the name that pods of vLLM without a GPU use."""
     assert IMAGES["vllm-cpu"] == vllm_image.VLLM
 
 
-def test_vllm_answers_through_its_service(started: tuple[Done, Sniffer]) -> None:
-    """`up` pulls the model, starts the engine and has the right answer of it."""
-    assert "Paris" in started[0].answer
+def test_vllm_answers_through_its_service(started_server: tuple[Done, Sniffer]) -> None:
+    """`up` pulls the model and starts the engine, which answers the question right."""
+    assert "Paris" in started_server[0].answer
 
 
 def test_vllm_needs_and_asks_for_nothing_outside(
-    vllm_project: Project, started: tuple[Done, Sniffer]
+    vllm_project: Project, started_server: tuple[Done, Sniffer]
 ) -> None:
-    """A pod has no route out, and from its start to its answer the engine looked for none.
+    """A pod has no route out, and from its start to its answer the engine tried to use none.
 
     No connection that it began, no datagram and no question for a name left its pod.
     """
     ask = "import socket; print(socket.socket().connect_ex(('192.0.2.1', 443)))"
-    assert os.strerror(int(_in_engine(vllm_project, ask))) == "Network is unreachable"
+    assert os.strerror(int(_run_in_engine(vllm_project, ask))) == "Network is unreachable"
     address = _pod(vllm_project)["status"]["podIP"]
-    begun = started[1].begun
+    begun = started_server[1].begun
     assert begun.get(address, set()) == set()
     # The sniffer hears pods: the one that pulled asked the hub.
     hub = urlsplit(vllm_project.hub.url)
     assert any((hub.hostname, hub.port, "tcp") in each for each in begun.values())
 
 
-def _said(project: Project) -> list[dict[str, Any]]:
-    """What our code said in the engine's container."""
+def _events_in_engine(project: Project) -> list[dict[str, Any]]:
+    """The events that our code wrote in the engine's container."""
     lines = project.kubectl("logs", _pod(project)["metadata"]["name"], "-c", "engine").splitlines()
     return [json.loads(line) for line in lines if line.startswith('{"event": ')]
 
 
-def test_an_engine_runs_below_start_and_unpacks_what_was_primed(
-    vllm_project: Project, started: tuple[Done, Sniffer]
+def test_an_engine_gets_the_published_compile_cache(
+    vllm_project: Project, started_server: tuple[Done, Sniffer]
 ) -> None:
-    """`up` ran a Job first, whose engine published its caches; the start had them, read-only."""
-    (primed,) = started[0].of("primed", server=SERVER)
+    """A Job publishes the engine's compile cache first, and `start` unpacks it, read-only."""
+    (primed,) = started_server[0].of("primed", server=SERVER)
     assert primed["how"] == "made"
-    said = {line["event"]: line for line in _said(vllm_project)}
+    said = {line["event"]: line for line in _events_in_engine(vllm_project)}
     assert list(said)[:2] == ["cache-unpacked", "engine-starting"]
     assert said["cache-unpacked"]["key"] == primed["key"]
     assert said["engine-starting"]["how"] == "fast", said["engine-starting"]
@@ -93,13 +93,13 @@ def test_an_engine_runs_below_start_and_unpacks_what_was_primed(
     assert archive.stat().st_mode & 0o222 == 0
     write = "open('/compile-cache/x', 'w')"
     with pytest.raises(KubectlError, match="Read-only file system"):
-        _in_engine(vllm_project, write)
+        _run_in_engine(vllm_project, write)
 
 
-def test_what_is_primed_is_not_primed_again(
-    vllm_project: Project, started: tuple[Done, Sniffer]
+def test_a_primed_server_is_not_primed_again(
+    vllm_project: Project, started_server: tuple[Done, Sniffer]
 ) -> None:
-    """The next `up` changes nothing and starts no engine; `status` says when it was."""
+    """The next `up` changes nothing and starts no engine; `status` says when it was primed."""
     again = vllm_project.run("up")
     assert [event["how"] for event in again.of("prime-started")] == ["present"]
     assert again.changed == []
@@ -111,7 +111,7 @@ def test_what_is_primed_is_not_primed_again(
 
 
 def _ask(address: str, tokens: int) -> tuple[int, int]:
-    """The status of an answer, and of how many tokens it is."""
+    """Ask a question; return the status of the answer and its number of tokens."""
     connection = http.client.HTTPConnection(address, 80, timeout=60)
     body = {"model": SERVER, "prompt": "One, two,", "max_tokens": tokens, "ignore_eos": True}
     headers = {"Content-Type": "application/json"}
@@ -122,10 +122,10 @@ def _ask(address: str, tokens: int) -> tuple[int, int]:
     return response.status, told.get("usage", {}).get("completion_tokens", 0)
 
 
-def test_a_server_that_is_scaled_down_answers_first(
-    vllm_project: Project, cluster: Cluster, started: tuple[Done, Sniffer]
+def test_a_server_finishes_its_requests_before_it_ends(
+    vllm_project: Project, cluster: Cluster, started_server: tuple[Done, Sniffer]
 ) -> None:
-    """Long requests that were under way when it was told to end are answered in full."""
+    """A server that is scaled down answers the long requests that are under way in full."""
     address = vllm_project.get("service", SERVER)["spec"]["clusterIP"]
     cluster.await_service(address, 80)
     name = _pod(vllm_project)["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""A Hub on loopback that misbehaves on request; start with `hub.simulator.Hub`."""
+"""A simulator of the Hub on loopback that misbehaves as a test asks; see `hub.simulator.Hub`."""
 
 from hub.content import Content, FileContent, Pattern, safetensors
 from hub.faults import Fault

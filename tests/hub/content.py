@@ -1,4 +1,4 @@
-"""What the Hub's files hold: bytes, a file on disk, or gigabytes that need no memory."""
+"""The content of the Hub's files: bytes, a file on disk, or gigabytes that need no memory."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ import random
 from collections.abc import Iterator
 from typing import Protocol
 
-# A prime, so that no power of two is a multiple of it: swapped chunks never look alike.
-_PERIOD = 1_048_583
-_BLOCK = 1024 * 1024
+# A prime number: chunks at multiples of a power of two differ, so a test notices swapped chunks.
+_PERIOD_BYTES = 1_048_583
+_BLOCK_BYTES = 1024 * 1024
 
 
 class Content(Protocol):
-    """Bytes of a known number that can be read from anywhere."""
+    """A known number of bytes that can be read from any offset."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The number of bytes."""
 
     def blocks(self, start: int, stop: int) -> Iterator[memoryview]:
         """The bytes from `start` up to `stop`, in pieces of at most about a MiB."""
 
 
 class Bytes:
-    """Content that stands in memory."""
+    """Content in memory."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self._view = memoryview(data)
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The number of bytes."""
         return len(self._view)
 
     def blocks(self, start: int, stop: int) -> Iterator[memoryview]:
         """The bytes from `start` up to `stop`."""
-        for at in range(start, stop, _BLOCK):
-            yield self._view[at : min(at + _BLOCK, stop)]
+        for at in range(start, stop, _BLOCK_BYTES):
+            yield self._view[at : min(at + _BLOCK_BYTES, stop)]
 
 
 class FileContent:
-    """Content that lies in a file, mapped while it is read."""
+    """Content of a file, which is mapped while it is read."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
@@ -59,30 +59,30 @@ class FileContent:
 
 
 class Pattern:
-    """Pseudo-random bytes that repeat about every MiB, behind a head of one's own.
+    """Pseudo-random bytes that repeat about every MiB, behind a head that is given.
 
     Args:
         size: Bytes altogether, the head included.
-        seed: Another seed, other bytes.
-        head: What the content begins with.
+        seed: Another seed gives other bytes.
+        head: The first bytes of the content.
     """
 
     def __init__(self, size: int, seed: int = 0, head: bytes = b"") -> None:
         self.size = size
         self._head = memoryview(head)[:size]
-        self._period = memoryview(random.Random(seed).randbytes(_PERIOD))
+        self._period = memoryview(random.Random(seed).randbytes(_PERIOD_BYTES))
 
     def blocks(self, start: int, stop: int) -> Iterator[memoryview]:
         """The bytes from `start` up to `stop`."""
         head = len(self._head)
         if start < min(head, stop):
             yield self._head[start:stop]
-        at = max(start, head)
-        while at < stop:
-            inside = (at - head) % _PERIOD
-            block = self._period[inside : inside + stop - at]
+        position = max(start, head)
+        while position < stop:
+            offset = (position - head) % _PERIOD_BYTES
+            block = self._period[offset : offset + stop - position]
             yield block
-            at += len(block)
+            position += len(block)
 
 
 def safetensors(size: int, seed: int = 0) -> Pattern:
@@ -91,7 +91,7 @@ def safetensors(size: int, seed: int = 0) -> Pattern:
 
 
 def safetensors_head(size: int, tensor: str = "weight") -> bytes:
-    """What a safetensors file of `size` bytes begins with, if all that follows is one tensor.
+    """The first bytes of a safetensors file of `size` bytes that holds one tensor.
 
     Format: eight bytes of little-endian header length, the header in JSON padded with spaces, the
     data (https://huggingface.co/docs/safetensors).
@@ -99,19 +99,19 @@ def safetensors_head(size: int, tensor: str = "weight") -> bytes:
     width = 120
     count = size - 8 - width
     if count < 0:
-        raise ValueError(f"a safetensors file of {size} bytes is too small to be made here")
+        raise ValueError(f"a safetensors file of {size} bytes is too small for the header")
     table = {tensor: {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}
     header = json.dumps(table, separators=(",", ":")).encode().ljust(width)
     return len(header).to_bytes(8, "little") + header
 
 
 def content_of(value: bytes | Content) -> Content:
-    """Bytes as content; content as it is."""
+    """Turn bytes into content, and return content unchanged."""
     return Bytes(value) if isinstance(value, bytes) else value
 
 
 def read(content: Content, start: int = 0, stop: int | None = None) -> bytes:
-    """The bytes of a stretch of content, in one piece."""
+    """Read the bytes from `start` up to `stop` in one piece."""
     return b"".join(content.blocks(start, content.size if stop is None else stop))
 
 

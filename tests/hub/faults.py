@@ -1,4 +1,4 @@
-"""Replies, and what can be made wrong with them. Pure: `wire` carries out what stands here."""
+"""Replies, and the faults that a test can put into them. Pure: `wire` sends the replies."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ Kind = Literal[
 Ending = Literal["keep", "close", "reset", "stall"]
 Framing = Literal["length", "chunked", "close"]
 
-# These change a body, so they pass by any reply that has none (redirects, refusals).
-_BODY = ("flip", "reset", "short", "stall", "long", "long-chunked", "long-close", "slow")
-_RANGE = ("ignore-range", "part", "wrong-start", "wrong-total")
+# These faults change a body, so a reply without one (a redirect, a refusal) is left alone.
+_BODY_FAULTS = ("flip", "reset", "short", "stall", "long", "long-chunked", "long-close", "slow")
+_RANGE_FAULTS = ("ignore-range", "part", "wrong-start", "wrong-total")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes over the wire: a stretch of content, and how to spoil it.
+    """What is sent: a range of content, and how to damage it.
 
     Attributes:
         status: HTTP status.
-        headers: Sent as they are, lies included; the sender adds framing only.
-        content: Where the body comes from; None for an empty one.
+        headers: Sent as they are, also if they are wrong; the sender adds only framing.
+        content: The source of the body; None for an empty body.
         start: First byte of the body in `content`.
-        stop: One past its last.
-        shift: Added to the Content-Length that is stated.
-        extra: Bytes that follow although nobody asked for them.
-        framing: How the body's end is told.
-        cut: Body bytes after which `ending` happens; None for after the last.
-        ending: What then becomes of the connection.
-        flips: Offsets in the content whose byte is sent wrong.
+        stop: One past the last byte.
+        shift: Bytes that are added to the stated Content-Length.
+        extra: How many bytes follow that were not requested.
+        framing: How the client learns where the body ends.
+        cut: How many body bytes come before `ending`; None for all.
+        ending: What happens to the connection then.
+        flips: Offsets in the content of the bytes that are sent wrong.
         delay: Seconds before the first byte.
-        rate: Bytes a second; 0 for as fast as it goes.
+        rate: Bytes a second; 0 for no limit.
     """
 
     status: int
@@ -72,15 +72,15 @@ class Reply:
 
     @property
     def length(self) -> int:
-        """Bytes of the body that was asked for."""
+        """How many bytes of body were requested."""
         return self.stop - self.start
 
 
 @dataclasses.dataclass(slots=True)
 class Fault:
-    """One kind of misbehaviour, on the requests that it matches.
+    """One kind of misbehaviour, for the requests that it matches.
 
-    The kinds, and the fields each reads:
+    These are the kinds, and the fields that each uses:
 
     - `flip`: the byte at offset `at` of the file is sent wrong, in replies that hold it.
     - `reset`, `short`, `stall`: after `after` bytes of the body the connection is reset (RST),
@@ -92,7 +92,7 @@ class Fault:
     - `part`: no more than the first `after` bytes of the range, in a 206 that says so.
     - `ignore-range`: 200 and the whole file. `need-range`: `status` (403) to a GET without Range.
     - `status`: `status` instead of an answer, with `retry_after` and `error_code` as headers.
-    - `redirect`: `status` (302) to `location`, as written; empty for the URL asked for: a loop.
+    - `redirect`: `status` (302) to `location`, as written; empty for the URL request for: a loop.
     - `wrong-start`, `wrong-total`, `wrong-length`: Content-Range or Content-Length off by `by`.
     - `headers`: `headers` replace the reply's own; an empty value removes one.
     - `refuse`: a connection is reset as soon as it is accepted, whatever `path` says.
@@ -100,11 +100,11 @@ class Fault:
     Attributes:
         path: A glob. With a leading slash it is matched with the URL's path, otherwise with a
             file's name in its repository (also behind a signed URL).
-        times: How many requests suffer; None for all.
+        times: How many requests it affects; None for all.
         method: `GET`, `HEAD` or `*`.
         on: `hub`, `host` (the file host) or `*`.
         begins: Where in the file the reply's bytes begin; None for anywhere.
-        hits: How often it struck so far.
+        hits: How many requests it has affected so far.
     """
 
     kind: Kind
@@ -128,14 +128,14 @@ class Fault:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
+class RequestFacts:
     """The parts of a request that decide whether a fault matches.
 
     Attributes:
         method: HTTP method.
         target: Path and query as sent.
         path: The URL's path, unquoted.
-        file: The file asked for, by its name in the repository; None for anything else.
+        file: The requested file, by its name in the repository; None for anything else.
         origin: `hub` or `host`.
         ranged: Whether a Range was sent.
     """
@@ -148,40 +148,42 @@ class Asked:
     ranged: bool
 
 
-def strikes(fault: Fault, asked: Asked, reply: Reply) -> bool:
-    """Whether a fault is to spoil this reply."""
+def affects(fault: Fault, request: RequestFacts, reply: Reply) -> bool:
+    """Whether a fault affects the reply to a request."""
     if fault.kind == "refuse" or (fault.times is not None and fault.hits >= fault.times):
         return False
-    if fault.method not in ("*", asked.method) or fault.on not in ("*", asked.origin):
+    if fault.method not in ("*", request.method) or fault.on not in ("*", request.origin):
         return False
-    subject = asked.path if fault.path.startswith("/") else asked.file
+    subject = request.path if fault.path.startswith("/") else request.file
     if subject is None or not fnmatch.fnmatchcase(subject, fault.path):
         return False
-    return _fits(fault, asked, reply)
+    return _is_possible(fault, request, reply)
 
 
-def _fits(fault: Fault, asked: Asked, reply: Reply) -> bool:
+def _is_possible(fault: Fault, request: RequestFacts, reply: Reply) -> bool:
     if fault.begins is not None and (reply.content is None or fault.begins != reply.start):
         return False
     if fault.kind == "need-range":
-        return not asked.ranged
-    if fault.kind in _RANGE:
+        return not request.ranged
+    if fault.kind in _RANGE_FAULTS:
         return reply.status == 206
     if fault.kind == "flip":
         return reply.content is not None and reply.start <= fault.at < reply.stop
     if fault.kind in ("reset", "short", "stall"):
         return reply.content is not None and fault.after < reply.length
-    return fault.kind not in _BODY or reply.content is not None
+    return fault.kind not in _BODY_FAULTS or reply.content is not None
 
 
-def spoil(fault: Fault, asked: Asked, reply: Reply) -> Reply:
-    """The reply with one fault in it."""
+def damage(fault: Fault, request: RequestFacts, reply: Reply) -> Reply:
+    """Put a fault into a reply."""
     changes = _changes(fault, reply)
-    return dataclasses.replace(reply, **changes) if changes else _otherwise(fault, asked, reply)
+    return (
+        dataclasses.replace(reply, **changes) if changes else _replace_reply(fault, request, reply)
+    )
 
 
 def _changes(fault: Fault, reply: Reply) -> dict[str, Any]:
-    """The fields of a reply that a fault changes; none where it needs another reply."""
+    """The fields of a reply that a fault changes; empty if it needs another reply."""
     stop: Ending = "close" if fault.by > 0 else "keep"
     table: dict[str, dict[str, Any]] = {
         "flip": {"flips": (*reply.flips, fault.at)},
@@ -197,16 +199,16 @@ def _changes(fault: Fault, reply: Reply) -> dict[str, Any]:
     return table.get(fault.kind, {})
 
 
-def _otherwise(fault: Fault, asked: Asked, reply: Reply) -> Reply:
+def _replace_reply(fault: Fault, request: RequestFacts, reply: Reply) -> Reply:
     match fault.kind:
         case "status":
             return _refusal(fault, fault.status or 500)
         case "need-range":
             return _refusal(fault, fault.status or 403)
         case "redirect":
-            kept = {k: v for k, v in reply.headers.items() if k.startswith("X-")}
-            location = fault.location or asked.target
-            return Reply(fault.status or 302, kept | {"Location": location})
+            hub_headers = {k: v for k, v in reply.headers.items() if k.startswith("X-")}
+            location = fault.location or request.target
+            return Reply(fault.status or 302, hub_headers | {"Location": location})
         case "headers":
             headers = {k: v for k, v in (reply.headers | fault.headers).items() if v}
             return dataclasses.replace(reply, headers=headers)

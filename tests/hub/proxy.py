@@ -1,4 +1,4 @@
-"""A forward proxy on loopback that records what it is asked for."""
+"""A forward proxy on loopback that records its requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProxyRequest:
-    """What a client asked the proxy.
+    """A request of a client to the proxy.
 
     Attributes:
         method: `CONNECT`, or the method of a request to forward.
         target: `host:port` of a CONNECT, else the whole URL.
-        headers: By lower-case name.
+        headers: The headers by lower-case name.
     """
 
     method: str
@@ -29,14 +29,14 @@ class ProxyRequest:
 
 
 class Proxy(http.server.ThreadingHTTPServer):
-    """A proxy for `HTTP_PROXY` and `HTTPS_PROXY`: tunnels CONNECT, forwards `GET http://…`.
+    """A proxy for `HTTP_PROXY` and `HTTPS_PROXY` that tunnels CONNECT and forwards `GET http://…`.
 
     Args:
-        credentials: `user:password` that it demands (407 without); None for none.
-        address: Where it listens; pods reach no loopback.
+        credentials: The `user:password` that it requires (otherwise 407); None for none.
+        address: The address that it listens on; pods cannot reach loopback.
 
     Attributes:
-        requests: What it was asked, in the order of arrival.
+        requests: Its requests in the order of arrival.
     """
 
     daemon_threads = False
@@ -65,11 +65,11 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Either side may leave at any time: silence."""
+        """Print nothing: tests make either side leave on purpose."""
 
 
 class _Exchange(http.server.BaseHTTPRequestHandler):
-    # One request a connection: nothing here waits for a second one when the test ends.
+    # One request a connection, so that no thread waits for another request when the test ends.
     protocol_version = "HTTP/1.0"
     server: Proxy
 
@@ -95,9 +95,9 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
         """Open a tunnel."""
         if self._admit():
             host, _, port = self.path.rpartition(":")
-            with socket.create_connection((host, int(port)), timeout=10) as far:
+            with socket.create_connection((host, int(port)), timeout=10) as upstream:
                 self.connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                self._pump(far)
+                self._pump(upstream)
 
     def do_GET(self) -> None:
         """Forward one request and its reply."""
@@ -111,15 +111,15 @@ class _Exchange(http.server.BaseHTTPRequestHandler):
                 if name.lower() not in ("proxy-authorization", "proxy-connection", "connection")
             ]
             address = (url.hostname or "", url.port or 80)
-            with socket.create_connection(address, timeout=10) as far:
-                far.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-                self._pump(far)
+            with socket.create_connection(address, timeout=10) as upstream:
+                upstream.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+                self._pump(upstream)
 
     do_HEAD = do_GET  # noqa: N815
 
-    def _pump(self, far: socket.socket) -> None:
-        """Copy both ways until either side closes or the proxy stops."""
-        other = {self.connection: far, far: self.connection}
+    def _pump(self, upstream: socket.socket) -> None:
+        """Copy bytes in both directions until a side closes or the proxy stops."""
+        other = {self.connection: upstream, upstream: self.connection}
         with selectors.DefaultSelector() as selector, contextlib.suppress(OSError):
             for side in other:
                 selector.register(side, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""One repository of the Hub: commits, each a set of files, and the JSON that describes them."""
+"""A repository of the Hub: its commits, their files, and the JSON that describes them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hub.content import Content, content_of, git_sha1, sha256
 
 @dataclasses.dataclass(slots=True)
 class Entry:
-    """A file as the Hub states it; a test that changes a statement makes the Hub lie.
+    """A file as the Hub describes it; a test can change the description to a wrong one.
 
     Attributes:
-        path: Its name in the repository; nothing checks it.
-        content: The bytes served.
-        size: Bytes, as stated.
-        git_sha1: The blob id stated; for an LFS file that of its pointer.
-        sha256: The LFS checksum stated; None for a file that git itself holds.
+        path: Its name in the repository, which is not checked.
+        content: The bytes that are sent.
+        size: The stated number of bytes.
+        git_sha1: The stated blob id; for an LFS file that of its pointer.
+        sha256: The stated LFS checksum; None for a file that git itself holds.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Entry:
 
     @property
     def etag(self) -> str:
-        """What the Hub sends as ETag: the checksum it has."""
+        """The ETag that the Hub sends: the checksum in quotes."""
         return f'"{self.sha256 or self.git_sha1}"'
 
 
@@ -50,9 +50,9 @@ class Repo:
         repo_id: `org/name`.
         revisions: Branches and tags, each with its commit.
         commits: Each commit's files by path.
-        token: The token that reads it; None where anybody may.
-        gated: Whether its files, unlike its description, need the token (an accepted licence);
-            without `gated` a token hides the whole repository.
+        token: The token that is needed to read it; None for a public repository.
+        gated: Whether only its files need the token, as after an accepted licence. If not, the
+            token hides the whole repository.
         xet: Whether its LFS files are listed with a `xetHash`, as most of the real Hub's are.
     """
 
@@ -66,7 +66,7 @@ class Repo:
 
     @property
     def commit(self) -> str:
-        """The commit that `main` stands for, 40 hex digits."""
+        """The commit of `main`, 40 hex digits."""
         return self.revisions["main"]
 
     @property
@@ -94,7 +94,7 @@ class Repo:
         return self.revisions.get(revision, revision if revision in self.commits else None)
 
     def info(self, commit: str) -> dict[str, Any]:
-        """What `/api/models/…/revision/…` answers."""
+        """The answer to `/api/models/…/revision/…`."""
         return {
             "_id": "0" * 24,
             "id": self.repo_id,
@@ -108,10 +108,10 @@ class Repo:
         }
 
     def tree(self, commit: str, under: str, *, recursive: bool) -> list[dict[str, Any]]:
-        """What `/api/models/…/tree/…` lists: folders, then files, sorted by path."""
+        """The rows of `/api/models/…/tree/…`: folders, then files, each sorted by path."""
         prefix = under + "/" if under else ""
         folders: set[str] = set()
-        listed: list[dict[str, Any]] = []
+        file_rows: list[dict[str, Any]] = []
         for path, entry in sorted(self.commits[commit].items()):
             if not path.startswith(prefix):
                 continue
@@ -119,9 +119,9 @@ class Repo:
             depths = range(1, len(parts) if recursive else min(len(parts), 2))
             folders.update(prefix + "/".join(parts[:depth]) for depth in depths)
             if recursive or len(parts) == 1:
-                listed.append(self._file(entry))
+                file_rows.append(self._file(entry))
         rows = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": f} for f in folders]
-        return sorted(rows, key=lambda row: str(row["path"])) + listed
+        return sorted(rows, key=lambda row: str(row["path"])) + file_rows
 
     def _file(self, entry: Entry) -> dict[str, Any]:
         row: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The Hub itself: what it answers to which URL."""
+"""The simulator of the Hub: what it answers to each URL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from hub.content import Bytes, Content
-from hub.faults import Asked, Fault, Kind, Reply, spoil, strikes
+from hub.faults import Fault, Kind, Reply, RequestFacts, affects, damage
 from hub.repository import Entry, Repo
 from hub.tls import Certificate
 from hub.wire import Request, Server
@@ -28,14 +28,13 @@ _SIGNED = re.compile(r"/signed/(?P<key>[0-9a-f]+)/.+")
 @dataclasses.dataclass(slots=True)
 class _Signed:
     entry: Entry
-    left: int | None
+    remaining_uses: int | None
 
 
 class Hub:
-    """A Hub in memory, on loopback, that a test fills, watches and makes misbehave.
+    """A Hub in memory, on loopback, that a test fills, observes and makes misbehave.
 
-    A whole Hub without a database: repositories are objects, and what a test changes in them is
-    what the next request sees.
+    Repositories are objects. If a test changes one, the next request sees the change.
 
         with Hub() as hub:
             files = {"config.json": b"{}", "model.safetensors": safetensors(10**8)}
@@ -44,26 +43,26 @@ class Hub:
             …                                       # pull from hub.url
             assert hub.bytes_sent("config.json") == 2
             repo.update({"config.json": b"{ }"})    # a new commit; `main` moves
-            repo.files["config.json"].size = 7      # a lie in the listing
+            repo.files["config.json"].size = 7      # a wrong size in the listing
 
-    `Fault` lists what can go wrong. `redirect=True` adds the file host: a second port, so another
-    origin, to which resolving an LFS file leads by a signed URL. Such a URL dies after
-    `signed_uses` requests, or all at once by `expire_signed_urls()`; then it gets 403.
+    `Fault` lists what can go wrong. `redirect=True` adds the file host. It is a second port, and so
+    another origin, to which the URL of an LFS file redirects by a signed URL. A signed URL gets 403
+    after `signed_uses` requests, or after `expire_signed_urls()`.
 
-    Protocol: https://huggingface.co/docs/hub/api, and what huggingface_hub 2.4 reads of it: model
+    The protocol is https://huggingface.co/docs/hub/api as far as huggingface_hub 2.4 uses it: model
     info, revision, tree (paged by Link), resolve by HEAD and GET with ETag, X-Repo-Commit,
     X-Linked-ETag, X-Linked-Size, and refusals with X-Error-Code.
 
     Args:
-        redirect: Whether LFS files come from the file host.
-        tls: Certificate of both ports, for https.
-        address: Where both ports listen; pods reach no loopback.
+        redirect: Whether the file host sends LFS files.
+        tls: The certificate of both ports, for https.
+        address: The address of both ports; pods cannot reach loopback.
 
     Attributes:
-        requests: Every request so far, in the order of arrival, both ports'.
-        faults: What is wrong at present.
-        page_size: Rows of a tree that one reply holds.
-        signed_uses: Requests that a signed URL is good for; None for any number.
+        requests: Every request to both ports so far, in the order of arrival.
+        faults: The faults at present.
+        page_size: How many rows of a tree one reply has at most.
+        signed_uses: For how many requests a signed URL is valid; None for any number.
         hub: The Hub's port; its `accepted` and `peak` count connections.
         host: The file host's port.
     """
@@ -90,11 +89,11 @@ class Hub:
 
     @property
     def url(self) -> str:
-        """What HF_ENDPOINT is set to: `http://ADDRESS:PORT`."""
+        """The value for HF_ENDPOINT: `http://ADDRESS:PORT`."""
         return self.hub.url
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Begin to answer."""
         self.hub.start()
         self.host.start()
 
@@ -119,7 +118,7 @@ class Hub:
         token: str | None = None,
         gated: bool = False,
     ) -> Repo:
-        """Make a repository with one commit on `main`; names are taken as they are, `../x` too."""
+        """Make a repository with one commit on `main`; any name is accepted, also `../x`."""
         repo = Repo(repo_id)
         repo.token, repo.gated = token, gated
         repo.update(files, lfs)
@@ -127,31 +126,31 @@ class Hub:
         return repo
 
     def rename(self, repo_id: str, new: str) -> None:
-        """Rename a repository: its old URLs redirect, with a relative Location, as the Hub's do."""
+        """Rename a repository; as on the Hub, its old URLs redirect to a relative Location."""
         repo = self._repos.pop(repo_id)
         repo.repo_id = new
         self._repos[new] = repo
         self._renamed[repo_id] = new
 
     def misbehave(self, kind: Kind, path: str = "*", **fields: Any) -> Fault:
-        """Add a fault; `Fault` explains its kinds and fields. Its `hits` count."""
+        """Add a fault; `Fault` explains its kinds and fields, and counts its `hits`."""
         fault = Fault(kind, path, **fields)
         self.faults.append(fault)
         return fault
 
     def release(self) -> None:
-        """Let stalled replies go on, and stall no more."""
+        """Continue stalled replies, and stall no more."""
         self.hub.released.set()
         self.host.released.set()
 
     def expire_signed_urls(self) -> None:
-        """Make every signed URL handed out so far answer 403."""
+        """Make every signed URL that was sent so far answer 403."""
         with self._lock:
             for signed in self._signed.values():
-                signed.left = 0
+                signed.remaining_uses = 0
 
     def file_requests(self, path: str | None = None, method: str = "GET") -> list[Request]:
-        """The requests for a file's content, or all files', that were answered with content."""
+        """The requests for one file or all files that were answered with content."""
         return [
             request
             for request in self.requests
@@ -162,7 +161,7 @@ class Hub:
         ]
 
     def bytes_sent(self, path: str | None = None) -> int:
-        """Content bytes sent of a file, or of all files together, whatever became of them."""
+        """Bytes sent of one file or of all files, also if the client did not receive them."""
         return sum(request.sent for request in self.file_requests(path))
 
     def _refuses(self) -> bool:
@@ -178,7 +177,7 @@ class Hub:
             self.requests.append(request)
             route = self._answer_hub if request.origin == "hub" else self._answer_host
             reply = route(request)
-            asked = Asked(
+            facts = RequestFacts(
                 method=request.method,
                 target=request.target,
                 path=request.path,
@@ -187,9 +186,9 @@ class Hub:
                 ranged=request.range is not None,
             )
             for fault in self.faults:
-                if strikes(fault, asked, reply):
+                if affects(fault, facts, reply):
                     fault.hits += 1
-                    reply = spoil(fault, asked, reply)
+                    reply = damage(fault, facts, reply)
         return reply
 
     def _answer_host(self, request: Request) -> Reply:
@@ -198,10 +197,10 @@ class Hub:
         if signed is None:
             return _refusal(404)
         request.file = signed.entry.path
-        if signed.left == 0:
+        if signed.remaining_uses == 0:
             return _with_body(403, b"<Error><Code>AccessDenied</Code></Error>", "application/xml")
-        if signed.left is not None:
-            signed.left -= 1
+        if signed.remaining_uses is not None:
+            signed.remaining_uses -= 1
         return _content(request, signed.entry, {"ETag": signed.entry.etag})
 
     def _answer_hub(self, request: Request) -> Reply:
@@ -215,14 +214,14 @@ class Hub:
         return _refusal(404)
 
     def _find(self, request: Request, repo_id: str) -> tuple[Repo | None, Reply]:
-        """The repository, or the reply that says why not."""
+        """Find the repository, or else the reply that says why it is refused."""
         if repo_id in self._renamed:
             target = request.target.replace(repo_id, self._renamed[repo_id], 1)
             return None, Reply(307, {"Location": target})
         repo = self._repos.get(repo_id)
         if repo is None:
             return None, _refusal(401, "RepoNotFound", "Repository not found")
-        if repo.token and not repo.gated and not _holds(request, repo.token):
+        if repo.token and not repo.gated and not _has_token(request, repo.token):
             return None, _refusal(401, "RepoNotFound", "Repository not found")
         return repo, Reply(200)
 
@@ -252,7 +251,7 @@ class Hub:
         return _json(rows[start:stop], headers)
 
     def _resolve(self, request: Request, repo: Repo, match: re.Match[str]) -> Reply:
-        if repo.gated and repo.token and not _holds(request, repo.token):
+        if repo.gated and repo.token and not _has_token(request, repo.token):
             status = 403 if request.authorization else 401
             return _refusal(status, "GatedRepo", f"Access to model {repo.repo_id} is restricted")
         commit = repo.resolve(_revision(request, match["rev"]))
@@ -279,14 +278,14 @@ class Hub:
 
 
 def _revision(request: Request, quoted: str) -> str:
-    """A revision from the path, whose slashes were quoted (`refs%2Fpr%2F1`)."""
+    """Read a revision from the path, in which its slashes are quoted (`refs%2Fpr%2F1`)."""
     if "%2F" not in request.target.upper():
         return quoted
     match = re.search(r"(?:revision|tree|resolve)/(refs%2F[^/?]+)", request.target, re.IGNORECASE)
     return match[1].replace("%2F", "/").replace("%2f", "/") if match else quoted
 
 
-def _holds(request: Request, token: str) -> bool:
+def _has_token(request: Request, token: str) -> bool:
     return request.authorization == f"Bearer {token}"
 
 
@@ -306,7 +305,7 @@ def _refusal(status: int, code: str = "", message: str = "Not found") -> Reply:
 
 
 def _content(request: Request, entry: Entry, headers: dict[str, str]) -> Reply:
-    """The file, or the one range of it that was asked for."""
+    """The reply with the file, or with the one range that was requested."""
     headers = headers | {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
     size = entry.content.size
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.range or "")

@@ -1,4 +1,4 @@
-"""Certificates for servers on loopback, signed by an authority made for the occasion."""
+"""Certificates for servers on loopback, signed by an authority of the test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import trustme
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Certificate:
-    """PEM files of one server's certificate.
+    """The PEM files of a server's certificate.
 
     Attributes:
-        authority: What a client trusts: the value for SSL_CERT_FILE.
+        authority: The authority that a client must trust; the value for SSL_CERT_FILE.
         chain: The server's certificate.
         key: Its private key.
     """
@@ -25,7 +25,7 @@ class Certificate:
     key: str
 
     def context(self) -> ssl.SSLContext:
-        """A server's side of TLS."""
+        """The server's TLS context."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain, self.key)
         return context
@@ -35,11 +35,13 @@ def make_certificate(
     folder: str | os.PathLike[str], names: Sequence[str] = ("127.0.0.1", "localhost")
 ) -> Certificate:
     """Write a certificate for some names and addresses, and its authority, into a folder."""
-    made = Certificate(*(os.path.join(folder, f"{n}.pem") for n in ("authority", "chain", "key")))
+    certificate = Certificate(
+        *(os.path.join(folder, f"{n}.pem") for n in ("authority", "chain", "key"))
+    )
     authority = trustme.CA()
     server = authority.issue_cert(*names)
-    authority.cert_pem.write_to_path(made.authority)
+    authority.cert_pem.write_to_path(certificate.authority)
     for blob in server.cert_chain_pems:
-        blob.write_to_path(made.chain, append=True)
-    server.private_key_pem.write_to_path(made.key)
-    return made
+        blob.write_to_path(certificate.chain, append=True)
+    server.private_key_pem.write_to_path(certificate.key)
+    return certificate

@@ -1,4 +1,4 @@
-"""One listening port: reads requests, records them, sends replies with their faults carried out."""
+"""A listening port that reads and records requests, and sends replies with their faults."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from urllib.parse import unquote, urlsplit
 from hub.faults import Reply
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_SLICE = 64 * 1024
+_SLICE_BYTES = 64 * 1024
 
 
 @dataclasses.dataclass(slots=True)
 class Request:
-    """A request as it came, and what it got.
+    """A request, and how it was answered.
 
     Attributes:
         method: HTTP method.
         target: Path and query as sent.
         headers: By lower-case name.
-        origin: `hub` or `host`: which port it came to.
+        origin: The port that received it: `hub` or `host`.
         connection: The number of the connection, from 1, counted per port.
-        file: The file asked for, by its name in the repository; None for anything else.
-        status: What was answered; 0 before.
-        sent: Body bytes sent so far.
+        file: The requested file, by its name in the repository; None for anything else.
+        status: The status of the answer; 0 before it.
+        sent: How many bytes of the body were sent so far.
     """
 
     method: str
@@ -69,16 +69,16 @@ class Server(http.server.ThreadingHTTPServer):
     """A port that answers with what a function returns.
 
     Args:
-        origin: What requests to it are recorded as.
+        origin: The `origin` of its recorded requests.
         answer: Called for each request, on the connection's thread.
         refuse: Called for each new connection; True resets it.
-        tls: The server's side of TLS, for https.
-        address: Where it listens.
+        tls: The server's TLS context, for https.
+        address: The address that it listens on.
 
     Attributes:
-        accepted: Connections so far.
-        peak: Most connections open at once.
-        released: Set to let stalled replies go on.
+        accepted: How many connections were accepted so far.
+        peak: The highest number of connections that were open at once.
+        released: If set, stalled replies continue.
     """
 
     daemon_threads = False
@@ -113,12 +113,12 @@ class Server(http.server.ThreadingHTTPServer):
 
     @property
     def connections(self) -> int:
-        """Connections that are open."""
+        """How many connections are open."""
         with self._lock:
             return len(self._open)
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Begin to answer."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class Server(http.server.ThreadingHTTPServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Whether to talk to this connection at all."""
+        """Whether to accept a connection; a refused one is reset."""
         if self._refuse():
             request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             return False
@@ -157,11 +157,11 @@ class Server(http.server.ThreadingHTTPServer):
         """Close a connection."""
         with self._lock:
             self._open.discard(request)
-        # A shutdown first, as the base class does, would tell a reset connection's end politely.
+        # The base class shuts the connection down first, which would send a FIN before the reset.
         self.close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave are what this server is for: silence."""
+        """Print nothing: tests make clients leave on purpose."""
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):
@@ -207,11 +207,11 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         self.connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     def _send_body(self, request: Request, reply: Reply) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         for block in _cut(_bytes_of(reply), reply):
             self._send_block(request, block, chunked=reply.framing == "chunked")
             if reply.rate:
-                ahead = request.sent / reply.rate - (time.monotonic() - began)
+                ahead = request.sent / reply.rate - (time.monotonic() - start)
                 self.server.released.wait(max(ahead, 0))
         if reply.ending == "reset":
             self._reset()
@@ -221,7 +221,8 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self.connection.sendall(b"0\r\n\r\n")
 
     def _send_block(self, request: Request, block: memoryview, *, chunked: bool) -> None:
-        # Counted first: the client may have it, and its test look, before this thread goes on.
+        # Counted before sending: the client may read the bytes, and the test this count, before
+        # this thread continues.
         request.sent += len(block)
         try:
             if chunked:
@@ -234,7 +235,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             raise
 
     def _reset(self) -> None:
-        """Make the close that follows an RST."""
+        """Make the following close send an RST."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close_connection = True
         raise ConnectionAbortedError
@@ -249,24 +250,24 @@ class _Connection(http.server.BaseHTTPRequestHandler):
 
 
 def _client_left(connection: socket.socket) -> bool:
-    """Whether the other side closed; a stalled reply's client has nothing more to say."""
+    """Whether the client closed the connection, since it sends nothing during a reply."""
     readable, _, _ = select.select([connection], [], [], 0)
     return bool(readable)
 
 
 def _bytes_of(reply: Reply) -> Iterator[memoryview]:
-    """The body, flipped bytes and those too many included."""
-    at = reply.start
+    """The body, with its flipped and additional bytes."""
+    offset = reply.start
     blocks = reply.content.blocks(reply.start, reply.stop) if reply.content is not None else ()
     for block in blocks:
-        spoilt = block
+        damaged = block
         for flip in reply.flips:
-            if at <= flip < at + len(block):
-                spoilt = memoryview(bytearray(spoilt))
-                spoilt[flip - at] ^= 0xFF
-        at += len(block)
-        yield from _slices(spoilt, _SLICE if reply.rate else len(block))
-    yield from _slices(memoryview(b"\xee" * reply.extra), _SLICE)
+            if offset <= flip < offset + len(block):
+                damaged = memoryview(bytearray(damaged))
+                damaged[flip - offset] ^= 0xFF
+        offset += len(block)
+        yield from _slices(damaged, _SLICE_BYTES if reply.rate else len(block))
+    yield from _slices(memoryview(b"\xee" * reply.extra), _SLICE_BYTES)
 
 
 def _slices(block: memoryview, length: int) -> Iterator[memoryview]:
@@ -278,10 +279,10 @@ def _cut(blocks: Iterator[memoryview], reply: Reply) -> Iterator[memoryview]:
     if reply.cut is None:
         yield from blocks
         return
-    left = reply.cut
+    remaining = reply.cut
     for block in blocks:
-        if left > 0:
-            yield block[:left]
-        left -= len(block)
-        if left <= 0:
+        if remaining > 0:
+            yield block[:remaining]
+        remaining -= len(block)
+        if remaining <= 0:
             return

@@ -1,4 +1,4 @@
-"""`make bench` works: a small run of it, so that it does not rot between releases."""
+"""A small run of `make bench`, which shows that it works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 def test_bench_writes_its_page_and_cleans_up(tmp_path: pathlib.Path) -> None:
-    """A small run measures every row and contender, writes the page, and leaves no memory used."""
+    """A small run measures everything, writes the page, and leaves no file in memory."""
     page = tmp_path / "benchmarks.md"
     argv = ["--rounds", "1", "--size", "0.02", "--output", str(page)]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The emulated share, mounted for real."""
+"""The emulated share of the benchmark, mounted by the kernel."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(bool(share.why_not()), reason=share.why_not() or
 SIZE = 3_000_000
 
 
-def test_a_share_gives_what_is_in_the_folder_at_its_rate_once(tmp_path: Path) -> None:
-    """The same bytes, not faster than the line, and the second time from the page cache."""
+def test_a_share_is_read_at_its_rate_once(tmp_path: Path) -> None:
+    """A file is read at most at the line's rate, and then again from the page cache."""
     content = bytes(range(256)) * (SIZE // 256)
     (tmp_path / "weights").write_bytes(content)
     with share.mounted(tmp_path, rate=10e6, delay=0.001) as (place, said):

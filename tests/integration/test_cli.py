@@ -1,4 +1,4 @@
-"""The command line: what it prints where, and what it exits with."""
+"""The command line: its output on stdout and stderr, and its exit codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LFS = {"model.safetensors", "pytorch_model.bin"}
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub with `org/name`, which this process takes for the Hub."""
+    """A Hub with `org/name`, which this process uses as the Hub."""
     with Hub() as hub:
         hub.add("org/name", FILES, lfs=LFS)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
@@ -38,20 +38,20 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def shelf(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where MODELSHELF_DIR points; nothing is there yet."""
+    """The folder that MODELSHELF_DIR names, which does not exist yet."""
     monkeypatch.setenv("MODELSHELF_DIR", str(tmp_path / "shelf"))
     return str(tmp_path / "shelf")
 
 
-def lines(text: str) -> list[dict[str, Any]]:
-    """JSON lines."""
+def json_lines(text: str) -> list[dict[str, Any]]:
+    """Parse the lines of a text, each as JSON."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 def test_pull_prints_the_plan_for_people_on_stderr(
     hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """People's words go to stderr, the plan first; stdout stays empty for other programs."""
+    """The plan and other text for people go to stderr, and stdout stays empty."""
     assert main(["pull", "hf://org/name", "--tag", "prod"]) == 0
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -60,16 +60,16 @@ def test_pull_prints_the_plan_for_people_on_stderr(
     assert Shelf(shelf).find("org/name@prod").size == 300_004
 
 
-def test_pull_speaks_json_lines(hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --json each event is a line on stdout, and nothing stands on stderr."""
+def test_pull_prints_json_lines(hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json each event is a line on stdout, and stderr is empty."""
     assert main(["pull", "hf://org/name", "--json"]) == 0
     printed = capsys.readouterr()
-    events = [line["event"] for line in lines(printed.out)]
+    events = [line["event"] for line in json_lines(printed.out)]
     assert (events[0], events[-1], printed.err) == ("planned", "published", "")
 
 
-def test_quiet_says_nothing(hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With -q a success is silent."""
+def test_quiet_prints_nothing(hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With -q a successful pull prints nothing."""
     assert main(["pull", "hf://org/name", "-q"]) == 0
     assert capsys.readouterr() == ("", "")
 
@@ -102,7 +102,7 @@ def test_errors(  # noqa: PLR0917 - two fixtures beside the table
     shelf: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Bad input exits with its code, says what was wrong, and shows no traceback."""
+    """Wrong input ends with its exit code and a message, without a traceback."""
     put(Shelf.create(shelf), "org/name", {"model.safetensors": b"x", "config.json": b"{}"})
     assert main(arguments) == code
     printed = capsys.readouterr()
@@ -114,16 +114,16 @@ def test_errors(  # noqa: PLR0917 - two fixtures beside the table
 def test_errors_are_json_with_json(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json an error is an object on stdout with its exit code."""
     assert main(["ls", "--json"]) == 2
-    [error] = lines(capsys.readouterr().out)
+    [error] = json_lines(capsys.readouterr().out)
     assert error["event"] == "error"
     assert error["exit_code"] == 2
     assert shelf in error["message"]
 
 
-def test_the_unexpected_is_told_without_a_traceback(
+def test_an_unexpected_error_is_reported_without_a_traceback(
     shelf: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of ours exits with 1 and points to --debug, which shows where it was."""
+    """A bug exits with 1 and points to --debug, which prints the traceback."""
 
     def fail(self: Shelf) -> None:
         raise ZeroDivisionError("a fault")
@@ -136,7 +136,7 @@ def test_the_unexpected_is_told_without_a_traceback(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_documents(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbs_print_json_documents(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
     """ls, show, path, tag and rm print one JSON document each."""
     snapshot = put(Shelf.create(shelf), "org/name", {"a.gguf": b"GGUF"})
     printed = {}
@@ -154,7 +154,7 @@ def test_documents(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_verify_names_the_damaged_file(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A flipped byte is found, named, and exits with 14; its neighbours are whole."""
+    """A flipped byte is exit 14, and only its file is named."""
     snapshot = put(Shelf.create(shelf), "org/name", {"a.txt": b"abc", "b.txt": b"def"})
     path = pathlib.Path(snapshot.path or "", "b.txt")
     path.chmod(0o644)
@@ -162,12 +162,12 @@ def test_verify_names_the_damaged_file(shelf: str, capsys: pytest.CaptureFixture
     assert main(["verify"]) == 14
     assert "b.txt of org/name is damaged" in capsys.readouterr().err
     assert main(["verify", "--json"]) == 14
-    printed = lines(capsys.readouterr().out)
+    printed = json_lines(capsys.readouterr().out)
     assert [e["path"] for e in printed if e["event"] == "damaged"] == ["b.txt"]
 
 
-def test_rm_asks_which_of_several(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With several snapshots, rm org/name removes none of them and lists them."""
+def test_rm_lists_several_snapshots(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rm org/name with several snapshots removes none of them and lists them."""
     one = put(Shelf.create(shelf), "org/name", {"a.txt": b"1"}, commit="1" * 40)
     two = put(Shelf(shelf), "org/name", {"a.txt": b"2"}, commit="2" * 40)
     assert main(["rm", "org/name"]) == 2
@@ -177,10 +177,10 @@ def test_rm_asks_which_of_several(shelf: str, capsys: pytest.CaptureFixture[str]
     assert len(Shelf(shelf).snapshots()) == 2
 
 
-def test_offline_is_content_with_what_is_here(
+def test_offline_uses_the_shelf(
     hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With HF_HUB_OFFLINE a pulled revision is found on the shelf, and another is an error."""
+    """With HF_HUB_OFFLINE a pulled revision is found on the shelf; another one is an error."""
     assert main(["pull", "hf://org/name", "-q"]) == 0
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.requests)
@@ -192,7 +192,7 @@ def test_offline_is_content_with_what_is_here(
 
 
 def test_another_choice_of_files_fetches_only_what_is_new(hub: Hub, shelf: str) -> None:
-    """--all-files after the usual choice links what is here and fetches nothing of it again."""
+    """--all-files after a usual pull links the files that are there and downloads the others."""
     assert main(["pull", "hf://org/name", "-q"]) == 0
     sent = hub.bytes_sent("model.safetensors")
     assert main(["pull", "hf://org/name", "-q", "--all-files", "--allow-unsafe"]) == 0
@@ -201,24 +201,24 @@ def test_another_choice_of_files_fetches_only_what_is_new(hub: Hub, shelf: str) 
 
 
 def test_no_color_on_a_terminal(shelf: str) -> None:
-    """On a terminal errors are red, and NO_COLOR and --no-color take that away."""
+    """Errors on a terminal are red, and NO_COLOR and --no-color turn that off."""
     red = "\x1b[31m"
-    assert red in on_terminal(["ls"], {})
-    assert red not in on_terminal(["ls", "--no-color"], {})
-    assert red not in on_terminal(["ls"], {"NO_COLOR": "1"})
+    assert red in run_on_terminal(["ls"], {})
+    assert red not in run_on_terminal(["ls", "--no-color"], {})
+    assert red not in run_on_terminal(["ls"], {"NO_COLOR": "1"})
 
 
 def test_a_bar_on_a_terminal(hub: Hub, shelf: str) -> None:
-    """On a terminal a pull draws a bar with rate and time left."""
+    """A pull on a terminal draws a bar with rate and remaining time."""
     hub.misbehave("slow", path="model.safetensors", rate=400_000)
-    drawn = on_terminal(["pull", "hf://org/name"], {"HF_ENDPOINT": hub.url})
+    drawn = run_on_terminal(["pull", "hf://org/name"], {"HF_ENDPOINT": hub.url})
     assert "pulling" in drawn
     assert "kB/s" in drawn
     assert "0:00" in drawn
 
 
-def on_terminal(arguments: list[str], env: dict[str, str]) -> str:
-    """What a command draws on a terminal, by the `script` of the Python interpreter's pty."""
+def run_on_terminal(arguments: list[str], env: dict[str, str]) -> str:
+    """Run a command on a pseudo-terminal, and return what it draws."""
     child = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
     command = [sys.executable, "-m", "modelshelf", *arguments]
     done = subprocess.run(

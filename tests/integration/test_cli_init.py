@@ -1,4 +1,4 @@
-"""`modelshelf init`: the first file, written or asked for."""
+"""`modelshelf init` writes the first modelshelf.yaml from options or from answers."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     return tmp_path
 
 
-def written(*argv: str) -> Config:
-    """What the file says that a command line wrote."""
+def init_file(*argv: str) -> Config:
+    """Run `init` and return the file that it wrote."""
     assert main(["init", *argv]) == 0
     return load("modelshelf.yaml")
 
 
-def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """What is said when nothing is written and the exit code is 2."""
+def refused_init(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Run an `init` that must exit with 2 and write nothing; return its message."""
     assert main(["init", *argv]) == 2
     assert os.listdir() == []
     return capsys.readouterr().err
 
 
 def test_a_mount_source_and_a_model_are_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is asked; names come from the model; the words go to stderr."""
-    config = written(*NFS, *MODEL)
+    """`init` with both asks nothing, names things after the model, and prints to stderr."""
+    config = init_file(*NFS, *MODEL)
     assert config.shelf.nfs is not None
     assert config.shelf.nfs.server == "10.100.32.2"
     assert config.shelf.nfs.path == "/2633050/7d1686e4-9212-420f-a593-ab544993d99b"
@@ -58,8 +58,8 @@ def test_a_mount_source_and_a_model_are_enough(capsys: pytest.CaptureFixture[str
 
 
 def test_every_option_counts() -> None:
-    """What is given is what the file says."""
-    config = written(
+    """Each option sets its key in the file."""
+    config = init_file(
         *("--storage-class", "shared", "--size", "50Gi", "--model", "org/Tiny-GGUF@v1"),
         *("--namespace", "prod", "--name", "chat", "--gpus", "2", "--include", "*q4*"),
     )
@@ -80,22 +80,22 @@ def test_every_option_counts() -> None:
     ],
 )
 def test_other_storage(options: list[str], kind: str, size: str | None) -> None:
-    """A file can begin with each kind of shelf."""
-    config = written(*options, *MODEL)
+    """The file can begin with each kind of shelf."""
+    config = init_file(*options, *MODEL)
     assert (config.shelf.kind, config.shelf.size) == (kind, size)
 
 
-def test_the_hub_that_is_set_here_is_the_hub_of_the_pods(
+def test_hf_endpoint_goes_into_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """HF_ENDPOINT goes into the file, for pods know nothing of this environment."""
+    """HF_ENDPOINT goes into the file, since pods do not have this environment."""
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.internal:8080")
-    assert written(*NFS, *MODEL).hub.endpoint == "http://hub.internal:8080"
+    assert init_file(*NFS, *MODEL).hub.endpoint == "http://hub.internal:8080"
 
 
-def test_json_says_what_was_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """Programs learn the names that were chosen."""
-    written(*NFS, *MODEL, "--json")
+def test_json_has_the_chosen_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json the output has the names that `init` chose."""
+    init_file(*NFS, *MODEL, "--json")
     assert json.loads(capsys.readouterr().out) == {
         "file": "modelshelf.yaml",
         "model": "mistral-7b-instruct-v0-3",
@@ -104,7 +104,7 @@ def test_json_says_what_was_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_is_overwritten(folder: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is there stays as it is, a link that leads nowhere too."""
+    """An existing file is not changed, and neither is a link that leads nowhere."""
     path = folder / "modelshelf.yaml"
     path.write_text("mine")
     assert main(["init", *NFS, *MODEL]) == 2
@@ -135,21 +135,21 @@ def test_nothing_is_overwritten(folder: pathlib.Path, capsys: pytest.CaptureFixt
         ([*NFS, *MODEL, "--engine", "sglang"], "becomes engine: custom"),
     ],
 )
-def test_what_makes_no_sense(
+def test_wrong_options_are_refused(
     argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is missing or wrong is named, nothing is written, nobody is asked."""
-    assert words in refused(capsys, *argv)
+    """The error names the missing or wrong option, nothing is written and nothing is asked."""
+    assert words in refused_init(capsys, *argv)
 
 
-def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that cannot be written is exit code 13."""
+def test_a_missing_folder_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that cannot be written is exit 13."""
     assert main(["init", *NFS, *MODEL, "--file", "no/where.yaml"]) == 13
     assert "no/where.yaml cannot be written: No such file" in capsys.readouterr().err
 
 
-def _on_a_terminal(answers: bytes, *argv: str) -> tuple[int, str]:
-    """Exit code and words of a process whose stdin and stderr are a terminal."""
+def _run_on_terminal(answers: bytes, *argv: str) -> tuple[int, str]:
+    """Run a process whose stdin and stderr are a terminal; return exit code and output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "modelshelf", "init", *argv],
@@ -171,9 +171,9 @@ def _on_a_terminal(answers: bytes, *argv: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
-def test_on_a_terminal_it_asks() -> None:
-    """What is missing is asked for, and only that."""
-    code, said = _on_a_terminal(b"nas:/models\norg/Name\n")
+def test_init_asks_on_a_terminal() -> None:
+    """On a terminal `init` asks for each missing option and for nothing else."""
+    code, said = _run_on_terminal(b"nas:/models\norg/Name\n")
     assert code == 0, said
     assert "Mount Source" in said
     assert "The model, such as" in said
@@ -182,9 +182,9 @@ def test_on_a_terminal_it_asks() -> None:
     assert (config.shelf.nfs.server, config.models["name"].source) == ("nas", "hf://org/Name")
 
 
-def test_whoever_is_asked_may_leave() -> None:
+def test_end_of_input_at_a_question_writes_nothing() -> None:
     """Ctrl-D at a question writes nothing."""
-    code, said = _on_a_terminal(b"\x04", *NFS)
+    code, said = _run_on_terminal(b"\x04", *NFS)
     assert code == 1
     assert "The model, such as" in said
     assert "Aborted" in said

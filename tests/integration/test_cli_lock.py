@@ -26,7 +26,7 @@ SECRET = "hf_secretsecretsecret"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[Hub]:
-    """A Hub with two models, which modelshelf.yaml in the current folder names."""
+    """A Hub with two models, which the modelshelf.yaml of the current folder names."""
     for name in ("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -49,7 +49,7 @@ def write_file(hub: Hub, models: str = "  one: {source: hf://org/one}\n", more: 
     )
 
 
-def lock_file() -> str:
+def lock_text() -> str:
     """The text of the lock."""
     return pathlib.Path("modelshelf.lock").read_text()
 
@@ -57,7 +57,7 @@ def lock_file() -> str:
 def test_models_are_locked_at_the_endpoint_of_the_file(
     hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Commits, sizes and checksums are those of the Hub that the file names; no weights move."""
+    """The lock has commits, sizes and checksums of the file's Hub; no weights are downloaded."""
     assert main(["lock"]) == 0
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -78,20 +78,20 @@ def test_models_are_locked_at_the_endpoint_of_the_file(
 
 
 def test_locking_again_changes_nothing(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """A second run asks nobody and says that all is as it was, though the Hub moved."""
+    """A second `lock` asks no Hub and keeps the commits, although the Hub has newer ones."""
     assert main(["lock"]) == 0
-    text = lock_file()
+    text = lock_text()
     hub._repos["org/one"].update({**FILES, "config.json": b"{ }"}, LFS)
     capsys.readouterr()
     hub.requests.clear()
     assert main(["lock"]) == 0
     assert "modelshelf.lock is up to date: 2 models" in capsys.readouterr().err
-    assert lock_file() == text
+    assert lock_text() == text
     assert hub.requests == []
 
 
 def test_an_upgrade_moves_one_model(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """The model that is named moves to its newest commit; how many bytes are new is said."""
+    """`--upgrade MODEL` moves that model to its newest commit and says how many bytes are new."""
     assert main(["lock"]) == 0
     before = read_lock()
     for name in ("org/one", "org/two"):
@@ -110,7 +110,7 @@ def test_an_upgrade_moves_one_model(hub: Hub, capsys: pytest.CaptureFixture[str]
 
 
 def test_an_upgrade_without_names_moves_all(hub: Hub) -> None:
-    """Each model moves to its newest commit."""
+    """`--upgrade` without names moves each model to its newest commit."""
     assert main(["lock"]) == 0
     for name in ("org/one", "org/two"):
         hub._repos[name].update({**FILES, "tokenizer.json": b"{ }"}, LFS)
@@ -119,8 +119,8 @@ def test_an_upgrade_without_names_moves_all(hub: Hub) -> None:
     assert commits == {hub._repos[name].commit for name in ("org/one", "org/two")}
 
 
-def test_the_names_come_from_programs_too(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """One JSON document says what is locked, what it was before, and whether anything changed."""
+def test_lock_prints_a_json_document(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json one document says what is locked, what was before, and what changed."""
     assert main(["lock"]) == 0
     first = read_lock().models["one"].snapshot
     write_file(hub, "  one: {source: hf://org/one, allFiles: true}\n")
@@ -133,8 +133,8 @@ def test_the_names_come_from_programs_too(hub: Hub, capsys: pytest.CaptureFixtur
     assert said["models"]["two"]["before"] == said["models"]["two"]["id"]
 
 
-def test_what_left_the_file_leaves_the_lock(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that is no longer wanted is removed, and that is said."""
+def test_a_removed_model_leaves_the_lock(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that left the file is removed from the lock, and the output says so."""
     assert main(["lock"]) == 0
     write_file(hub, "")
     capsys.readouterr()
@@ -145,7 +145,7 @@ def test_what_left_the_file_leaves_the_lock(hub: Hub, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("option", ["--locked", "--check"])
 def test_locked_changes_nothing(option: str, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """For CI: exit code 2 if the lock would change, 0 if it fits; nobody is asked."""
+    """`--locked` exits with 2 if the lock would change and with 0 if not, and asks no Hub."""
     assert main(["lock", option]) == 2
     assert "one, two would change" in capsys.readouterr().err
     assert not os.path.exists("modelshelf.lock")
@@ -158,7 +158,7 @@ def test_locked_changes_nothing(option: str, hub: Hub, capsys: pytest.CaptureFix
 
 
 def test_a_lock_lies_beside_its_file(hub: Hub) -> None:
-    """Another file has another lock, in its own folder."""
+    """The lock of another file is in that file's folder."""
     os.mkdir("prod")
     os.rename("modelshelf.yaml", "prod/gpu.yaml")
     assert main(["lock", "--file", "prod/gpu.yaml"]) == 0
@@ -166,8 +166,8 @@ def test_a_lock_lies_beside_its_file(hub: Hub) -> None:
     assert sorted(read_lock("prod/gpu.lock").models) == ["one", "two"]
 
 
-def test_hf_endpoint_wins(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where HF_ENDPOINT names another Hub, that one is asked."""
+def test_hf_endpoint_replaces_the_files_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lock` asks the Hub that HF_ENDPOINT names instead of the file's."""
     with Hub() as other:
         other.add("org/one", FILES, lfs=LFS)
         other.add("org/two", FILES, lfs=LFS)
@@ -180,7 +180,7 @@ def test_hf_endpoint_wins(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_token_is_used_and_not_kept(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A private model is locked with HF_TOKEN, which stands nowhere afterwards."""
+    """HF_TOKEN locks a private model, and neither lock nor output contains it."""
     hub.add("org/one", FILES, lfs=LFS, token=SECRET)
     assert main(["lock"]) == 11  # as a Hub answers for what may not be seen
     assert "models.one: " in capsys.readouterr().err
@@ -188,7 +188,7 @@ def test_a_token_is_used_and_not_kept(
     monkeypatch.setenv("HF_TOKEN", SECRET)
     assert main(["lock"]) == 0
     printed = capsys.readouterr()
-    assert SECRET not in lock_file() + printed.err + printed.out
+    assert SECRET not in lock_text() + printed.err + printed.out
 
 
 @pytest.mark.parametrize(
@@ -201,18 +201,18 @@ def test_a_token_is_used_and_not_kept(
         ("  one: {source: ./one}\n", 2, "modelshelf.yaml:5: models.one.source: it does not name"),
     ],
 )
-def test_what_cannot_be_locked(
+def test_a_model_that_cannot_be_locked_is_named(
     models: str, code: int, words: str, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The model's key is named, the exit code says what kind of fault it is, nothing is written."""
+    """The error names the model's key, has the fault's exit code, and nothing is written."""
     write_file(hub, models)
     assert main(["lock"]) == code
     assert words in capsys.readouterr().err
     assert not os.path.exists("modelshelf.lock")
 
 
-def test_what_makes_no_sense(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """Names without --upgrade, unknown names, and both options are usage errors."""
+def test_wrong_options_are_refused(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names without --upgrade, unknown names, and both options at once are usage errors."""
     assert main(["lock", "one"]) == 2
     assert "lock --upgrade one" in capsys.readouterr().err
     assert main(["lock", "--upgrade", "ones"]) == 2
@@ -227,8 +227,8 @@ def test_what_makes_no_sense(hub: Hub, capsys: pytest.CaptureFixture[str]) -> No
     assert "there is no modelshelf.yaml" in capsys.readouterr().err
 
 
-def test_an_empty_file_of_models_is_an_empty_lock(hub: Hub) -> None:
-    """A file may have no models at all, as before the last `down`."""
+def test_a_file_without_models_has_an_empty_lock(hub: Hub) -> None:
+    """A file without models is valid and gets an empty lock."""
     pathlib.Path("modelshelf.yaml").write_text("namespace: llm\nshelf: {claim: c}\nmodels: {}\n")
     assert main(["lock"]) == 0
     assert not os.path.exists("modelshelf.lock")

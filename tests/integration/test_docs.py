@@ -1,4 +1,4 @@
-"""Every `console` block of the documentation, run as it stands."""
+"""Every `console` block of the documentation, run as it is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.doc_pages import ON_A_CLUSTER, PAGES, ROOT, check
     "page", [p for p in PAGES if p != ON_A_CLUSTER], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_page(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """What a page's commands print is what the page says they print."""
+    """The commands of a page print what the page says."""
     files: dict[str, bytes | Content] = {
         "config.json": b'{"model_type": "llama"}',
         "tokenizer.json": b"{}",

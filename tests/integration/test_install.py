@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def _run(*argv: str, **variables: str) -> str:
-    """What a command printed on stdout, run in the clone without this environment's variables."""
+    """Run a command in the clone without this environment's variables; return its stdout."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
     run = subprocess.run(
         argv, cwd=ROOT, env=inherited | variables, check=False, capture_output=True, text=True
@@ -25,7 +25,7 @@ def _run(*argv: str, **variables: str) -> str:
     return run.stdout
 
 
-def _use(command: str, folder: pathlib.Path) -> None:
+def _pull_and_list(command: str, folder: pathlib.Path) -> None:
     """Pull a small model from a folder with an installed command, and list it."""
     model = folder / "model"
     model.mkdir()
@@ -40,7 +40,7 @@ def test_uv_tool_install(tmp_path: pathlib.Path) -> None:
     """`uv tool install .` gives a `modelshelf` command that pulls a model."""
     folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
     _run(UV, "tool", "install", "--quiet", ".", **folders)
-    _use(str(tmp_path / "bin" / "modelshelf"), tmp_path)
+    _pull_and_list(str(tmp_path / "bin" / "modelshelf"), tmp_path)
 
 
 def test_pip_install_with_extras(tmp_path: pathlib.Path) -> None:
@@ -52,4 +52,4 @@ def test_pip_install_with_extras(tmp_path: pathlib.Path) -> None:
     _run(python, "-m", "pip", "install", "--quiet", ".[local,mirror]", PIP_NO_COMPILE="1")
     _run(python, "-m", "pip", "check")
     _run(python, "-c", "import starlette, uvicorn, xllamacpp")
-    _use(str(environment / "bin" / "modelshelf"), tmp_path)
+    _pull_and_list(str(environment / "bin" / "modelshelf"), tmp_path)

@@ -1,4 +1,4 @@
-"""`modelshelf render`, as it is typed."""
+"""`modelshelf render` on the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLE = Path(__file__).parents[2] / "examples" / "llamacpp-hostpath"
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A modelshelf.yaml with its lock, in a folder in which one works, and no Hub to ask."""
+    """A modelshelf.yaml with its lock in the current folder, and no Hub."""
     for name in ("modelshelf.yaml", "modelshelf.lock"):
         shutil.copyfile(_EXAMPLE / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -26,8 +26,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "modelshelf.yaml"
 
 
-def test_objects_go_to_stdout(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without -o it is one stream that `kubectl apply -f -` takes, and nothing else."""
+def test_objects_are_written_to_stdout(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without -o, stdout is one stream for `kubectl apply -f -` and nothing else."""
     assert main(["render"]) == 0
 
     kinds = [obj["kind"] for obj in yaml.safe_load_all(capsys.readouterr().out)]
@@ -36,14 +36,14 @@ def test_objects_go_to_stdout(file: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_objects_are_json_on_request(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Programs get one document."""
+    """With --json, stdout is one JSON document."""
     assert main(["render", "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)[0]["kind"] == "Namespace"
 
 
 def test_a_folder_is_brought_up_to_date(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is written is told; a second time there is nothing to tell."""
+    """`render -o` reports each file that it writes, and a second run reports none."""
     assert main(["render", "-o", "deploy"]) == 0
     told = capsys.readouterr()
     assert told.out == ""
@@ -54,7 +54,7 @@ def test_a_folder_is_brought_up_to_date(file: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_folder_is_reported_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each file is named with what happened to it."""
+    """With --json each file is reported with what happened to it."""
     assert main(["render", "-o", "deploy", "--json"]) == 0
 
     document = json.loads(capsys.readouterr().out)
@@ -62,10 +62,10 @@ def test_a_folder_is_reported_as_json(file: Path, capsys: pytest.CaptureFixture[
     assert document["files"]["pull/00-namespace.yaml"] == "created"
 
 
-def test_a_model_that_is_new_is_locked(
+def test_a_new_model_is_locked(
     file: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As with `up`, what the lock lacks is resolved and written down."""
+    """`render` resolves a model that the lock does not have and writes it to the lock."""
     repo = hub.add("acme/tiny", {"config.json": b"{}", "tiny.gguf": b"GGUF"}, lfs=["tiny.gguf"])
     # huggingface_hub reads the variable once, when it is imported: other tests may have done so.
     monkeypatch.delenv("HF_ENDPOINT")
@@ -83,7 +83,7 @@ def test_a_model_that_is_new_is_locked(
     assert "tiny: hf://acme/tiny@main" in capsys.readouterr().err
 
 
-def test_refreshing_code_is_about_a_folder(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On stdout there is no older map to keep."""
+def test_refreshing_code_needs_a_folder(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--refresh-code without -o is refused, since stdout has no older map."""
     assert main(["render", "--refresh-code"]) == 2
     assert "-o DIR" in capsys.readouterr().err

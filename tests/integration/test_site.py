@@ -1,4 +1,4 @@
-"""The documentation site refuses what a reader could not reach."""
+"""The build of the documentation site refuses pages that a reader could not reach."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _build(folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_dead_links_and_stray_pages_fail(tmp_path: pathlib.Path) -> None:
-    """A page outside the navigation fails the build, and so does each kind of dead link."""
+def test_dead_links_and_unlisted_pages_fail(tmp_path: pathlib.Path) -> None:
+    """The build fails for a page outside the navigation and for each kind of dead link."""
     _copy(tmp_path)
     (tmp_path / "docs" / "stray.md").write_text(STRAY)
     built = _build(tmp_path)
@@ -52,7 +52,7 @@ def test_dead_links_and_stray_pages_fail(tmp_path: pathlib.Path) -> None:
 
 
 def test_pages_load_nothing_from_elsewhere(tmp_path: pathlib.Path) -> None:
-    """A page loads scripts, styles, fonts and images from the site alone."""
+    """Pages load scripts, styles, fonts and images from the site alone."""
     _copy(tmp_path)
     built = _build(tmp_path)
     assert built.returncode == 0, built.stderr

@@ -45,8 +45,8 @@ def _run(argv: list[str], tmp_path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_modes_bind_there(tmp_path: Path) -> None:
-    """The child may not write into a folder of mode 0555, nor read a file of mode 0000."""
+def test_modes_bind_in_the_child(tmp_path: Path) -> None:
+    """The child cannot write to a folder of mode 0555 and cannot read a file of mode 0000."""
     folder, file = tmp_path / "folder", tmp_path / "file"
     folder.mkdir(0o555)
     file.touch(0o000)
@@ -59,8 +59,8 @@ def test_modes_bind_there(tmp_path: Path) -> None:
     assert os.listdir(folder) == []
 
 
-def test_the_tests_pass_there(tmp_path: Path) -> None:
-    """Every test passes, and none is skipped: that would hide what this is for."""
+def test_the_tests_pass_where_modes_bind(tmp_path: Path) -> None:
+    """Every test passes in the child, and none is skipped."""
     arguments = ["-v", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}"]
     run = _run(["-m", "pytest", *arguments, *_MODULES], tmp_path)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]

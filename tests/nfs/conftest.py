@@ -1,4 +1,4 @@
-"""Two virtual machines as nodes, with an NFS share between them."""
+"""Two virtual machines as nodes, with an NFS share for both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.parts import inside
 
 
 def why_not() -> str | None:
-    """One line saying why there are no such nodes here, or None."""
+    """Say in one line why there are no such nodes here, or return None."""
     if reason := disk.why_not():
         return reason
     if not inside():
@@ -37,7 +37,7 @@ def nodes() -> Iterator[TwoNodes]:
 
 @pytest.fixture
 def namespace(nodes: TwoNodes) -> Iterator[str]:
-    """A namespace of the test's own, which enforces nothing; gone afterwards with its pods."""
+    """A namespace of the test's own without Pod Security, deleted afterwards with its pods."""
     name = f"test-{secrets.token_hex(3)}"
     nodes.kubectl("create", "namespace", name)
     nodes.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")

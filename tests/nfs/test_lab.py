@@ -1,4 +1,4 @@
-"""The two nodes and their share behave as a cloud's do: what the scenario rests on."""
+"""The two nodes and their share behave as a cloud's do, which the scenario relies on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def share(nodes: TwoNodes, namespace: str) -> Iterator[str]:
 
 
 def test_both_nodes_are_ready_machines_of_their_own(nodes: TwoNodes) -> None:
-    """Two nodes of their own kernels are Ready, at the addresses that their machines have."""
+    """Both nodes are Ready, have kernels of their own, and the addresses of their machines."""
     listed = json.loads(nodes.kubectl("get", "nodes", "-o", "json"))["items"]
     ready = {
         node["metadata"]["name"]: node["status"]["addresses"][0]["address"]
@@ -65,9 +65,9 @@ def test_both_nodes_are_ready_machines_of_their_own(nodes: TwoNodes) -> None:
     }
 
 
-def test_a_nodes_clock_is_the_hosts(nodes: TwoNodes, namespace: str) -> None:
-    """A pod's clock differs from the host's by less than it takes to ask."""
-    _pod(nodes, namespace, "clock", nodes.nodes[0], "import time; time.sleep(1000)")
+def test_a_nodes_clock_agrees_with_the_hosts(nodes: TwoNodes, namespace: str) -> None:
+    """A pod's clock differs from the host's by less than a question to it takes."""
+    _create_pod(nodes, namespace, "clock", nodes.nodes[0], "import time; time.sleep(1000)")
     _wait(nodes, namespace, "clock", "condition=Ready")
     before = time.time()
     said = nodes.kubectl("exec", "clock", "-n", namespace, "--", "date", "+%s.%N")
@@ -75,13 +75,13 @@ def test_a_nodes_clock_is_the_hosts(nodes: TwoNodes, namespace: str) -> None:
 
 
 def test_one_node_reads_what_the_other_wrote(nodes: TwoNodes, namespace: str, share: str) -> None:
-    """A file that a pod on one node wrote to the share is read on the other, by NFS 4.1."""
+    """A pod reads by NFS 4.1 a file that a pod on the other node wrote to the share."""
     first, second = nodes.nodes
-    _pod(nodes, namespace, "writer", first, _WRITER, claim=share)
-    _ended(nodes, namespace, "writer")
+    _create_pod(nodes, namespace, "writer", first, _WRITER, claim=share)
+    _wait_for_end(nodes, namespace, "writer")
     program = "print(open('/models/note').read()); print(open('/proc/mounts').read())"
-    _pod(nodes, namespace, "reader", second, program, claim=share)
-    said = _ended(nodes, namespace, "reader").splitlines()
+    _create_pod(nodes, namespace, "reader", second, program, claim=share)
+    said = _wait_for_end(nodes, namespace, "reader").splitlines()
     (mount,) = (line for line in said if " /models " in line)
     assert said[0] == "hello"
     assert mount.startswith("10.77.0.1:/models /models nfs4 ")
@@ -91,10 +91,10 @@ def test_one_node_reads_what_the_other_wrote(nodes: TwoNodes, namespace: str, sh
 
 
 def test_root_is_nobody_on_the_share(nodes: TwoNodes, namespace: str, share: str) -> None:
-    """A pod's root may not write to the share, whose owner is user 1000."""
+    """A pod's root cannot write to the share, whose owner is user 1000."""
     program = "open('/models/by-root', 'w')"
-    _pod(nodes, namespace, "root", nodes.nodes[0], program, claim=share, user=0)
-    said = _ended(nodes, namespace, "root", "Failed")
+    _create_pod(nodes, namespace, "root", nodes.nodes[0], program, claim=share, user=0)
+    said = _wait_for_end(nodes, namespace, "root", "Failed")
     assert "PermissionError: [Errno 13] Permission denied: '/models/by-root'" in said
     assert not (nodes.share / "by-root").exists()
 
@@ -103,7 +103,7 @@ def _apply(nodes: TwoNodes, thing: dict[str, Any]) -> None:
     nodes.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(thing))
 
 
-def _pod(
+def _create_pod(
     nodes: TwoNodes,
     namespace: str,
     name: str,
@@ -113,7 +113,7 @@ def _pod(
     claim: str | None = None,
     user: int = 1000,
 ) -> None:
-    """Make a pod that runs a Python program on one node, with the share at /models."""
+    """Create a pod that runs a Python program on one node, with the share at /models."""
     container: dict[str, Any] = {
         "name": "main",
         "image": PYTHON,
@@ -137,7 +137,7 @@ def _wait(nodes: TwoNodes, namespace: str, pod: str, what: str) -> None:
     nodes.kubectl("wait", f"pod/{pod}", "-n", namespace, f"--for={what}", "--timeout=150s")
 
 
-def _ended(nodes: TwoNodes, namespace: str, pod: str, phase: str = "Succeeded") -> str:
-    """Wait until a pod has ended in that phase; what it wrote."""
+def _wait_for_end(nodes: TwoNodes, namespace: str, pod: str, phase: str = "Succeeded") -> str:
+    """Wait until a pod has ended in that phase, and return what it wrote."""
     _wait(nodes, namespace, pod, f"jsonpath={{.status.phase}}={phase}")
     return nodes.kubectl("logs", pod, "-n", namespace)

@@ -1,4 +1,4 @@
-"""A user's whole way on two real nodes with a real NFS share, faults of hosts included.
+"""A user's whole way on two real nodes with a real NFS share, including faults of hosts.
 
 The tests of this module are the steps of one story, in order: each goes on where the last ended.
 """
@@ -37,19 +37,19 @@ _MOVED = 240.0
 
 @pytest.fixture(scope="module")
 def hub(nodes: TwoNodes) -> Iterator[Hub]:
-    """A Hub that pods reach."""
+    """A Hub that pods can reach."""
     with Hub(address=nodes.address) as hub:
         yield hub
 
 
 @pytest.fixture(scope="module")
-def story(nodes: TwoNodes, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project that the story is about; its first step writes its modelshelf.yaml."""
+def project(nodes: TwoNodes, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project of all steps; the first step writes its modelshelf.yaml."""
     return Project(tmp_path_factory.mktemp("story"), nodes, _NAMESPACE, hub, {})
 
 
 def _ask(project: Project) -> str:
-    """What the Service answers, through the API server."""
+    """Ask the Service through the API server, and return its answer."""
     path = f"/api/v1/namespaces/{_NAMESPACE}/services/{SERVER}:http/proxy/v1/chat/completions"
     question = {"messages": [{"role": "user", "content": QUESTION}], "temperature": 0}
     body = json.dumps({**question, "max_tokens": 16}).encode()
@@ -62,8 +62,8 @@ def _ask(project: Project) -> str:
     return answer
 
 
-def _on(project: Project) -> dict[str, str]:
-    """Pod → node, of those that are ready."""
+def _ready_pods_by_node(project: Project) -> dict[str, str]:
+    """The ready pods, each with its node."""
     return {
         pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in project.pods() if _is_ready(pod)
     }
@@ -74,11 +74,11 @@ def _is_ready(pod: dict[str, Any]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def test_the_tutorial_says_what_happens(story: Project, nodes: TwoNodes, hub: Hub) -> None:
-    """Each command of the page prints what the page says, and fetches what is new and no more."""
+def test_the_tutorial_says_what_happens(project: Project, nodes: TwoNodes, hub: Hub) -> None:
+    """Each command prints what the tutorial says and downloads only what is new."""
     repo = add_smollm2(hub, _REPO_ID)
     whole = sum(file.size for file in repo.files.values())
-    folder = story.path.parent
+    folder = project.path.parent
     env = {
         "HOME": str(folder),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -93,8 +93,8 @@ def test_the_tutorial_says_what_happens(story: Project, nodes: TwoNodes, hub: Hu
         if program == "modelshelf":
             fetched.append((verb, hub.bytes_sent() - sum(size for _, size in fetched)))
         if verb == "scale":
-            assert sorted(_on(story).values()) == ["vm1", "vm2"]
-            assert _ask(story) == _ANSWER
+            assert sorted(_ready_pods_by_node(project).values()) == ["vm1", "vm2"]
+            assert _ask(project) == _ANSWER
             repo.update(smollm2_files(b"2"), lfs={FILE})
         if [verb for verb, _ in fetched[-2:]] == ["lock", "up"]:
             hub.misbehave("refuse")
@@ -113,66 +113,66 @@ def test_the_tutorial_says_what_happens(story: Project, nodes: TwoNodes, hub: Hu
     ]
 
 
-def test_up_after_down_downloads_nothing(story: Project, nodes: TwoNodes, hub: Hub) -> None:
-    """Nothing was left in the cluster; both commits were left on the share, as their owner's."""
+def test_up_after_down_downloads_nothing(project: Project, nodes: TwoNodes, hub: Hub) -> None:
+    """`down` leaves nothing in the cluster and both commits on the share, under their owner."""
     assert nodes.kubectl("get", "namespace", _NAMESPACE, "--ignore-not-found") == ""
     assert nodes.kubectl("get", "pv", "-o=name") == ""
     kept = list(nodes.share.glob(f"models/{_REPO_ID}/*/{FILE}"))
     assert {path.stat().st_uid for path in kept} == {1000}
     assert len(kept) == 2
 
-    story.file = yaml.safe_load(story.path.read_text())
-    story.file["servers"][SERVER]["replicas"] = 2
+    project.file = yaml.safe_load(project.path.read_text())
+    project.file["servers"][SERVER]["replicas"] = 2
     before = hub.bytes_sent()
-    assert story.run("up").answer == _ANSWER
-    assert sorted(_on(story).values()) == ["vm1", "vm2"]
+    assert project.run("up").answer == _ANSWER
+    assert sorted(_ready_pods_by_node(project).values()) == ["vm1", "vm2"]
     assert hub.bytes_sent() == before
 
 
-def test_hosts_fail_while_it_serves_and_pulls(story: Project, nodes: TwoNodes, hub: Hub) -> None:
-    """The share is restarted, a node loses its power: what was synced is kept, and all goes on."""
+def test_hosts_fail_during_serving_and_pulling(project: Project, nodes: TwoNodes, hub: Hub) -> None:
+    """Synced bytes survive a restart of the share and a node's power loss, and all continues."""
     large = add_tiny(hub, "org/large", _LARGE)
     slow = hub.misbehave("slow", WEIGHTS, rate=1_000_000)
-    story.file["models"]["large"] = {"source": "hf://org/large", "engine": "vllm"}
-    process = story.start("up", "--no-ask")
+    project.file["models"]["large"] = {"source": "hf://org/large", "engine": "vllm"}
+    process = project.start("up", "--no-ask")
 
-    _until_sent(hub, 60_000_000)
+    _wait_until_sent(hub, 60_000_000)
     nodes.nfs.kill()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        asked = pool.submit(_ask, story)
+        asked = pool.submit(_ask, project)
         nodes.nfs.start()
         assert asked.result(timeout=180) == _ANSWER
 
-    _until_sent(hub, 280_000_000)
-    (pod,) = story.get("pods", None, "-l", "app.kubernetes.io/name=large")["items"]
+    _wait_until_sent(hub, 280_000_000)
+    (pod,) = project.get("pods", None, "-l", "app.kubernetes.io/name=large")["items"]
     dead, alive = sorted(nodes.nodes, key=lambda node: node.name != pod["spec"]["nodeName"])
     dead.power_off()
     hub.faults.remove(slow)
-    (published,) = story.finish(process).of("published", model="large")
+    (published,) = project.finish(process).of("published", model="large")
     assert published["bytes"] == sum(file.size for file in large.files.values())
     # Fetched twice is at most what had not been synced: a sync is every 128 MiB, and 36 chunks of
     # 6 MiB that waited for their turn died with the node.
     assert hub.bytes_sent(WEIGHTS) <= _LARGE + (128 << 20) + 36 * (6 << 20)
 
     deadline = time.monotonic() + _MOVED
-    while sorted(_on(story).values()) != [alive.name, alive.name]:
-        assert time.monotonic() < deadline, story.kubectl("get", "pods", "-o=wide")
+    while sorted(_ready_pods_by_node(project).values()) != [alive.name, alive.name]:
+        assert time.monotonic() < deadline, project.kubectl("get", "pods", "-o=wide")
         time.sleep(1)
-    assert _ask(story) == _ANSWER
+    assert _ask(project) == _ANSWER
     dead.start()
-    assert story.run("up").changed == []
+    assert project.run("up").changed == []
 
 
-def _until_sent(hub: Hub, size: int) -> None:
-    """Wait until the hub has sent so much of the large model."""
+def _wait_until_sent(hub: Hub, size: int) -> None:
+    """Wait until the hub has sent so many bytes of the large model."""
     deadline = time.monotonic() + 120
     while hub.bytes_sent(WEIGHTS) < size:
         assert time.monotonic() < deadline, f"the pull does not come to {size:,} bytes"
         time.sleep(0.2)
 
 
-def test_down_with_purge_leaves_an_empty_share(story: Project, nodes: TwoNodes) -> None:
-    """Both models are gone from the share with everything of the file from the cluster."""
-    story.run("down", "--yes", "--purge")
+def test_down_with_purge_leaves_an_empty_share(project: Project, nodes: TwoNodes) -> None:
+    """`down --purge` deletes both models from the share and all objects of the file."""
+    project.run("down", "--yes", "--purge")
     assert nodes.kubectl("get", "namespace", _NAMESPACE, "--ignore-not-found") == ""
     assert list(nodes.share.glob("models/*/*")) == []

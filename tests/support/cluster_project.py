@@ -1,4 +1,4 @@
-"""A user's project on a real cluster: modelshelf.yaml, its lock, and the command line."""
+"""A user's project on a real cluster: a modelshelf.yaml, its lock, and commands on it."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ VLLM = {
 
 
 class Place(Protocol):
-    """A cluster to bring a project to: the one of one node, or the one of two."""
+    """A cluster for a project: the one with one node, or the one with two."""
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's."""
+        """The administrator's kubeconfig."""
         ...
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
@@ -57,12 +57,12 @@ class Place(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Done:
-    """How a command ended.
+    """The result of a command.
 
     Attributes:
         code: Its exit code.
         events: The JSON lines of its output.
-        stderr: What it said to people.
+        stderr: Its text for people.
     """
 
     code: int
@@ -70,7 +70,7 @@ class Done:
     stderr: str
 
     def of(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
-        """The events of a kind whose fields have these values."""
+        """The events of that kind whose fields have these values."""
         return [
             event
             for event in self.events
@@ -79,30 +79,30 @@ class Done:
 
     @property
     def changed(self) -> list[dict[str, Any]]:
-        """The objects that were created, changed, taken back or removed."""
+        """The objects that the command created, changed, took back or removed."""
         return [event for event in self.of("applied") if event["how"] != "unchanged"]
 
     @property
     def answer(self) -> str:
-        """What the server answered at the end of `up`."""
+        """The server's answer at the end of `up`."""
         (answered,) = self.of("answered")
         return str(answered["answer"])
 
 
 class Project:
-    """A folder with a modelshelf.yaml that a test changes, for one namespace of a cluster.
+    """A folder with a modelshelf.yaml that a test can change, for one namespace of a cluster.
 
     Args:
         folder: An empty folder.
-        cluster: Where it is brought to.
-        namespace: In which namespace.
-        hub: Where models come from.
-        shelf: The file's `shelf`.
+        cluster: The cluster on which commands run.
+        namespace: The namespace of the file.
+        hub: The Hub that has the models.
+        shelf: The section `shelf` of the file.
 
     Attributes:
-        file: The content of modelshelf.yaml; `run` writes it first.
-        path: Its path.
-        kubeconfig: The file that commands are told to use; None for what the environment says.
+        file: The content of modelshelf.yaml, which `run` writes before the command.
+        path: The path of modelshelf.yaml.
+        kubeconfig: The kubeconfig that commands use; None for the one of the environment.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class Project:
 
         Args:
             argv: The verb and its arguments.
-            code: The exit code that is expected; None for any.
-            env: Environment variables besides.
+            code: The expected exit code; None for any.
+            env: Additional environment variables.
         """
         run = subprocess.run(
             self.command(*argv),
@@ -148,7 +148,7 @@ class Project:
         return done
 
     def start(self, *argv: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a command and leave it running; its output is piped."""
+        """Start a command and let it run; its output goes to a pipe."""
         return subprocess.Popen(
             self.command(*argv),
             env=self.environment(env),
@@ -159,14 +159,14 @@ class Project:
         )
 
     def finish(self, process: subprocess.Popen[str], code: int | None = 0) -> Done:
-        """Wait for a command that was started, after what was read of it."""
+        """Wait for a started command, and return its result with what was read before."""
         stdout, stderr = process.communicate(timeout=500)
         done = Done(process.returncode, list(_objects(stdout)), stderr)
         assert code is None or done.code == code, f"it ended with {done.code}:\n{stdout}{stderr}"
         return done
 
     def command(self, *argv: str) -> list[str]:
-        """The command line, after modelshelf.yaml was written."""
+        """Write modelshelf.yaml and return the command line."""
         self.write()
         verb, *rest = argv
         named = self.kubeconfig is not None and verb not in {"lock", "render"}
@@ -175,11 +175,11 @@ class Project:
         return [*program, "--file", str(self.path), *options, "--json"]
 
     def write(self) -> None:
-        """Write modelshelf.yaml as `file` is now."""
+        """Write `file` to modelshelf.yaml."""
         self.path.write_text(yaml.safe_dump(self.file, sort_keys=False))
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a command sees: no token, endpoint or authority but those that a test gives."""
+        """A command's environment: no token, endpoint or authority but those of the test."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
         return {**kept, **(env or {})}
 
@@ -194,7 +194,7 @@ class Project:
         return found
 
     def pods(self, server: str = SERVER) -> list[dict[str, Any]]:
-        """A server's pods that are not on their way out."""
+        """The pods of a server that are not being deleted."""
         label = f"app.kubernetes.io/component=server,app.kubernetes.io/name={server}"
         return [
             pod
@@ -204,7 +204,7 @@ class Project:
 
 
 def next_of(process: subprocess.Popen[str], kind: str) -> dict[str, Any]:
-    """Read what a command writes up to the next event of a kind, and return that."""
+    """Read a command's output up to the next event of that kind, and return the event."""
     assert process.stdout is not None
     for line in process.stdout:
         event: dict[str, Any] = json.loads(line)
@@ -214,19 +214,19 @@ def next_of(process: subprocess.Popen[str], kind: str) -> dict[str, Any]:
 
 
 def add_tiny(hub: Hub, repo_id: str = TINY_ID, size: int = 3_000_000, seed: int = 1) -> Repo:
-    """Put a model on a Hub that is as quickly pulled as no engine would load it."""
+    """Add a model to a Hub that is small to pull and that no engine could load."""
     files: dict[str, Any] = {WEIGHTS: safetensors(size, seed)}
     files["config.json"] = b'{"model_type": "llama"}'
     return hub.add(repo_id, files, lfs={WEIGHTS})
 
 
 def add_smollm2(hub: Hub, repo_id: str = REPO_ID, note: bytes = b"") -> Repo:
-    """Put the real model on a Hub; another note is another commit with the same weights."""
+    """Add the real model to a Hub; another note gives another commit with the same weights."""
     return hub.add(repo_id, smollm2_files(note), lfs={FILE})
 
 
 def add_vllm(hub: Hub, repo_id: str = REPO_ID) -> Repo:
-    """Put the real model on a Hub in the form that vLLM loads."""
+    """Add the real model to a Hub in the format that vLLM loads."""
     files = {path.name: FileContent(path) for path in vllm.model().iterdir()}
     return hub.add(repo_id, files, lfs={WEIGHTS})
 
@@ -237,7 +237,7 @@ def smollm2_files(note: bytes = b"") -> dict[str, Any]:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON lines, or the one JSON document, that a verb wrote."""
+    """Parse a verb's output: JSON lines, or one JSON document."""
     lines: Sequence[str] = text.splitlines()
     try:
         for line in lines:

@@ -1,4 +1,4 @@
-"""The `console` blocks of the documentation, and how their commands are run."""
+"""Reads the `console` blocks of the documentation and runs their commands."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ END = "--- end of output ---"
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A line after `$`, and what should be printed; `…` stands for anything on one line."""
+    """A command after `$`, and its expected output, in which `…` stands for any text of a line."""
 
     line: str
     expected: str
 
     def fits(self, output: str) -> bool:
-        """Whether an output is the expected one; a line of `…` alone stands for any lines."""
+        """Whether an output is as expected; a line with `…` alone stands for any lines."""
         pattern = "".join(_pattern(line) for line in self.expected.splitlines())
         return re.fullmatch(pattern, output) is not None
 
@@ -38,7 +38,7 @@ def _pattern(line: str) -> str:
 
 
 def commands(page: pathlib.Path) -> list[Command]:
-    """The commands of a page, in order."""
+    """Read the commands of a page, in order."""
     found = []
     for block in BLOCK.findall(page.read_text()):
         for part in re.split(r"(?m)^\$ ", block)[1:]:
@@ -51,7 +51,7 @@ def commands(page: pathlib.Path) -> list[Command]:
 
 
 def check(page: pathlib.Path, env: dict[str, str], folder: pathlib.Path, seconds: float) -> None:
-    """Run a page's commands by one shell; what they print is what the page says they print."""
+    """Run a page's commands by one shell, and check that they print what the page says."""
     for command, output in walk(page, env, folder, seconds):
         assert command.fits(output), f"$ {command.line}\n{output}"
 
@@ -59,7 +59,7 @@ def check(page: pathlib.Path, env: dict[str, str], folder: pathlib.Path, seconds
 def walk(
     page: pathlib.Path, env: dict[str, str], folder: pathlib.Path, seconds: float
 ) -> Iterator[tuple[Command, str]]:
-    """Run a page's commands by one shell, each when it is asked for, and say what it printed."""
+    """Run a page's commands by one shell, one for each step of the iterator; yield its output."""
     with subprocess.Popen(
         ["bash"],
         env=env,
@@ -84,7 +84,7 @@ def walk(
 
 
 def _printed(output: IO[str]) -> str:
-    """What a command printed before the line that ends it."""
+    """Read what a command prints up to the line that ends its output."""
     lines: list[str] = []
     for line in output:
         if line == f"{END}\n":

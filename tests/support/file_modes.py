@@ -1,10 +1,10 @@
-"""Running tests where file modes bind: for root they do not, since it has CAP_DAC_OVERRIDE.
+"""Runs tests where file modes bind. Root ignores file modes, since it has CAP_DAC_OVERRIDE.
 
-A second user would not do, because it could not read the interpreter, its packages or this
-checkout where those lie in root's home. Root without its capabilities can: it owns them, and for
-everything else it is an ordinary user to whom the kernel applies modes as to anyone (see
-capabilities(7)). That a process keeps none of them across exec is what an empty bounding set is
-for.
+Tests that run as root therefore run again as root without capabilities. Another user would be the
+obvious alternative, but it could not read the interpreter, its packages or this checkout if they
+are in root's home. Root without capabilities owns those files, and the kernel applies the modes of
+all other files to it as to any user (see capabilities(7)). An empty bounding set keeps the process
+from getting its capabilities back at exec.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ needs_modes = pytest.mark.skipif(
 
 
 def where_modes_bind(argv: list[str]) -> list[str]:
-    """A command line that runs another one where modes bind: without capabilities, if we have any.
+    """Make a command line that runs another one where modes bind: for root, without capabilities.
 
     Raises:
-        RuntimeError: This is root, and setpriv (util-linux) is missing.
+        RuntimeError: The user is root, and setpriv (util-linux) is missing.
     """
     if modes_bind():
         return argv

@@ -1,7 +1,7 @@
 """nginx for tests and benchmarks: the machine's own, or Debian's unpacked into a cache folder.
 
-Nothing is installed: packages that are missing come by `apt-get download`, are unpacked with
-`dpkg -x` under `$XDG_CACHE_HOME/modelshelf-tests`, and run from there, as any user.
+Nothing is installed. Missing packages are downloaded by `apt-get download`, unpacked by `dpkg -x`
+under `$XDG_CACHE_HOME/modelshelf-tests`, and run from there by any user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LUA_PATH = "usr/share/lua/5.1/?.lua"
 
 
 class NginxMissingError(Exception):
-    """There is no nginx with Lua here, and none could be fetched."""
+    """There is no nginx with Lua here, and none could be downloaded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Program:
     Attributes:
         binary: The executable.
         modules: The shared objects to load first, in order.
-        lua: The pattern by which its Lua files are found.
+        lua: The pattern of the paths of its Lua files.
         libraries: The folders of its shared libraries, joined by colons; empty for the system's.
     """
 
@@ -45,12 +45,12 @@ class Program:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment to run it in."""
+        """The environment in which it runs."""
         extra = {"LD_LIBRARY_PATH": self.libraries} if self.libraries else {}
         return {"PATH": os.environ.get("PATH", os.defpath)} | extra
 
     def version(self) -> str:
-        """Its version, as `1.22.1`."""
+        """Its version, like `1.22.1`."""
         done = subprocess.run(
             [self.binary, "-v"], env=self.env, capture_output=True, text=True, check=True
         )
@@ -58,10 +58,10 @@ class Program:
 
 
 def find() -> Program:
-    """The nginx on PATH if it has Lua, else the one in the cache folder, fetched if need be.
+    """Find the nginx on PATH if it has Lua, else the one in the cache folder, or download it.
 
     Raises:
-        NginxMissingError: Neither is to be had; the message names the command that installs it.
+        NginxMissingError: There is none; the message names the command that installs it.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     tree = os.path.join(cache, "modelshelf-tests", "nginx")
@@ -76,7 +76,7 @@ def find() -> Program:
 
 
 def _program_in(root: str) -> Program | None:
-    """An nginx whose Lua module lies under a root; the binary may be the system's own."""
+    """Find an nginx whose Lua module is below a root; the binary may be the system's own."""
     folders = ("usr/lib/nginx/modules", "usr/share/nginx/modules", "usr/lib64/nginx/modules")
     places = [os.path.join(root, folder) for folder in folders]
     modules = next((p for p in places if os.path.exists(os.path.join(p, _MODULES[1]))), None)
@@ -94,7 +94,7 @@ def _program_in(root: str) -> Program | None:
 
 
 def _fetch(tree: str) -> None:
-    """Unpack the missing packages into a folder, which appears whole or not at all."""
+    """Unpack the missing packages into a folder, which is renamed to its name when complete."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         return
     with tempfile.TemporaryDirectory(dir=os.path.dirname(tree)) as work:
@@ -123,7 +123,7 @@ def _download(work: str, options: list[str]) -> None:
 
 
 def _private_lists(work: str) -> list[str]:
-    """Options for package lists in a folder of one's own, which are fetched."""
+    """Download package lists into a folder, and return apt's options for that folder."""
     lists, cache = os.path.join(work, "lists"), os.path.join(work, "cache")
     for folder in (lists, cache):
         os.makedirs(os.path.join(folder, "partial"), exist_ok=True)
@@ -140,7 +140,7 @@ def _run(argv: list[str], folder: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """Find a port of 127.0.0.1 that no process listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -151,9 +151,9 @@ class Nginx:
     """A running nginx with two workers; use it as a context manager.
 
     Args:
-        folder: Where it keeps its configuration and error log.
-        http: What stands in its `http { … }`; servers listen on ports the caller chose.
-        ports: Those ports: it is up once all accept.
+        folder: The folder of its configuration and error log.
+        http: The content of its `http { … }`, with servers on ports that the caller chose.
+        ports: Those ports; nginx is up when all of them accept connections.
     """
 
     def __init__(self, folder: str, http: str, ports: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What pods send: every connection that they begin, and every datagram, as the node sees it."""
+"""Captures the connections that pods begin and the datagrams that they send, on the node."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _LOOK = 0.2  # seconds
 
 
 class Sniffer:
-    """Listens on all interfaces of this network namespace while the context lasts.
+    """A capture on all interfaces of this network namespace during a block.
 
     Attributes:
-        begun: Address → (to, port, protocol) of each TCP connection and UDP datagram by it.
+        begun: Source address → (destination, port, protocol) of its TCP connections and UDP
+            datagrams.
     """
 
     def __init__(self) -> None:

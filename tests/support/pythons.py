@@ -1,4 +1,4 @@
-"""The Pythons of this machine that our packages must run on."""
+"""The Python interpreters of this machine on which our packages must run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ASK = "import sys; print(sys.executable, *sys.version_info[:3], sep='\\n')"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Python:
-    """An interpreter: its real path, and its version."""
+    """An interpreter with its real path and its version."""
 
     path: str
     version: tuple[int, ...]
@@ -34,7 +34,7 @@ class Python:
 
 @functools.cache
 def pythons() -> tuple[Python, ...]:
-    """Every interpreter from 3.11 up that can be found, each once, the oldest first."""
+    """Find every interpreter from 3.11 on, each once, the oldest first."""
     candidates = [sys.executable]
     for pattern in _WHERE:
         candidates += glob.glob(os.path.expanduser(pattern))
@@ -46,7 +46,7 @@ def pythons() -> tuple[Python, ...]:
 
 
 def _ask(path: str) -> Python | None:
-    """What a program says that it is; None if it is no Python, or too old."""
+    """Ask a program for its version; None if it is no Python or too old."""
     if os.path.basename(path).endswith("config"):
         return None
     command = [path, "-I", "-S", "-c", _ASK]

@@ -1,4 +1,4 @@
-"""Small files and locks to render."""
+"""Small modelshelf.yaml files and locks as input for rendering."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODELS = "tiny: {source: hf://acme/tiny}"
 
 
 def config(shelf: str = NFS, *, models: str = MODELS, servers: str = "", more: str = "") -> Config:
-    """A modelshelf.yaml for the namespace `llm`, each section as the YAML below its key."""
+    """A modelshelf.yaml for the namespace `llm`; each argument is the YAML of a section."""
     sections = {"shelf": shelf, "models": models, "servers": servers}
     text = "namespace: llm\n" + "".join(
         f"{name}:\n{textwrap.indent(textwrap.dedent(part), '  ')}\n"
@@ -28,7 +28,7 @@ def config(shelf: str = NFS, *, models: str = MODELS, servers: str = "", more: s
 def snapshot(
     repo_id: str = "acme/tiny", *, size: int = 1000, name: str = "model.safetensors"
 ) -> Snapshot:
-    """A snapshot of one file with weights and one without."""
+    """A snapshot of a file with weights and a file without."""
     files = (
         File("config.json", 2, git_sha1="0" * 40),
         File(name, size - 2, lfs_sha256="1" * 64),
@@ -37,12 +37,12 @@ def snapshot(
 
 
 def pinned(of: Snapshot) -> Snapshot:
-    """The same snapshot, asked for by its commit instead of by `main`."""
+    """The same snapshot, requested by its commit instead of by `main`."""
     return replace(of, source=f"hf://{of.repo_id}@{of.commit}", revision=of.commit)
 
 
 def lock(config: Config, *, size: int = 1000) -> Lock:
-    """A lock of every model of a file, as if each had two files at the same commit."""
+    """A lock of all models of a file; each has two files and the same commit."""
     return Lock(
         {
             key: LockedModel(

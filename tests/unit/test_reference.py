@@ -30,13 +30,13 @@ def _script() -> ModuleType:
 
 
 def test_the_reference_is_up_to_date() -> None:
-    """Commands, Python names and events stand in the reference as they are in the code."""
+    """The reference pages are what `make reference` writes."""
     for path, text in _script().pages().items():
         assert path.read_text(encoding="utf-8") == text, f"run make reference: {path.name}"
 
 
 def test_every_public_name_is_there_and_has_a_docstring() -> None:
-    """Whatever `modelshelf.__all__` names can be imported and says what it is."""
+    """Each name in `modelshelf.__all__` can be imported and has a docstring."""
     for name in modelshelf.__all__:
         thing = getattr(modelshelf, name)
         if callable(thing) and name != "Listener":
@@ -44,14 +44,14 @@ def test_every_public_name_is_there_and_has_a_docstring() -> None:
 
 
 def test_unknown_names_are_attribute_errors() -> None:
-    """A name that is not public fails as in any module."""
+    """A name that is not public raises AttributeError."""
     with pytest.raises(AttributeError, match="nothing"):
         modelshelf.nothing  # noqa: B018 - the access is what is tested
 
 
 @pytest.mark.parametrize("module", [api, shelf, text_checks, quantity], ids=lambda m: m.__name__)
-def test_examples(module: ModuleType, tmp_path: pathlib.Path) -> None:
-    """The examples in docstrings do what they say, in a folder called `tmp`."""
+def test_docstring_examples(module: ModuleType, tmp_path: pathlib.Path) -> None:
+    """The examples in docstrings run in a folder called `tmp` and do what they say."""
     tiny = tmp_path / "tiny"
     tiny.mkdir()
     (tiny / "config.json").write_bytes(b"{}")

@@ -1,4 +1,4 @@
-"""What the benchmark on Kubernetes makes of what it saw, without a cluster."""
+"""The page and promises that the benchmark on Kubernetes makes of its measurements."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _measured(fetched: int = SIZE, calls: int = 5, seconds: float = 1.0) -> Meas
 
 
 def test_a_promise_is_kept_at_its_threshold_and_broken_beyond() -> None:
-    """Bytes of each of our runs, calls and seconds of the worst; nobody else's bytes count."""
+    """A promise is kept exactly at its threshold, and one worse value breaks one promise."""
     assert all(promise.met for promise in kubernetes_page.promises(_measured()))
     for worse in (
         _measured(fetched=SIZE + 1),
@@ -46,8 +46,8 @@ def test_a_promise_is_kept_at_its_threshold_and_broken_beyond() -> None:
         assert len(broken) == 1
 
 
-def test_the_page_tells_all_that_was_measured() -> None:
-    """Every way, the timeline with differences, and whether promises were kept."""
+def test_the_page_has_all_measurements() -> None:
+    """The page has every way, the timeline with differences, and the promises."""
     page = kubernetes_page.page(
         _measured(calls=6), Setting("make it", "2026-01-02", 2, {"memory": "1 GiB"})
     )
@@ -59,8 +59,8 @@ def test_the_page_tells_all_that_was_measured() -> None:
     assert "`make it` on 2026-01-02" in page
 
 
-def test_a_timeline_is_what_was_first_told() -> None:
-    """Events that are no moments are left out, and a phase told twice counts once."""
+def test_a_timeline_has_the_first_of_equal_events() -> None:
+    """A timeline leaves out events that are no moments, and counts a repeated phase once."""
     gate = {"event": "pod-phased", "name": "smol", "phase": "gate"}
     told = [
         (1.0, {"event": "connected"}),
@@ -74,13 +74,13 @@ def test_a_timeline_is_what_was_first_told() -> None:
 
 
 def test_the_spans_of_several_pods_are_their_medians() -> None:
-    """Between three times that a log holds among other lines lie pip and the download."""
+    """The times of pip and the download are medians of the times in the pods' logs."""
     logs = ["at=10.5\nsaid\nat=12.0\nat=12.5\n", "at=1.0\nat=3.5\nat=5.0\n"]
     assert spans(logs) == (("pip install", 2.0), ("snapshot_download", 1.0))
 
 
 def test_an_audit_log_gives_the_requests_of_one_user() -> None:
-    """Others' are not counted, and of a request only its end."""
+    """The audit log gives each request of one user once, when it was complete."""
     ended = {"verb": "list", "stage": "ResponseComplete", "user": {"username": "me"}}
     pods = {**ended, "objectRef": {"resource": "pods"}}
     lines = [
@@ -94,7 +94,7 @@ def test_an_audit_log_gives_the_requests_of_one_user() -> None:
 
 
 def test_the_engine_by_hand_is_ours_with_the_model_elsewhere() -> None:
-    """Image, arguments and probes stay; what belongs to our volumes goes."""
+    """The engine by hand keeps our image, arguments and probes, and loses our volumes."""
     container = {
         "name": "engine",
         "image": "llama",
@@ -110,8 +110,8 @@ def test_the_engine_by_hand_is_ours_with_the_model_elsewhere() -> None:
     assert "securityContext" not in found
 
 
-def test_a_pods_way_to_ready_begins_with_its_creation() -> None:
-    """In seconds, by the condition Ready among others."""
+def test_a_pods_time_to_ready_begins_with_its_creation() -> None:
+    """The time to ready runs from a pod's creation to its condition Ready, in seconds."""
     conditions = [
         {"type": "PodScheduled", "lastTransitionTime": "2026-01-02T03:04:05Z"},
         {"type": "Ready", "lastTransitionTime": "2026-01-02T03:05:01Z"},

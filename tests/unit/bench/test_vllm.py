@@ -1,4 +1,4 @@
-"""What the benchmark with vLLM makes of what it saw, without an engine."""
+"""The page and promises that the benchmark with vLLM makes of its measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _run(seconds: float, how: str = "", speed: float = 100.0) -> Run:
 
 
 def _measured() -> Measured:
-    """Everything just as promised."""
+    """Measurements that are exactly as promised."""
     compiled = {
         pages.NAIVE: _run(105.0),
         pages.MENDED: _run(30.0, "mended"),
@@ -39,7 +39,7 @@ def _measured() -> Measured:
 
 
 def test_promises_are_kept_at_their_thresholds() -> None:
-    """What is just as promised is kept."""
+    """A value exactly at its threshold keeps the promise."""
     assert len(pages.promises(_measured())) == 9
     assert all(promise.met for promise in pages.promises(_measured()))
 
@@ -56,7 +56,7 @@ def test_promises_are_kept_at_their_thresholds() -> None:
     ],
 )
 def test_a_start_beyond_a_threshold_breaks_one_promise(title: str, changed: dict[str, Any]) -> None:
-    """Each of them is one promise's alone."""
+    """One value beyond its threshold breaks one promise and no other."""
     measured = _measured()
     runs = measured.compiled if title in measured.compiled else None
     if runs is not None:
@@ -68,7 +68,7 @@ def test_a_start_beyond_a_threshold_breaks_one_promise(title: str, changed: dict
 
 @pytest.mark.parametrize(("name", "seconds", "broken"), [(OURS, 1.12, 1), (CAT, 1.0, 1)])
 def test_prefetch_is_judged_on_the_far_share_alone(name: str, seconds: float, broken: int) -> None:
-    """Slower than nine tenths of the line, or than another, is a promise broken, if far."""
+    """A slow prefetch breaks its promise on the far share, and not on the near one."""
     for delay, expected in ((FAR, broken), (NEAR, 0)):
         measured = _measured()
         measured.readings = [
@@ -80,8 +80,8 @@ def test_prefetch_is_judged_on_the_far_share_alone(name: str, seconds: float, br
         assert len([each for each in pages.promises(measured) if not each.met]) == expected
 
 
-def test_the_page_tells_what_there_is_and_what_failed() -> None:
-    """All rows and images; of a part that failed, why, and no promise."""
+def test_the_page_has_results_and_failures() -> None:
+    """The page has all rows and images, and for a failed part the reason and no promise."""
     setting = Setting("make it", "2026-01-02", {"memory": "1 GiB"})
     page = pages.page(_measured(), setting)
     assert "`make it` on 2026-01-02" in page

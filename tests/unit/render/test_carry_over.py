@@ -1,4 +1,4 @@
-"""What a server keeps of what is running: its code, and its count of pods."""
+"""What rendering keeps of a running server: its code, and its count of pods."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def deployment(code: str = "start-old", settings: str = "") -> Object:
     return server_objects(file, "mine", locked, {"shelf": "shelf", "start": code})[1]
 
 
-def running(code: str = "start-old", *, replicas: int = 1, settings: str = "") -> Object:
-    """The same as the API server gives it back: filled with defaults, with a status."""
+def running_deployment(code: str = "start-old", *, replicas: int = 1, settings: str = "") -> Object:
+    """The same Deployment as the API server returns it, with defaults and a status."""
     live = copy.deepcopy(deployment(code, settings))
     live["metadata"] |= {"uid": "1", "resourceVersion": "2", "generation": 3}
     live["spec"]["replicas"] = replicas
@@ -37,7 +37,7 @@ def running(code: str = "start-old", *, replicas: int = 1, settings: str = "") -
 
 
 def test_the_code_maps_can_be_read_and_changed() -> None:
-    """Their names are read from the pods' volumes; other ones leave the original as it was."""
+    """Map names are read from the pods' volumes, and new names leave the original unchanged."""
     old = deployment("start-old")
     new = with_code_maps(old, {"start": "start-new"})
     assert code_maps_of(old) == {"shelf": "shelf", "start": "start-old"}
@@ -48,8 +48,8 @@ def test_the_code_maps_can_be_read_and_changed() -> None:
     assert code_maps_of({"spec": {"template": {"spec": {"volumes": hollow}}}}) == {}
 
 
-def test_the_hash_is_that_of_all_but_the_code() -> None:
-    """Another map leaves it, another argument changes it; the annotation holds it."""
+def test_the_hash_leaves_out_the_code() -> None:
+    """Another code map leaves the hash, and another argument changes it."""
     old = deployment("start-old")
     assert template_hash(old) == template_hash(deployment("start-new"))
     assert template_hash(old) != template_hash(deployment("start-old", "args: [--seed=1]"))
@@ -57,27 +57,33 @@ def test_the_hash_is_that_of_all_but_the_code() -> None:
 
 
 def test_another_modelshelf_restarts_nothing() -> None:
-    """While nothing else changes, the running map stays: whichever version renders."""
-    assert keep_code(deployment("start-new"), running("start-old")) == deployment("start-old")
-    assert keep_code(deployment("start-old"), running("start-new")) == deployment("start-new")
-    assert keep_code(deployment("start-old"), running("start-old")) == deployment("start-old")
-
-
-def test_the_new_code_comes_with_any_other_change() -> None:
-    """Pods that start anew anyway get the new map; so do those for which it is asked."""
-    changed = deployment("start-new", "args: [--seed=1]")
-    assert keep_code(changed, running("start-old")) == changed
-    assert keep_code(deployment("start-new"), running("start-old"), refresh=True) == deployment(
+    """The running map is kept, whichever version renders, while nothing else changes."""
+    assert keep_code(deployment("start-new"), running_deployment("start-old")) == deployment(
+        "start-old"
+    )
+    assert keep_code(deployment("start-old"), running_deployment("start-new")) == deployment(
         "start-new"
+    )
+    assert keep_code(deployment("start-old"), running_deployment("start-old")) == deployment(
+        "start-old"
     )
 
 
-def test_without_a_running_map_the_rendered_one_stays() -> None:
-    """A server that is new, that somebody else made, or that mounts no map has nothing to keep."""
+def test_the_new_code_comes_with_any_other_change() -> None:
+    """Pods get the new map when they restart for another reason, or on request."""
+    changed = deployment("start-new", "args: [--seed=1]")
+    assert keep_code(changed, running_deployment("start-old")) == changed
+    assert keep_code(
+        deployment("start-new"), running_deployment("start-old"), refresh=True
+    ) == deployment("start-new")
+
+
+def test_without_a_running_map_the_rendered_one_is_used() -> None:
+    """A server that is new, foreign, or without a map gets the rendered map."""
     new = deployment("start-new")
-    foreign = running("start-old")
+    foreign = running_deployment("start-old")
     del foreign["metadata"]["annotations"]
-    unmounted = running("start-old")
+    unmounted = running_deployment("start-old")
     unmounted["spec"]["template"]["spec"]["volumes"] = []
     assert [keep_code(new, live) for live in (None, foreign, unmounted)] == [new, new, new]
 
@@ -95,27 +101,27 @@ def test_without_a_running_map_the_rendered_one_stays() -> None:
 def test_the_count_of_pods_follows_the_file_only_when_the_file_changes(
     before: int, live: int, now: int, sent: int
 ) -> None:
-    """A number is always sent: the live one, or the file's where that is another than before."""
+    """The live count is sent unless the file's count is another than before."""
     found = keep_replicas(
         deployment(settings=f"replicas: {now}"),
-        running(replicas=live, settings=f"replicas: {before}"),
+        running_deployment(replicas=live, settings=f"replicas: {before}"),
     )
     assert found["spec"]["replicas"] == sent
     assert found["metadata"]["annotations"][REPLICAS] == str(now)
     assert found | {"spec": None} == deployment(settings=f"replicas: {now}") | {"spec": None}
 
 
-def test_a_server_that_is_new_or_somebody_elses_gets_the_files_number() -> None:
-    """Without our annotation the live count is nobody's wish that we know of."""
-    foreign = running(replicas=5)
+def test_a_new_or_foreign_server_gets_the_files_count() -> None:
+    """A server without our annotation gets the count of the file."""
+    foreign = running_deployment(replicas=5)
     del foreign["metadata"]["annotations"]
     for live in (None, foreign):
         found = keep_replicas(deployment(settings="replicas: 2"), live)
         assert found == deployment(settings="replicas: 2")
 
 
-def test_a_live_count_that_is_not_written_is_one() -> None:
-    """Kubernetes' default is what runs where nobody wrote a number."""
-    live = running(settings="replicas: 4")
+def test_a_missing_live_count_is_one() -> None:
+    """A live Deployment without a count has one pod, which is Kubernetes' default."""
+    live = running_deployment(settings="replicas: 4")
     del live["spec"]["replicas"]
     assert keep_replicas(deployment(settings="replicas: 4"), live)["spec"]["replicas"] == 1

@@ -1,4 +1,4 @@
-"""Our code in ConfigMaps."""
+"""Our packages in ConfigMaps, and the specs that their programs read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SOURCE = Path(modelshelf.__file__).parent
 
 @pytest.mark.parametrize("package", code.PACKAGES)
 def test_a_map_holds_the_files_of_the_installed_package(package: code.Package) -> None:
-    """Each key is a file of the package, byte for byte, and none is left out."""
+    """Each key of a map is one file of the package, byte for byte, and no file is missing."""
     data = code.code_map(config(), package)["data"]
 
     assert data == {path.name: path.read_text() for path in (_SOURCE / package).glob("*.py")}
@@ -26,7 +26,7 @@ def test_a_map_holds_the_files_of_the_installed_package(package: code.Package) -
 
 
 def test_a_pod_mounts_the_packages_that_its_verbs_need() -> None:
-    """A change in how models are pulled changes no pod that serves."""
+    """A pod mounts the packages of its verbs alone, so a change in pulls changes no server."""
     assert code.packages_for(["gate"]) == ("shelf",)
     assert code.packages_for(["purge"]) == ("shelf",)
     assert code.packages_for(["pull"]) == ("shelf", "transfer")
@@ -34,8 +34,8 @@ def test_a_pod_mounts_the_packages_that_its_verbs_need() -> None:
     assert code.packages_for(["prime", "gate"]) == ("shelf", "start")
 
 
-def test_a_map_is_named_by_what_it_holds() -> None:
-    """The same files have the same name; another package or file of the user has another."""
+def test_a_map_is_named_for_its_content() -> None:
+    """The same files give the same name; other files, packages or users give another."""
     maps = [
         *(code.code_map(config(), package) for package in code.PACKAGES),
         code.code_map(config(more="name: others"), "shelf"),
@@ -49,7 +49,7 @@ def test_a_map_is_named_by_what_it_holds() -> None:
 
 
 def test_gitops_keeps_what_a_kept_replica_set_names() -> None:
-    """Flux and Argo CD delete no map of a server; those of Jobs alone go with their Jobs."""
+    """Flux and Argo CD delete no map of a server, and delete a Job's map with its Job."""
     kept = {
         "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
         "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
@@ -65,13 +65,13 @@ def test_gitops_keeps_what_a_kept_replica_set_names() -> None:
 
 
 @pytest.mark.parametrize("package", code.PACKAGES)
-def test_a_map_fits_where_kubectl_writes_it_down_once_more(package: code.Package) -> None:
-    """`kubectl apply` copies the object into an annotation of at most 256 KiB."""
+def test_a_map_fits_into_kubectls_annotation(package: code.Package) -> None:
+    """A map fits into the annotation of at most 256 KiB that `kubectl apply` writes."""
     assert len(json.dumps(code.code_map(config(), package))) < 256 * 1024 - 1024
 
 
 def test_a_spec_is_one_json_file() -> None:
-    """The file is named for its verb, and lies where the command looks for it."""
+    """A spec is one file named for its verb, at the path that the command reads."""
     made = code.spec_map(config(), SERVER, "mistral", {"gate": {"shelf": "/shelf", "timeout": 5}})
 
     assert json.loads(made["data"]["gate.json"]) == {"shelf": "/shelf", "timeout": 5}
@@ -88,7 +88,7 @@ def test_a_spec_is_one_json_file() -> None:
 
 
 def test_another_spec_has_another_name() -> None:
-    """A spec cannot be changed in place, so that a pod never sees half of a change."""
+    """A changed spec is a new object, so a pod never reads half of a change."""
     names = {
         key(code.spec_map(config(), PULL, name, {"pull": {"shelf": shelf}}))
         for name in ("a", "b")
@@ -99,7 +99,7 @@ def test_another_spec_has_another_name() -> None:
 
 
 def test_a_list_of_files_that_fits_no_config_map_is_refused() -> None:
-    """The error says which model it is, and what to do."""
+    """The error names the model with too many files and says what to do."""
     with pytest.raises(
         UsageError, match="list of files for the pull of huge is larger than the 1 MiB"
     ) as caught:

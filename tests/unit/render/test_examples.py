@@ -1,4 +1,4 @@
-"""The examples, rendered: against their golden files, and against Kubernetes' own schemas."""
+"""The rendered examples, compared with their golden files and with Kubernetes' own schemas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _objects(example: Path) -> list[Object]:
 
 @every_example
 def test_an_example_renders_to_its_golden_files(example: Path) -> None:
-    """Every change of what is rendered is seen in git."""
+    """An example renders to its golden files, so that git shows every change of them."""
     folder = _GOLDEN.folder(example)
     found = {
         str(path.relative_to(folder)): path.read_text()
@@ -57,7 +57,7 @@ def test_an_example_renders_to_its_golden_files(example: Path) -> None:
 
 
 def test_no_golden_folder_is_left_over() -> None:
-    """Each belongs to an example."""
+    """Each golden folder belongs to an example."""
     examples = {example.name for example in _GOLDEN.EXAMPLES}
 
     assert {path.name for path in (ROOT / "tests" / "golden").iterdir()} == examples
@@ -65,21 +65,21 @@ def test_no_golden_folder_is_left_over() -> None:
 
 @every_example
 @pytest.mark.parametrize("version", _VERSIONS)
-def test_kubernetes_takes_every_object(example: Path, version: str) -> None:
-    """Its schemas know every field, in strict mode, in old and new versions."""
+def test_kubernetes_knows_every_field(example: Path, version: str) -> None:
+    """The strict schemas of old and new versions of Kubernetes know every field."""
     for obj in _objects(example):
         kubernetes_validate.validate(obj, version, strict=True)
 
 
 @every_example
-def test_nothing_secret_is_rendered(example: Path) -> None:
-    """Secrets are named, never written."""
+def test_no_secret_is_rendered(example: Path) -> None:
+    """Rendered objects name Secrets and contain none."""
     assert "Secret" not in {obj["kind"] for obj in _objects(example)}
 
 
 @every_example
 def test_pods_are_restricted(example: Path) -> None:
-    """Each pod says all that Pod Security *restricted* asks for."""
+    """Each pod has every field that Pod Security *restricted* requires."""
     for obj in _objects(example):
         if obj["kind"] not in ("Job", "Deployment"):
             continue
@@ -98,7 +98,7 @@ def test_pods_are_restricted(example: Path) -> None:
 
 @every_example
 def test_images_have_versions(example: Path) -> None:
-    """No `latest`, and no image without a tag."""
+    """Each image has a tag, and none has the tag `latest`."""
     for obj in _objects(example):
         if obj["kind"] not in ("Job", "Deployment"):
             continue
@@ -108,8 +108,8 @@ def test_images_have_versions(example: Path) -> None:
             assert tag not in ("", "latest"), container["image"]
 
 
-def test_a_mirror_has_every_image() -> None:
-    """Where the file names a registry, nothing is pulled from elsewhere."""
+def test_every_image_is_pulled_from_the_mirror() -> None:
+    """Every image comes from the registry that the file names."""
     objects = json.dumps(_objects(ROOT / "examples" / "two-models"))
 
     assert "docker.io" not in objects
@@ -118,14 +118,14 @@ def test_a_mirror_has_every_image() -> None:
 
 
 def test_examples_need_no_network() -> None:
-    """Each lock fits its file, so that nobody is asked."""
+    """Each lock fits its file, so rendering asks no Hub."""
     for example in _GOLDEN.EXAMPLES:
         locked = lock.read_lock(example / "modelshelf.lock")
         lock.refuse_stale(load(example / "modelshelf.yaml"), locked)
 
 
-def test_a_lock_that_does_not_fit_would_be_noticed() -> None:
-    """The check before this one can fail."""
+def test_a_lock_that_does_not_fit_is_refused() -> None:
+    """A lock of another file is refused, so the test before this one can fail."""
     example = ROOT / "examples" / "mistral-nfs"
 
     with pytest.raises(UsageError, match="does not fit"):

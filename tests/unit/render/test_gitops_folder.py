@@ -1,4 +1,4 @@
-"""What is rendered as files in a folder."""
+"""Rendered objects as files in a folder."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _maps(folder: Path) -> list[str]:
 
 @pytest.fixture
 def other_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another version of modelshelf."""
+    """The code of another version of modelshelf."""
     monkeypatch.setattr(code, "files", lambda _package: {"__main__.py": "# another version\n"})
 
 
 def test_files_are_in_the_order_in_which_they_are_applied(tmp_path: Path) -> None:
-    """`kubectl apply -f` goes by name: the namespace first, a map before who mounts it."""
+    """File names sort into the order of applying: the namespace first, a map before its users."""
     rendered = _rendered()
     written = write(rendered, str(tmp_path))
     maps = [key(obj).name for obj in rendered.code.values()]
@@ -76,8 +76,8 @@ def test_files_are_in_the_order_in_which_they_are_applied(tmp_path: Path) -> Non
     assert {one.how for one in written} == {"created"}
 
 
-def test_files_hold_what_was_rendered(tmp_path: Path) -> None:
-    """Reading the YAML gives the objects back, and all of them."""
+def test_files_hold_the_rendered_objects(tmp_path: Path) -> None:
+    """Reading the YAML gives all the objects back."""
     rendered = _rendered()
     write(rendered, str(tmp_path))
     for folder, objects in (
@@ -88,7 +88,7 @@ def test_files_hold_what_was_rendered(tmp_path: Path) -> None:
 
 
 def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
-    """A second run finds everything as it should be, and touches no file."""
+    """A second run reports each file as unchanged and writes none."""
     write(_rendered(), str(tmp_path))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
@@ -96,8 +96,8 @@ def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_what_names_the_newest_code_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two hundred servers take most of their time there, and there is nothing to keep."""
+def test_a_file_with_the_newest_code_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that names the newest code map is not parsed again, which saves most of the time."""
     rendered = _rendered()
     before = files(rendered, {})
 
@@ -108,8 +108,8 @@ def test_what_names_the_newest_code_is_not_read_again(monkeypatch: pytest.Monkey
     assert files(rendered, before) == before
 
 
-def test_what_left_the_file_is_removed(tmp_path: Path) -> None:
-    """A file of ours goes with its server; those of others stay."""
+def test_files_of_removed_servers_are_deleted(tmp_path: Path) -> None:
+    """Our files of a removed server are deleted; other people's files stay."""
     write(_rendered(), str(tmp_path))
     (tmp_path / "serve/ingress.yaml").write_text("kind: Ingress\n")
     (tmp_path / "kustomization.yaml").write_text("resources: [pull]\n")
@@ -122,8 +122,8 @@ def test_what_left_the_file_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "kustomization.yaml").exists()
 
 
-def test_a_file_of_others_is_not_overwritten(tmp_path: Path) -> None:
-    """Before anything is written, what is in the way is named."""
+def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
+    """A foreign file in the way is named in the error, before any file is written."""
     (tmp_path / "serve").mkdir()
     (tmp_path / "serve/30-chat.yaml").write_text("kind: Deployment\n")
 
@@ -137,7 +137,7 @@ def test_a_file_of_others_is_not_overwritten(tmp_path: Path) -> None:
 def test_another_version_restarts_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Deployment keeps the code map that it names, whose file stays; pulls get the new one."""
+    """A Deployment keeps the code map that it names and its file; pulls get the new map."""
     with monkeypatch.context() as old:
         old.setattr(code, "files", lambda _package: {"__main__.py": "# the old version\n"})
         write(_rendered(), str(tmp_path))
@@ -158,7 +158,7 @@ def test_another_version_restarts_no_server(
 def test_a_changed_server_gets_the_new_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It restarts anyway; the others keep theirs, and both maps are there."""
+    """A changed server gets the new map, the others keep theirs, and both maps have files."""
     write(_rendered(), str(tmp_path))
     old = _code_map(tmp_path, "small")
     monkeypatch.setattr(code, "files", lambda _package: {"__main__.py": "# another version\n"})
@@ -175,7 +175,7 @@ def test_a_changed_server_gets_the_new_code(
 
 
 def test_code_can_be_refreshed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On request every server gets the new map, and the old one goes."""
+    """On request every server gets the new map, and the old map's file is deleted."""
     write(_rendered(), str(tmp_path))
     old = _code_map(tmp_path, "chat")
     monkeypatch.setattr(code, "files", lambda _package: {"__main__.py": "# another version\n"})
@@ -190,7 +190,7 @@ def test_code_can_be_refreshed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_map_whose_file_is_gone_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Deployment never names a map that git does not have."""
+    """A Deployment never names a map whose file is missing from the folder."""
     write(_rendered(), str(tmp_path))
     old = _code_map(tmp_path, "chat")
     (tmp_path / f"pull/20-{old}.yaml").unlink()
@@ -203,7 +203,7 @@ def test_a_map_whose_file_is_gone_is_not_kept(
 
 
 def test_damaged_files_are_written_anew(tmp_path: Path) -> None:
-    """What is no YAML, or half a Deployment, keeps nothing back."""
+    """A file that is no YAML or half a Deployment is replaced, and its code is not kept."""
     write(_rendered(), str(tmp_path))
     good = _tree(tmp_path)
     for path, rest in (("serve/30-chat.yaml", "kind: [\n"), ("serve/30-small.yaml", "kind: 1\n")):
@@ -216,7 +216,7 @@ def test_damaged_files_are_written_anew(tmp_path: Path) -> None:
 
 
 def test_the_flux_example_is_not_applied_by_accident(tmp_path: Path) -> None:
-    """It orders the two folders, and has no name that kubectl or Argo CD would read."""
+    """The Flux example has a name that neither kubectl nor Argo CD reads."""
     write(_rendered(), str(tmp_path))
     pull, serve = from_yaml((tmp_path / FLUX_FILE).read_text())
 
@@ -227,13 +227,13 @@ def test_the_flux_example_is_not_applied_by_accident(tmp_path: Path) -> None:
     assert pull["spec"]["timeout"] == f"{21600 + 600}s"
 
 
-def test_what_writing_decides_needs_no_disk() -> None:
-    """The texts of a folder follow from the objects and from what was there."""
+def test_the_texts_are_decided_without_a_disk() -> None:
+    """The texts of a folder follow from the objects and from the earlier texts alone."""
     assert files(_rendered(), {}) == files(_rendered(), files(_rendered(), {}))
 
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
-    """The error says which path, and why."""
+    """The error names the file that is where the folder should be."""
     (tmp_path / "deploy").write_text("")
     with pytest.raises(UsageError, match=r"deploy.* cannot be written: Not a directory"):
         write(_rendered(), str(tmp_path / "deploy"))
@@ -244,12 +244,12 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
     ["12e4", "1234567", "0o17", "0x1f", "1:30", "1_000", "y", "N", "yes", "null", "~", "1.5", "-1"],
 )
 def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
-    """Readers of YAML differ about numbers and booleans; quotes leave no doubt."""
+    """Text that a reader of YAML could take for a number or a boolean is quoted."""
     assert to_yaml([{"a": text}]) == f"a: '{text}'\n"
 
 
 def test_text_of_several_lines_stays_readable() -> None:
-    """Code and JSON stand in the file as they are."""
+    """Code and JSON are written as blocks of lines, unchanged."""
     assert to_yaml([{"data": {"a.py": "x = 1\ny = {}\n"}}]) == (
         "data:\n  a.py: |\n    x = 1\n    y = {}\n"
     )

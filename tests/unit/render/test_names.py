@@ -23,8 +23,8 @@ from modelshelf.render.names import (
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def test_labels_tell_whose_an_object_is() -> None:
-    """An object carries what it is for, which file it is of, and who manages it."""
+def test_labels_say_whose_an_object_is() -> None:
+    """An object's labels name its purpose, its file and its manager."""
     assert labels(config(), SERVER, "mistral") == {
         "app.kubernetes.io/name": "mistral",
         "app.kubernetes.io/component": "server",
@@ -34,7 +34,7 @@ def test_labels_tell_whose_an_object_is() -> None:
 
 
 def test_a_selector_is_a_part_of_the_labels() -> None:
-    """A server's pods are found by labels that they have, and by no label that might change."""
+    """A server's selector uses labels that its pods have and that never change."""
     chosen = selector(config(), "mistral")
 
     assert chosen.items() < labels(config(), SERVER, "mistral").items()
@@ -42,13 +42,13 @@ def test_a_selector_is_a_part_of_the_labels() -> None:
 
 
 def test_all_objects_of_a_file_are_found_by_two_labels() -> None:
-    """What belongs to a file can be listed without naming its parts."""
+    """Two labels select all objects of a file, whatever their names are."""
     assert of_file(config()).items() < labels(config(), SERVER, "mistral").items()
     assert of_file(config(more="name: others")) != of_file(config())
 
 
-def test_a_key_names_an_object() -> None:
-    """Objects of the whole cluster have no namespace in their key."""
+def test_a_key_identifies_an_object() -> None:
+    """An object's key has its namespace, except for an object of the whole cluster."""
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "a", "namespace": "llm"}}
     volume = {"kind": "PersistentVolume", "metadata": {"name": "a"}}
 
@@ -57,8 +57,8 @@ def test_a_key_names_an_object() -> None:
     assert str(key(volume)) == "PersistentVolume/a"
 
 
-def test_a_hash_does_not_know_the_order_of_keys() -> None:
-    """Equal values have equal hashes, other values others."""
+def test_a_hash_ignores_the_order_of_keys() -> None:
+    """Equal values have equal hashes whatever the order of their keys; other values differ."""
     assert short_hash({"a": 1, "b": 2}) == short_hash({"b": 2, "a": 1})
     assert short_hash({"a": 1}) != short_hash({"a": 2})
     assert len(short_hash([], digits=10)) == 10
@@ -72,23 +72,23 @@ def test_a_hash_does_not_know_the_order_of_keys() -> None:
         (("x" * 63,), "x" * 63),
     ],
 )
-def test_a_name_that_fits_stays(parts: tuple[str, ...], name: str) -> None:
-    """What Kubernetes takes is not changed."""
+def test_a_valid_name_is_unchanged(parts: tuple[str, ...], name: str) -> None:
+    """A name that Kubernetes accepts is not changed."""
     assert fitted(*parts) == name
 
 
 def test_long_names_stay_apart() -> None:
-    """Two names that differ only where they are cut are two names."""
+    """Two names that differ only behind the cut get different results."""
     assert fitted("x" * 70 + "a", "01234567") != fitted("x" * 70 + "b", "01234567")
     assert fitted("x" * 70, "01234567").endswith("-01234567")
 
 
-def test_unlike_names_stay_apart() -> None:
-    """Two names that differ only in characters that Kubernetes refuses are two names."""
+def test_names_that_differ_in_refused_characters_stay_apart() -> None:
+    """Two names that differ only in characters that Kubernetes refuses get different results."""
     assert fitted("Qwen2.5") != fitted("qwen2-5")
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3), st.text("0123456789abcdef", min_size=8))
 def test_any_name_becomes_a_dns_label(parts: list[str], digits: str) -> None:
-    """Whatever it is made of, a name is one that Kubernetes takes."""
+    """Any text becomes a name that Kubernetes accepts."""
     assert _LABEL.fullmatch(fitted(*parts, digits[:8]))

@@ -1,4 +1,4 @@
-"""The Job in which a server's engine compiles once."""
+"""The Job that runs a server's engine once to make its compile cache."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def _job(rendered: Rendered) -> Object:
     return job
 
 
-def _pods(rendered: Rendered) -> tuple[Any, Any]:
-    """The spec of the Job's pod, and of the server's."""
+def _pod_specs(rendered: Rendered) -> tuple[Any, Any]:
+    """The pod specs of the Job and of the server."""
     (deployment,) = [obj for obj in rendered.servers["front"] if obj["kind"] == "Deployment"]
     return _job(rendered)["spec"]["template"]["spec"], deployment["spec"]["template"]["spec"]
 
 
-def test_its_container_is_the_servers() -> None:
-    """Compiled code fits what it was made with: image, arguments, environment, resources."""
-    job, server = _pods(_rendered())
+def test_the_jobs_container_is_the_servers() -> None:
+    """The Job has the server's image, arguments, environment and resources."""
+    job, server = _pod_specs(_rendered())
     (prime,), (engine,) = job["containers"], server["containers"]
     for same in ("image", "args", "env", "resources", "securityContext"):
         assert prime[same] == engine[same], same
@@ -48,10 +48,10 @@ def test_its_container_is_the_servers() -> None:
     assert not {"livenessProbe", "startupProbe", "lifecycle", "ports"} & set(prime)
 
 
-def test_it_writes_to_the_shelf_and_servers_only_read_what_it_made() -> None:
-    """It runs as who pulls; a server sees `compile-cache` alone, read-only."""
+def test_the_job_writes_and_servers_read_the_compile_cache() -> None:
+    """The Job runs as the user of pulls; servers mount `compile-cache` alone, read-only."""
     rendered = _rendered()
-    job, server = _pods(rendered)
+    job, server = _pod_specs(rendered)
     assert (job["securityContext"]["runAsUser"], job["securityContext"]["runAsGroup"]) == (1000, 0)
     claims = {
         which: volume["persistentVolumeClaim"]
@@ -69,8 +69,8 @@ def test_it_writes_to_the_shelf_and_servers_only_read_what_it_made() -> None:
     assert seen["/compile-cache"]["readOnly"] is True
 
 
-def test_it_is_told_what_the_starts_are_told() -> None:
-    """The same snapshot and the same folder to unpack to, or nothing that it made would fit."""
+def test_the_job_and_the_starts_use_the_same_cache_paths() -> None:
+    """The Job and each start get the same snapshot and the same folder to unpack into."""
     rendered = _rendered()
     (spec,) = [obj for obj in rendered.primes["front"] if obj["kind"] == "ConfigMap"]
     (other,) = [obj for obj in rendered.servers["front"] if obj["kind"] == "ConfigMap"]
@@ -81,8 +81,8 @@ def test_it_is_told_what_the_starts_are_told() -> None:
     assert spec["data"]["gate.json"] == other["data"]["gate.json"]
 
 
-def test_it_comes_between_pulls_and_servers() -> None:
-    """In Argo CD's waves and Flux's dependencies; where nothing is primed there are two."""
+def test_the_job_comes_between_pulls_and_servers() -> None:
+    """Argo CD and Flux run the Job after pulls and before servers, and skip an empty step."""
     rendered = _rendered()
     waves = {
         folder: {obj["metadata"]["annotations"][_WAVE] for obj in objects}
@@ -106,8 +106,8 @@ def test_it_comes_between_pulls_and_servers() -> None:
     assert [one["metadata"]["name"] for one in plain] == ["models-pull", "models-serve"]
 
 
-def test_another_modelshelf_primes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder, a Job that differs in our code alone stays, with the map that it names."""
+def test_another_modelshelf_keeps_a_finished_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Job in a folder that differs in our code alone is kept, with its ConfigMap."""
     before = files(_rendered(), {})
     monkeypatch.setattr(
         "modelshelf.render.code.files", lambda package: {"new.py": f"# {package}\n"}

@@ -47,15 +47,15 @@ def _objects(of: Snapshot, server: str) -> list[Object]:
     return server_objects(file, "mine", locked, {"shelf": "a", "start": "b"})
 
 
-def _section(title: str) -> str:
-    """What stands below a heading, up to the next of any level."""
+def _text_below_heading(title: str) -> str:
+    """The text below a heading, up to the next heading of any level."""
     found = re.search(rf"(?ms)^#+ {re.escape(title)}[^\n]*\n(.*?)(?=^#|\Z)", _PAGE)
     assert found, title
     return found[1]
 
 
-def _explained(section: str) -> set[str]:
-    """The names in the first cells of a section's tables, in rows that give a reason."""
+def _explained_names(section: str) -> set[str]:
+    """The names in the first cells of a section's tables whose rows give a reason."""
     names: set[str] = set()
     for row in section.splitlines():
         cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -73,17 +73,17 @@ def _given(engine: Object) -> Iterator[str]:
 
 @pytest.mark.parametrize(("of", "server"), _SERVERS)
 def test_every_argument_and_variable_has_a_reason(of: Snapshot, server: str) -> None:
-    """Each stands in the table of its engine, with a reason beside it."""
+    """The table of each engine has a reason for each argument and variable."""
     deployment = _objects(of, server)[1]
     (engine,) = deployment["spec"]["template"]["spec"]["containers"]
     kind = yaml.safe_load(server).get("engine", "vllm")
-    assert set(_given(engine)) - _explained(_section(kind)) == set()
+    assert set(_given(engine)) - _explained_names(_text_below_heading(kind)) == set()
 
 
 @pytest.mark.parametrize(("of", "server"), _SERVERS)
-def test_everything_that_our_code_is_told_has_a_reason(of: Snapshot, server: str) -> None:
-    """Each key of each spec is named in the table of the ConfigMap."""
-    table = _section("ConfigMap: the specs of our code")
+def test_every_key_of_a_spec_has_a_reason(of: Snapshot, server: str) -> None:
+    """The table of the ConfigMap has a reason for each key of each spec."""
+    table = _text_below_heading("ConfigMap: the specs of our code")
     rows = {row.split("|")[1].strip(): row for row in table.splitlines() if row.startswith("| ")}
     for name, text in _objects(of, server)[0]["data"].items():
         verb = name.removesuffix(".json")
@@ -95,7 +95,7 @@ def test_everything_that_our_code_is_told_has_a_reason(of: Snapshot, server: str
 
 @pytest.mark.parametrize(("of", "server"), _SERVERS)
 def test_every_field_of_a_pod_is_named(of: Snapshot, server: str) -> None:
-    """Fields of the pod and of its engine, and our annotations, stand somewhere on the page."""
+    """The page names every field of the pod and its engine, and our annotations."""
     deployment = _objects(of, server)[1]
     pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
     (engine,) = pod["containers"]

@@ -1,4 +1,4 @@
-"""Everything that a modelshelf.yaml comes to."""
+"""All objects that a modelshelf.yaml renders to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SERVER = "mistral: {model: tiny}"
 
 
 def test_pulls_come_before_servers() -> None:
-    """A server that changes before its model is there would take the last ready pod down."""
+    """Pulls are rendered before servers, so that a server's model is there when it changes."""
     file = config(servers=_SERVER)
     rendered = render(file, lock(file))
 
@@ -40,8 +40,8 @@ def test_pulls_come_before_servers() -> None:
     assert {obj["metadata"]["annotations"][_WAVE] for obj in rendered.serve_folder()} == {"1"}
 
 
-def test_waves_are_for_files_alone() -> None:
-    """What `up` applies has no annotation of Argo CD's order."""
+def test_only_files_have_argo_cds_waves() -> None:
+    """Objects that `up` applies have no annotation for Argo CD's order."""
     file = config(servers=_SERVER)
     rendered = render(file, lock(file))
     rendered.pull_folder()
@@ -49,8 +49,8 @@ def test_waves_are_for_files_alone() -> None:
     assert all(_WAVE not in obj["metadata"].get("annotations", {}) for obj in rendered.storage)
 
 
-def test_every_object_is_labelled_as_the_files() -> None:
-    """What leaves the file can be found, and nothing else is ever removed."""
+def test_every_object_has_the_files_labels() -> None:
+    """Every object has the file's labels, by which objects of removed entries are found."""
     file = config(servers=_SERVER, more="name: others")
     rendered = render(file, lock(file))
 
@@ -58,8 +58,8 @@ def test_every_object_is_labelled_as_the_files() -> None:
         assert obj["metadata"]["labels"].items() >= of_file(file).items(), key(obj)
 
 
-def test_no_two_objects_are_one() -> None:
-    """Kind, namespace and name are an object's identity."""
+def test_no_two_objects_share_an_identity() -> None:
+    """No two objects have the same kind, namespace and name."""
     file = config(
         models="a: {source: hf://acme/a}\nb: {source: hf://acme/b}",
         servers="one: {model: a}\ntwo: {model: a}\nthree: {model: b}",
@@ -72,8 +72,8 @@ def test_no_two_objects_are_one() -> None:
     assert list(rendered.servers) == ["one", "three", "two"]
 
 
-def test_a_server_mounts_the_map_that_is_rendered() -> None:
-    """The gate's code is there under the name that pods ask for."""
+def test_a_server_mounts_rendered_maps() -> None:
+    """Each ConfigMap that a server's pods mount is rendered under that name."""
     file = config(servers=_SERVER)
     rendered = render(file, lock(file))
     (deployment,) = (obj for obj in rendered.servers["mistral"] if obj["kind"] == "Deployment")
@@ -84,7 +84,7 @@ def test_a_server_mounts_the_map_that_is_rendered() -> None:
 
 
 def test_models_without_servers_need_no_code_of_servers() -> None:
-    """A file may do nothing but fill the shelf."""
+    """A file without servers renders no ConfigMap of the packages that servers mount."""
     file = config()
     rendered = render(file, lock(file))
 
@@ -93,20 +93,20 @@ def test_models_without_servers_need_no_code_of_servers() -> None:
 
 
 def test_a_model_that_is_not_locked_is_refused() -> None:
-    """What is rendered names checksums, which only a lock has."""
+    """A model without a lock is refused, since only the lock has checksums."""
     with pytest.raises(UsageError, match="lacks the model tiny"):
         render(config(), Lock())
 
 
 def test_rendering_is_deterministic() -> None:
-    """The same file and lock are the same objects, in the same order."""
+    """The same file and lock render to the same objects in the same order."""
     file = config(servers=_SERVER)
 
     assert render(file, lock(file)) == render(file, lock(file))
 
 
 def test_two_hundred_servers_take_less_than_two_seconds() -> None:
-    """Rendering reads our code once, not once for each server."""
+    """Rendering two hundred servers takes less than two seconds."""
     file = config(servers="\n".join(f"server-{n}: {{model: tiny}}" for n in range(200)))
     locked = lock(file)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The objects of one server, as whole values."""
+"""The objects of one server, compared as whole values."""
 
 from __future__ import annotations
 
@@ -215,14 +215,14 @@ def test_a_deployment_of_vllm() -> None:
     assert found == yaml.safe_load(text)
 
 
-def told(of: Snapshot, server: str = "") -> dict[str, Any]:
-    """What the code in a server's pods is told, by verb."""
+def specs_of(of: Snapshot, server: str = "") -> dict[str, Any]:
+    """The specs of the programs in a server's pods, by verb."""
     data = rendered(of, server)["ConfigMap"]["data"]
     return {name.removesuffix(".json"): json.loads(text) for name, text in data.items()}
 
 
-def test_what_the_gate_is_told() -> None:
-    """An immutable map holds the whole snapshot, and nothing of when it was published."""
+def test_the_gates_spec() -> None:
+    """An immutable map holds the whole snapshot and no time of its publication."""
     spec = rendered(LARGE)["ConfigMap"]
     assert spec["immutable"] is True
     assert spec["metadata"]["name"].startswith("gate-mine-spec-")
@@ -235,7 +235,7 @@ def test_what_the_gate_is_told() -> None:
 
 @pytest.mark.parametrize("settings", ["", "prime: true"])
 def test_another_name_for_a_commit_starts_no_pod(settings: str) -> None:
-    """Where `main` was resolved to a commit, and that is what the file says now, pods stay."""
+    """Pods stay when the file names the commit to which `main` was resolved."""
     before, after = rendered(LARGE, settings), rendered(pinned(LARGE), settings)
     assert after["Deployment"]["spec"] == before["Deployment"]["spec"]
     assert after["ConfigMap"] == before["ConfigMap"]
@@ -243,14 +243,14 @@ def test_another_name_for_a_commit_starts_no_pod(settings: str) -> None:
     assert annotations["modelshelf.dev/source"] == f"hf://acme/tiny@{COMMIT}"
 
 
-def test_what_start_and_drain_are_told() -> None:
-    """Where the engine answers, what to read ahead of it, and how long a pod that stops serves."""
-    found = told(LARGE, "{name: acme/Mistral, port: 9000}")
+def test_the_specs_of_start_and_drain() -> None:
+    """The specs name the engine's address, the files to prefetch, and the time to drain."""
+    found = specs_of(LARGE, "{name: acme/Mistral, port: 9000}")
     health, paths = "http://127.0.0.1:9000/health", {"paths": ["/models/acme-Mistral"]}
     assert found["start"] == {"health": health, "prefetch": {**paths, "memory": None}}
     drain = {"port": 9000, "metrics": "/metrics", "settle": 10, "quiet": 2, "most": 70}
     assert found["drain"] == drain
-    assert list(told(GGUF, "engine: llamacpp")) == list(told(LARGE, CUSTOM)) == ["gate"]
+    assert list(specs_of(GGUF, "engine: llamacpp")) == list(specs_of(LARGE, CUSTOM)) == ["gate"]
 
 
 @pytest.mark.parametrize(
@@ -263,11 +263,11 @@ def test_what_start_and_drain_are_told() -> None:
         ("{gpus: 1, fastStart: true}", {"fork": True}),
     ],
 )
-def test_one_import_is_the_default_where_it_was_measured(
+def test_fast_starts_are_the_default_on_processors(
     server: str, fast: dict[str, bool] | None
 ) -> None:
-    """On processors it is on, or off with the mend alone; on GPUs nothing is changed unasked."""
-    assert told(LARGE, server)["start"].get("fast") == fast
+    """`fastStart` is the default on processors alone, and can be turned off there."""
+    assert specs_of(LARGE, server)["start"].get("fast") == fast
 
 
 @pytest.mark.parametrize(
@@ -282,8 +282,8 @@ def test_one_import_is_the_default_where_it_was_measured(
         ("hostPath: {path: /b}", "mapped, since it lies on a disk of the node"),
     ],
 )
-def test_how_a_model_is_read_follows_from_where_it_lies(shelf: str, by: str) -> None:
-    """The Deployment says which was chosen, where no pod starts anew for it."""
+def test_the_load_format_follows_from_the_shelf(shelf: str, by: str) -> None:
+    """The Deployment records how the model is read, and no pod restarts for it."""
     file = config(shelf, servers="mine: {model: tiny}")
     locked = LockedModel("hf://acme/tiny", choice_for(file, "tiny"), LARGE)
     deployment = deployment_of(server_objects(file, "mine", locked, CODE))
@@ -291,8 +291,8 @@ def test_how_a_model_is_read_follows_from_where_it_lies(shelf: str, by: str) -> 
     assert "modelshelf.dev/load" not in deployment["spec"]["template"]["metadata"]["annotations"]
 
 
-def test_a_primed_server_sees_what_was_made_of_models() -> None:
-    """It mounts that folder of the shelf, read-only, and unpacks into a folder of its own."""
+def test_a_primed_server_mounts_the_compile_cache() -> None:
+    """A primed server mounts the compile cache read-only and unpacks it into its own folder."""
     (engine,) = pod(LARGE, "prime: true")["containers"]
     mount = {
         "name": "shelf",
@@ -301,7 +301,7 @@ def test_a_primed_server_sees_what_was_made_of_models() -> None:
         "readOnly": True,
     }
     assert mount in engine["volumeMounts"]
-    assert told(LARGE, "prime: true")["start"]["compile_cache"] == {
+    assert specs_of(LARGE, "prime: true")["start"]["compile_cache"] == {
         "folder": "/compile-cache",
         "snapshot": f"acme/tiny@{LARGE.id}",
         "into": "/home/vllm/.modelshelf",
@@ -309,7 +309,7 @@ def test_a_primed_server_sees_what_was_made_of_models() -> None:
 
 
 def test_a_service_a_budget_and_a_policy() -> None:
-    """One address; one pod at a time for who drains; in on one port, and out nowhere."""
+    """A server has one address, a disruption budget, and a policy that lets requests in alone."""
     objects = rendered(LARGE, "port: 9000")
     own = objects["Deployment"]["spec"]["selector"]["matchLabels"]
     labels = objects["Deployment"]["metadata"]["labels"]
@@ -357,8 +357,8 @@ def test_a_service_a_budget_and_a_policy() -> None:
     }
 
 
-def test_who_may_connect_can_be_narrowed() -> None:
-    """Namespaces become peers of the one rule; none of them is no rule, not one for all."""
+def test_the_file_limits_which_namespaces_connect() -> None:
+    """Namespaces become peers of the policy's one rule, and an empty list means no rule."""
     name = "kubernetes.io/metadata.name"
     narrowed = rendered(LARGE, "allowFrom: [gateway, monitoring]")["NetworkPolicy"]["spec"]
     assert narrowed["ingress"] == [
@@ -416,7 +416,7 @@ volumeMounts:
 
 
 def test_a_pod_of_llamacpp() -> None:
-    """Its image has no Python, so the gate has another; it runs as whoever owns the files."""
+    """The gate has a Python image of its own; the pod runs as the owner of the files."""
     found = pod(
         GGUF,
         """
@@ -489,7 +489,7 @@ volumeMounts:
 
 
 def test_a_pod_of_any_engine() -> None:
-    """Health path, GPU and mirror are as the file says, and nothing waits where drain is 0."""
+    """Health path, GPU and mirror are the file's, and a drain of 0 adds no hook."""
     server = CUSTOM + "health: /ready\ngpus: 1\ngpuResource: amd.com/gpu\ndrain: 0\n"
     found = pod(LARGE, server, "registry: mirror.example\n")
     assert found["containers"] == [yaml.safe_load(CUSTOM_ENGINE.replace("ID", LARGE.id))]
@@ -510,10 +510,8 @@ def test_a_pod_of_any_engine() -> None:
         pytest.param("gpus: 0", 1, 0, id="no GPU"),
     ],
 )
-def test_a_rollout_needs_no_gpu_that_is_not_there(
-    server: str, surge: int, unavailable: int
-) -> None:
-    """Where GPUs are all taken, an old pod stops first; elsewhere a new one is ready first."""
+def test_a_rollout_needs_no_free_gpu(server: str, surge: int, unavailable: int) -> None:
+    """A server with GPUs stops an old pod first; another one starts a new pod first."""
     assert rendered(LARGE, server)["Deployment"]["spec"]["strategy"]["rollingUpdate"] == {
         "maxSurge": surge,
         "maxUnavailable": unavailable,
@@ -529,7 +527,7 @@ def test_a_rollout_needs_no_gpu_that_is_not_there(
     ],
 )
 def test_a_long_load_is_no_failure(server: str, failures: int, deadline: int) -> None:
-    """The probe waits for the budget, and the rollout for that, the image and the old pod."""
+    """The probes and the rollout's deadline allow the load its whole budget."""
     spec = rendered(snapshot(size=140_000_000_000), server)["Deployment"]["spec"]
     probe = spec["template"]["spec"]["containers"][0]["startupProbe"]
     assert (probe["failureThreshold"], probe["periodSeconds"]) == (failures, 1)
@@ -565,10 +563,10 @@ def test_a_long_load_is_no_failure(server: str, failures: int, deadline: int) ->
         ),
     ],
 )
-def test_resources_of_the_user_win(
+def test_the_users_resources_replace_ours(
     given: str, requests: dict[str, str], limits: dict[str, str]
 ) -> None:
-    """They are merged over ours so that no request is above its limit."""
+    """The file's resources replace ours so that no request is above its limit."""
     gpu, disk = {"nvidia.com/gpu": "1"}, "ephemeral-storage"
     assert pod(LARGE, f"resources: {given}")["containers"][0]["resources"] == {
         "requests": {**requests, **gpu, disk: "2Gi"},
@@ -580,8 +578,8 @@ def test_resources_of_the_user_win(
     ("name", "path"),
     [("org/Name.v1", "/models/org-Name.v1"), ("..", "/models/model"), ("ü/x:y", "/models/x-y")],
 )
-def test_a_model_lies_where_its_name_says(name: str, path: str) -> None:
-    """The path is made from the name in the API, which is all that it depends on."""
+def test_a_models_path_follows_from_its_name(name: str, path: str) -> None:
+    """The path is made of the name in the API and of nothing else."""
     found = pod(LARGE, f"name: {json.dumps(name)}")["containers"][0]
     assert found["volumeMounts"][0]["mountPath"] == path
     assert found["command"][-3:] == ["vllm", "serve", path]
@@ -589,7 +587,7 @@ def test_a_model_lies_where_its_name_says(name: str, path: str) -> None:
 
 
 def test_files_that_an_engine_cannot_serve_are_refused() -> None:
-    """The error names the server, besides what is wrong."""
+    """The error names the server, and why its engine cannot serve the files."""
     with pytest.raises(UsageError, match=r"^servers\.mine: llama\.cpp cannot serve acme/tiny"):
         rendered(LARGE, "engine: llamacpp")
     with pytest.raises(UsageError, match=r"^servers\.mine: vLLM cannot serve acme/tiny"):
@@ -607,7 +605,7 @@ def test_files_that_an_engine_cannot_serve_are_refused() -> None:
     ],
 )
 def test_kubernetes_knows_every_field(of: Snapshot, server: str, version: str) -> None:
-    """Each object is valid for the oldest and the newest Kubernetes, without a field too many."""
+    """Each object is valid in strict mode for the oldest and the newest Kubernetes."""
     objects = rendered(of, server)
     assert len(objects) == 5
     for obj in objects.values():
@@ -615,7 +613,7 @@ def test_kubernetes_knows_every_field(of: Snapshot, server: str, version: str) -
 
 
 def test_no_part_is_shared_between_objects() -> None:
-    """Objects are values: to change one changes no other."""
+    """A change to one object changes no other object."""
     objects = rendered(LARGE)
     before = json.dumps(objects["Service"])
     spec = objects["Deployment"]["spec"]

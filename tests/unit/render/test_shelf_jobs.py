@@ -50,7 +50,7 @@ def _container(file: Config) -> dict[str, Any]:
 
 
 def test_a_pull_is_a_job_that_never_restarts_a_container() -> None:
-    """The whole Job, as a file with nothing but defaults has it."""
+    """A file with nothing but defaults renders to this whole Job."""
     file = config()
     spec, job = _pull(file)
     own = {
@@ -178,8 +178,8 @@ def test_a_pull_is_a_job_that_never_restarts_a_container() -> None:
     }
 
 
-def test_a_spec_says_what_git_says() -> None:
-    """A pod gets the locked files with their checksums, and asks for no metadata."""
+def test_a_spec_has_the_locked_files() -> None:
+    """A pod gets the locked files and their checksums, and asks the Hub for no metadata."""
     spec, _ = _pull(config())
 
     assert json.loads(spec["data"]["pull.json"]) == {
@@ -189,15 +189,15 @@ def test_a_spec_says_what_git_says() -> None:
     }
 
 
-def test_an_earlier_download_is_adopted_from_the_share() -> None:
-    """`from` is a folder below the share's root."""
+def test_an_earlier_download_is_named_by_its_folder() -> None:
+    """`from` names a folder below the share's root."""
     spec, _ = _pull(config(models="tiny: {source: hf://acme/tiny, from: old/tiny}"))
 
     assert json.loads(spec["data"]["pull.json"])["from"] == "/shelf/old/tiny"
 
 
 def test_another_endpoint_is_asked() -> None:
-    """A mirror takes the Hub's place."""
+    """A pull asks the mirror that the file names instead of the Hub."""
     spec, _ = _pull(config(more="hub: {endpoint: http://mirror:8080}"))
 
     assert json.loads(spec["data"]["pull.json"])["endpoint"] == "http://mirror:8080"
@@ -216,12 +216,12 @@ def test_another_endpoint_is_asked() -> None:
     ids=["image", "deadline", "node", "endpoint", "share", "user"],
 )
 def test_another_template_is_another_job(other: Config) -> None:
-    """A Job's template cannot change, so its name tells of all of it."""
+    """A Job whose template differs has another name, since a template cannot be changed."""
     assert key(_pull(other)[1]) != key(_pull(config())[1])
 
 
 def test_another_code_is_another_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new modelshelf looks anew: nothing runs for long on what it replaces."""
+    """A Job with newer code has another name, and so runs again."""
     file = config()
     before = render(file, lock(file)).pulls["tiny"][1]
     monkeypatch.setattr(code, "files", lambda _package: {"__main__.py": "# another version"})
@@ -230,12 +230,12 @@ def test_another_code_is_another_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_file_is_the_same_job() -> None:
-    """Rendering is deterministic: a second `up` finds the Job that is there."""
+    """The same file renders to the same Job, so a second `up` finds it."""
     assert _pull(config()) == _pull(config())
 
 
-def test_final_failures_are_those_that_no_second_try_mends() -> None:
-    """What may pass by itself (the hub away, somebody else at work) is not among them."""
+def test_final_failures_are_those_that_retrying_cannot_mend() -> None:
+    """An unreachable Hub and another pull at work are not among the final failures."""
     final = (
         UsageError,
         NotAuthorisedError,
@@ -250,21 +250,21 @@ def test_final_failures_are_those_that_no_second_try_mends() -> None:
 
 
 def test_a_large_model_has_more_time() -> None:
-    """At 5 MB/s it would still come; the file has the last word."""
+    """The default deadline allows 5 MB/s, and the file's deadline replaces it."""
     assert _pull(config(), size=200 * 10**9)[1]["spec"]["activeDeadlineSeconds"] == 40_000
     limited = config(more="pull: {deadline: 60}")
     assert _pull(limited, size=200 * 10**9)[1]["spec"]["activeDeadlineSeconds"] == 60
 
 
-def test_a_named_secret_must_be_there() -> None:
-    """Our own may be missing, as most models need no token."""
+def test_a_named_secret_must_exist() -> None:
+    """A Secret that the file names must exist; ours may be missing, as few models need it."""
     token = _container(config(more="hub: {secret: {name: hf, key: pat}}"))["env"][-1]
 
     assert token["valueFrom"]["secretKeyRef"] == {"name": "hf", "key": "pat", "optional": False}
 
 
 def test_a_proxy_is_named_by_the_variables_that_everything_reads() -> None:
-    """What the file leaves out is not set: an empty variable would cancel another."""
+    """The proxy's variables are set as the file says, and none is set to an empty value."""
     file = config(more="pull: {proxy: {https: 'http://proxy:3128', no: 'mirror,.local'}}")
 
     assert _container(file)["env"][:-1] == [
@@ -275,7 +275,7 @@ def test_a_proxy_is_named_by_the_variables_that_everything_reads() -> None:
 
 
 def test_certificates_come_from_a_config_map() -> None:
-    """They are mounted, and named to Python's TLS."""
+    """The file's certificates are mounted, and Python's TLS is pointed to them."""
     file = config(more="pull: {ca: {configMap: corp, key: root.pem}}")
     container = _container(file)
 
@@ -284,8 +284,8 @@ def test_certificates_come_from_a_config_map() -> None:
     assert {"name": "ca", "configMap": {"name": "corp"}} in _pod(file)["volumes"]
 
 
-def test_where_pulls_run_is_the_files_to_say() -> None:
-    """Labels and taints of nodes pass through."""
+def test_the_file_says_where_pulls_run() -> None:
+    """The Job has the file's node selector and tolerations."""
     taint = {"key": "pool", "operator": "Exists"}
     file = config(
         more="pull: {nodeSelector: {disk: fast}, tolerations: [{key: pool, operator: Exists}]}"
@@ -306,16 +306,16 @@ def test_where_pulls_run_is_the_files_to_say() -> None:
         ),
     ],
 )
-def test_resources_of_the_file_go_over_ours(given: str, memory: dict[str, str]) -> None:
-    """No request is left above its limit, which the API server would refuse."""
+def test_resources_of_the_file_replace_ours(given: str, memory: dict[str, str]) -> None:
+    """The file's resources replace ours so that no request is above its limit."""
     resources = _container(config(more=f"pull: {{resources: {given}}}"))["resources"]
 
     assert {side: quantities["memory"] for side, quantities in resources.items()} == memory
     assert resources["requests"]["cpu"] == "500m"
 
 
-def test_owner_and_image_are_the_files_to_say() -> None:
-    """Files belong to the uid that the Job runs as."""
+def test_the_file_says_owner_and_image() -> None:
+    """The Job runs as the file's uid and with the file's image."""
     file = config(
         "nfs: {server: nas, path: /m}\nuser: 2000\ngroup: 3000",
         more="registry: mirror.example/hub",
@@ -327,7 +327,7 @@ def test_owner_and_image_are_the_files_to_say() -> None:
 
 
 def test_a_purge_is_a_job_that_gets_no_token() -> None:
-    """It writes where pulls write, and speaks with nobody."""
+    """The purge's Job mounts the share for writing and gets no token and no proxy."""
     made, spec, job = purge_objects(config(), ("acme/tiny", "acme/other"))
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -342,7 +342,7 @@ def test_a_purge_is_a_job_that_gets_no_token() -> None:
 
 
 def test_a_token_is_in_the_secret_alone() -> None:
-    """The Job names the Secret; nothing that is written to a file holds what it holds."""
+    """The Job names the Secret, and no rendered text contains the token."""
     secret = token_secret(config(), "hf_secret")
 
     assert secret["data"] == {"token": "aGZfc2VjcmV0"}

@@ -1,4 +1,4 @@
-"""How the shelf gets into pods: volumes and claims."""
+"""The volumes and claims by which pods mount the shelf."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _specs(shelf: str, more: str = "") -> list[dict[str, Any]]:
 
 
 def test_a_share_is_two_volumes_bound_to_two_claims() -> None:
-    """The pull's volume is read-write, the servers' is mounted read-only by the kernel."""
+    """The pull's volume is read-write, and the servers' volume is mounted read-only."""
     names = claims(config())
     rw, ro, rw_claim, ro_claim = storage(config())
     hashed = names.rw.removeprefix("shelf-").removesuffix("-rw")
@@ -83,7 +83,7 @@ def test_a_share_is_two_volumes_bound_to_two_claims() -> None:
 
 
 def test_no_two_volumes_of_a_csi_driver_share_a_handle() -> None:
-    """Volumes with one handle hang, so each mode and each file has its own."""
+    """Each mode and each file has a volume handle of its own, since mounts of one handle hang."""
     handles = [
         spec["csi"]["volumeHandle"]
         for shelf in (_CSI, _CSI.replace("/export", "/other"))
@@ -102,8 +102,8 @@ def test_no_two_volumes_of_a_csi_driver_share_a_handle() -> None:
     }
 
 
-def test_mount_options_of_the_file_take_the_place_of_ours() -> None:
-    """Who names options gets them alone; the servers' volume stays read-only."""
+def test_mount_options_of_the_file_replace_ours() -> None:
+    """The file's mount options replace ours, and the servers' volume stays read-only."""
     shelf = "nfs: {server: nas, path: /export, mountOptions: [nfsvers=3, nolock]}"
     rw, ro = _specs(shelf)[:2]
 
@@ -112,7 +112,7 @@ def test_mount_options_of_the_file_take_the_place_of_ours() -> None:
 
 
 def test_another_share_is_other_objects() -> None:
-    """A volume's source cannot change, so a changed one has another name."""
+    """Another share gives volumes with other names, since a volume's source cannot change."""
     shelves = (
         "nfs: {server: nas, path: /a}",
         "nfs: {server: nas, path: /b}",
@@ -127,7 +127,7 @@ def test_another_share_is_other_objects() -> None:
 
 
 def test_a_size_changes_no_name() -> None:
-    """A share's size is advisory: to correct it restarts no server, and changes no claim."""
+    """Another size of the share changes no name, and so restarts no server."""
     small = storage(config("nfs: {server: nas, path: /a, size: 10Gi}"))
     large = storage(config("nfs: {server: nas, path: /a, size: 20Gi}"))
 
@@ -142,7 +142,7 @@ def test_a_size_changes_no_name() -> None:
 
 
 def test_two_files_in_one_namespace_share_no_object() -> None:
-    """Each file's objects can go without the other's."""
+    """Two files in one namespace have no object in common."""
     mine = {key(obj) for obj in storage(config())}
     theirs = {key(obj) for obj in storage(config(more="name: others"))}
 
@@ -150,7 +150,7 @@ def test_two_files_in_one_namespace_share_no_object() -> None:
 
 
 def test_a_folder_of_the_node_is_a_volume_too() -> None:
-    """Pod Security forbids a pod to name it; it must exist, and no node is preferred."""
+    """A hostPath becomes a volume of a folder that must exist, without a preferred node."""
     rw, ro, *_ = _specs("hostPath: {path: /srv/models, size: 50Gi}")
 
     assert rw["hostPath"] == ro["hostPath"] == {"path": "/srv/models", "type": "Directory"}
@@ -161,7 +161,7 @@ def test_a_folder_of_the_node_is_a_volume_too() -> None:
 
 
 def test_an_existing_claim_is_left_alone() -> None:
-    """Nothing is rendered for it, and both sides use it."""
+    """An existing claim is used by pulls and servers, and nothing is rendered for it."""
     file = config("claim: shared")
 
     assert storage(file) == []
@@ -169,7 +169,7 @@ def test_an_existing_claim_is_left_alone() -> None:
 
 
 def test_a_storage_class_is_asked_for_one_claim() -> None:
-    """The class makes the volume; a larger size asks the same claim for more."""
+    """A storage class gets one claim; another size changes the same claim."""
     file = config("storageClass: {name: efs, size: 100Gi}")
     (claim,) = storage(file)
 
@@ -184,7 +184,7 @@ def test_a_storage_class_is_asked_for_one_claim() -> None:
 
 
 def test_the_namespace_enforces_restricted() -> None:
-    """The API server itself judges every pod."""
+    """The namespace enforces Pod Security `restricted`."""
     made = namespace(config())
 
     assert made["metadata"]["name"] == "llm"
