@@ -96,7 +96,7 @@ def _once(hub: Hub, row: Row, name: str, folder: str) -> Took:
 
 
 def _check(target: str, row: Row, name: str) -> None:
-    """Whoever brought fewer bytes was not fast."""
+    """Refuse a run that brought fewer bytes: it would look fast."""
     wanted = sum(file.size for file in row.model.weights)
     found = sum(
         os.path.getsize(os.path.join(parent, file))

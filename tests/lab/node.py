@@ -184,7 +184,7 @@ def _kubelet(folder: Path, socket: Path, authority: Path) -> dict[str, object]:
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{namespace.cgroup()}",
-        # There is no DNS: whoever looks up a name is refused at once instead of waiting.
+        # There is no DNS. A lookup is refused at once, so that no program waits for an answer.
         "clusterDNS": [control.ADDRESS],
         "containerRuntimeEndpoint": f"unix://{socket}",
         "enforceNodeAllocatable": [],

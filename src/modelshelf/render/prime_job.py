@@ -69,10 +69,10 @@ def prime_objects(
     """
     server, snapshot = config.servers[server_key], locked.snapshot
     container, start = container_of(config, server_key, snapshot)
-    told = prime_specs(snapshot, container, start)
-    spec = code.spec_map(config, PRIME, server_key, told)
+    specs = prime_specs(snapshot, container, start)
+    spec = code.spec_map(config, PRIME, server_key, specs)
     found_by = selector(config, server_key)
-    mounted = {package: code_maps[package] for package in code.packages_for(told)}
+    mounted = {package: code_maps[package] for package in code.packages_for(specs)}
     parts = Parts(config, server, snapshot, container, start, mounted, key(spec).name, found_by)
     own = labels(config, PRIME, server_key)
     prime = job(config, own, _pod(parts), _WAIT_SECONDS + (1 + _RETRIES) * start, _RETRIES)

@@ -1,6 +1,6 @@
 """A compile cache as one tar file, and back. The same files make the same bytes.
 
-Whoever may write to a shelf could put a hostile archive there, so `extract` writes nothing but
+A user who may write to a shelf could put a hostile archive there. So `extract` writes nothing but
 plain files and folders below one folder.
 """
 
