@@ -98,8 +98,8 @@ def test_gpus_that_no_node_has_are_named_before_the_pull(unserved_project: Proje
     }
     done = unserved_project.run("up", "--timeout=8", code=20)
     nobody = f"no node of this cluster offers {GPU}: its pods cannot start before one does"
-    said = _index_of(done, "awaiting", what=f"server {SERVER}", why=nobody)
-    assert said < _index_of(done, "pull-started")
+    index = _index_of(done, "awaiting", what=f"server {SERVER}", why=nobody)
+    assert index < _index_of(done, "pull-started")
     (error,) = done.of("error")
     assert f"no node takes pod {unserved_project.namespace}/{SERVER}-" in error["message"]
     assert _SHORT in error["message"]

@@ -68,8 +68,8 @@ def two_files(tmp_path: Path, admin: tuple[dict[str, Any], dict[str, Any]]) -> s
 
 def test_files_are_merged_and_a_context_is_chosen(project: Project, two_files: str) -> None:
     """Contexts find users in another file, and the first of two clusters with one name counts."""
-    (said,) = _run_status(project, two_files, "--context=new").events
-    assert [server["name"] for server in said["servers"]] == [SERVER]
+    (status,) = _run_status(project, two_files, "--context=new").events
+    assert [server["name"] for server in status["servers"]] == [SERVER]
     (error,) = _run_status(project, two_files, code=20).of("error")
     assert _DEAD in error["message"]
     assert "context old" in error["message"]

@@ -153,10 +153,10 @@ def test_nothing_outside_is_reachable(cluster: Cluster, restricted: str) -> None
     with pytest.raises(OSError, match="unreachable"):
         socket.create_connection(("192.0.2.1", 443), timeout=5)
     ask = "import socket; print(socket.socket().connect_ex(('192.0.2.1', 443)))"
-    said = _log_of_finished_pod(
+    output = _log_of_finished_pod(
         cluster, restricted, _pod_manifest("out", images.PYTHON, ["python3", "-c", ask])
     )
-    assert os.strerror(int(said)) == "Network is unreachable"
+    assert os.strerror(int(output)) == "Network is unreachable"
 
 
 def test_a_pod_reaches_the_hub_of_a_test(cluster: Cluster, restricted: str, hub: Hub) -> None:
@@ -164,10 +164,10 @@ def test_a_pod_reaches_the_hub_of_a_test(cluster: Cluster, restricted: str, hub:
     hub.add("org/name", {"config.json": b"{}"})
     url = f"{hub.url}/org/name/resolve/main/config.json"
     ask = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read())"
-    said = _log_of_finished_pod(
+    output = _log_of_finished_pod(
         cluster, restricted, _pod_manifest("get", images.PYTHON, ["python3", "-c", ask])
     )
-    assert said == "b'{}'\n"
+    assert output == "b'{}'\n"
     assert hub.bytes_sent() == 2
 
 

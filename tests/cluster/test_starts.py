@@ -139,8 +139,8 @@ def _slow_servers_state(project: Project) -> tuple[str, int, str]:
 
 def test_a_load_past_its_budget_is_ended(running_project: Project, late_loads: Done) -> None:
     """The cluster ends a load that takes longer than `startWithin`, and `status` says why."""
-    (said,) = running_project.run("status").events
-    (reason,) = [each["reason"] for each in said["servers"] if each["name"] == _OVERDUE]
+    (status,) = running_project.run("status").events
+    (reason,) = [each["reason"] for each in status["servers"] if each["name"] == _OVERDUE]
     assert "tartup probe failed" in reason
 
 

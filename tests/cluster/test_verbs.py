@@ -122,12 +122,12 @@ def test_status_takes_five_calls(project: Project) -> None:
 def test_status_shows_the_phases_of_each_start(project: Project) -> None:
     """`status` shows the start of the running pod, and of the pod that replaces a deleted one."""
     project.run("up", "--no-ask")
-    ((first,),) = (said["timelines"] for said in project.run("status", "--timeline").events)
+    ((first,),) = (event["timelines"] for event in project.run("status", "--timeline").events)
     assert first["pod"] == project.pods()[0]["metadata"]["name"]
     refused = project.run("bench", "coldstart", f"--server={SERVER}", code=2)
     assert refused.events[-1]["hint"] == "agree beforehand with --yes"
     done = project.run("bench", "coldstart", f"--server={SERVER}", "--starts=1", "--yes")
-    (again,) = [said for said in done.events if "start" in said]
+    (again,) = [event for event in done.events if "start" in event]
     (pod,) = (pod for pod in project.pods() if "deletionTimestamp" not in pod["metadata"])
     assert first["pod"] != pod["metadata"]["name"] == f"{SERVER}-{again['start']}"
     for start in (first, again):
@@ -138,11 +138,11 @@ def test_status_shows_the_phases_of_each_start(project: Project) -> None:
 
 def _status(project: Project) -> dict[str, Any]:
     """Run `status --json`, check how many calls it made, and return its output."""
-    (said,) = project.run("status").events
+    (document,) = project.run("status").events
     with Cluster.connect(str(project.kubeconfig)) as cluster:
         status(Session(load(project.path), cluster))
         assert 0 < cluster.calls <= _CALLS
-    return said
+    return document
 
 
 def test_logs_are_those_of_servers_and_of_pulls(project: Project) -> None:

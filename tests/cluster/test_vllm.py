@@ -83,11 +83,11 @@ def test_an_engine_gets_the_published_compile_cache(
     """A Job publishes the engine's compile cache first, and `start` unpacks it, read-only."""
     (primed,) = started_server[0].of("primed", server=SERVER)
     assert primed["how"] == "made"
-    said = {line["event"]: line for line in _events_in_engine(vllm_project)}
-    assert list(said)[:2] == ["cache-unpacked", "engine-starting"]
-    assert said["cache-unpacked"]["key"] == primed["key"]
-    assert said["engine-starting"]["how"] == "fast", said["engine-starting"]
-    assert said["engine-ready"]["seconds"] > 0
+    events = {line["event"]: line for line in _events_in_engine(vllm_project)}
+    assert list(events)[:2] == ["cache-unpacked", "engine-starting"]
+    assert events["cache-unpacked"]["key"] == primed["key"]
+    assert events["engine-starting"]["how"] == "fast", events["engine-starting"]
+    assert events["engine-ready"]["seconds"] > 0
     share = Path(vllm_project.file["shelf"]["hostPath"]["path"])
     archive = share / "compile-cache" / primed["key"] / "caches.tar"
     assert archive.stat().st_mode & 0o222 == 0
@@ -117,9 +117,9 @@ def _ask(address: str, tokens: int) -> tuple[int, int]:
     headers = {"Content-Type": "application/json"}
     connection.request("POST", "/v1/completions", json.dumps(body), headers)
     response = connection.getresponse()
-    told = json.loads(response.read())
+    answer = json.loads(response.read())
     connection.close()
-    return response.status, told.get("usage", {}).get("completion_tokens", 0)
+    return response.status, answer.get("usage", {}).get("completion_tokens", 0)
 
 
 def test_a_server_finishes_its_requests_before_it_ends(

@@ -22,8 +22,8 @@ def test_bench_writes_its_page_and_cleans_up(tmp_path: pathlib.Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as bench:
-        _, said = bench.communicate(timeout=110)
-    assert bench.returncode == 0, said
+        _, stderr = bench.communicate(timeout=110)
+    assert bench.returncode == 0, stderr
     rows = re.findall(r"^\| (.+?) \| `?(.+?)`? \| \d+\.\d\d \(", page.read_text(), re.MULTILINE)
     assert len({served for served, _ in rows}) == 4
     assert {who for _, who in rows} == {"modelshelf pull", "snapshot_download", "four curls"}

@@ -159,24 +159,24 @@ def _run_on_terminal(answers: bytes, *argv: str) -> tuple[int, str]:
     )
     os.close(theirs)
     os.write(ours, answers)
-    said, deadline = b"", time.monotonic() + 60
+    output, deadline = b"", time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            said += os.read(ours, 4096)
+            output += os.read(ours, 4096)
         except OSError:  # EIO: the other end is closed
             break
     os.close(ours)
     out, _ = process.communicate(timeout=60)
     assert out.strip() == b""  # a prompt leaves blanks there
-    return process.returncode, said.decode()
+    return process.returncode, output.decode()
 
 
 def test_init_asks_on_a_terminal() -> None:
     """On a terminal `init` asks for each missing option and for nothing else."""
-    code, said = _run_on_terminal(b"nas:/models\norg/Name\n")
-    assert code == 0, said
-    assert "Mount Source" in said
-    assert "The model, such as" in said
+    code, output = _run_on_terminal(b"nas:/models\norg/Name\n")
+    assert code == 0, output
+    assert "Mount Source" in output
+    assert "The model, such as" in output
     config = load("modelshelf.yaml")
     assert config.shelf.nfs is not None
     assert (config.shelf.nfs.server, config.models["name"].source) == ("nas", "hf://org/Name")
@@ -184,9 +184,9 @@ def test_init_asks_on_a_terminal() -> None:
 
 def test_end_of_input_at_a_question_writes_nothing() -> None:
     """Ctrl-D at a question writes nothing."""
-    code, said = _run_on_terminal(b"\x04", *NFS)
+    code, output = _run_on_terminal(b"\x04", *NFS)
     assert code == 1
-    assert "The model, such as" in said
-    assert "Aborted" in said
-    assert "unexpected" not in said
+    assert "The model, such as" in output
+    assert "Aborted" in output
+    assert "unexpected" not in output
     assert os.listdir() == []

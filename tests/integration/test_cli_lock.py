@@ -98,15 +98,15 @@ def test_an_upgrade_moves_one_model(hub: Hub, capsys: pytest.CaptureFixture[str]
         hub._repos[name].update({**FILES, "tokenizer.json": b"{ }"}, LFS)
     capsys.readouterr()
     assert main(["lock", "--upgrade", "one"]) == 0
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     after = read_lock()
     new = hub._repos["org/one"].commit
     assert after.models["one"].snapshot.commit == new
     assert after.models["two"] == before.models["two"]
-    assert f"one: {before.models['one'].snapshot.commit[:12]}-" in said
-    assert f" → {new[:12]}-" in said
-    assert "3 B of them new" in said
-    assert "two" not in said
+    assert f"one: {before.models['one'].snapshot.commit[:12]}-" in output
+    assert f" → {new[:12]}-" in output
+    assert "3 B of them new" in output
+    assert "two" not in output
 
 
 def test_an_upgrade_without_names_moves_all(hub: Hub) -> None:
@@ -126,11 +126,15 @@ def test_lock_prints_a_json_document(hub: Hub, capsys: pytest.CaptureFixture[str
     write_file(hub, "  one: {source: hf://org/one, allFiles: true}\n")
     capsys.readouterr()
     assert main(["lock", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["lock"], said["changed"], said["removed"]) == ("modelshelf.lock", True, [])
-    assert said["models"]["one"]["before"] == first.id
-    assert said["models"]["one"]["commit"] == first.commit
-    assert said["models"]["two"]["before"] == said["models"]["two"]["id"]
+    document = json.loads(capsys.readouterr().out)
+    assert (document["lock"], document["changed"], document["removed"]) == (
+        "modelshelf.lock",
+        True,
+        [],
+    )
+    assert document["models"]["one"]["before"] == first.id
+    assert document["models"]["one"]["commit"] == first.commit
+    assert document["models"]["two"]["before"] == document["models"]["two"]["id"]
 
 
 def test_a_removed_model_leaves_the_lock(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

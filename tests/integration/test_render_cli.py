@@ -45,9 +45,9 @@ def test_objects_are_json_on_request(file: Path, capsys: pytest.CaptureFixture[s
 def test_a_folder_is_brought_up_to_date(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`render -o` reports each file that it writes, and a second run reports none."""
     assert main(["render", "-o", "deploy"]) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "created: deploy/serve/30-smollm2.yaml" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "created: deploy/serve/30-smollm2.yaml" in printed.err
 
     assert main(["render", "-o", "deploy"]) == 0
     assert capsys.readouterr().err == "deploy is up to date: 7 files\n"

@@ -70,8 +70,8 @@ def test_a_nodes_clock_agrees_with_the_hosts(nodes: TwoNodes, namespace: str) ->
     _create_pod(nodes, namespace, "clock", nodes.nodes[0], "import time; time.sleep(1000)")
     _wait(nodes, namespace, "clock", "condition=Ready")
     before = time.time()
-    said = nodes.kubectl("exec", "clock", "-n", namespace, "--", "date", "+%s.%N")
-    assert before - 0.5 <= float(said) <= time.time() + 0.5
+    output = nodes.kubectl("exec", "clock", "-n", namespace, "--", "date", "+%s.%N")
+    assert before - 0.5 <= float(output) <= time.time() + 0.5
 
 
 def test_one_node_reads_what_the_other_wrote(nodes: TwoNodes, namespace: str, share: str) -> None:
@@ -81,9 +81,9 @@ def test_one_node_reads_what_the_other_wrote(nodes: TwoNodes, namespace: str, sh
     _wait_for_end(nodes, namespace, "writer")
     program = "print(open('/models/note').read()); print(open('/proc/mounts').read())"
     _create_pod(nodes, namespace, "reader", second, program, claim=share)
-    said = _wait_for_end(nodes, namespace, "reader").splitlines()
-    (mount,) = (line for line in said if " /models " in line)
-    assert said[0] == "hello"
+    output = _wait_for_end(nodes, namespace, "reader").splitlines()
+    (mount,) = (line for line in output if " /models " in line)
+    assert output[0] == "hello"
     assert mount.startswith("10.77.0.1:/models /models nfs4 ")
     assert {"vers=4.1", "hard"} <= set(mount.split()[3].split(","))
     written = (nodes.share / "note").stat()
@@ -94,8 +94,8 @@ def test_root_is_nobody_on_the_share(nodes: TwoNodes, namespace: str, share: str
     """A pod's root cannot write to the share, whose owner is user 1000."""
     program = "open('/models/by-root', 'w')"
     _create_pod(nodes, namespace, "root", nodes.nodes[0], program, claim=share, user=0)
-    said = _wait_for_end(nodes, namespace, "root", "Failed")
-    assert "PermissionError: [Errno 13] Permission denied: '/models/by-root'" in said
+    output = _wait_for_end(nodes, namespace, "root", "Failed")
+    assert "PermissionError: [Errno 13] Permission denied: '/models/by-root'" in output
     assert not (nodes.share / "by-root").exists()
 
 

@@ -62,7 +62,7 @@ def test_the_page_has_all_measurements() -> None:
 def test_a_timeline_has_the_first_of_equal_events() -> None:
     """A timeline leaves out events that are no moments, and counts a repeated phase once."""
     gate = {"event": "pod-phased", "name": "smol", "phase": "gate"}
-    told = [
+    events = [
         (1.0, {"event": "connected"}),
         (1.5, {"event": "progressed"}),
         (2.0, {"event": "applied", "kind": "Service"}),
@@ -70,7 +70,7 @@ def test_a_timeline_has_the_first_of_equal_events() -> None:
         (3.0, gate),
         (3.5, gate),
     ]
-    assert [moment.at for moment in timeline(told)] == [1.0, 2.5, 3.0]
+    assert [moment.at for moment in timeline(events)] == [1.0, 2.5, 3.0]
 
 
 def test_the_spans_of_several_pods_are_their_medians() -> None:
