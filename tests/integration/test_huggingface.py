@@ -80,7 +80,7 @@ def test_a_tree_of_many_pages_is_listed_whole(hub: Hub) -> None:
 
 
 def test_pages_are_asked_of_the_hub_whatever_host_a_link_names(hub: Hub) -> None:
-    """If a mirror names the next page on the real Hub, the mirror is asked for it, with the token."""
+    """If a mirror names the next page on another host, the mirror is asked for it instead."""
     hub.page_size = 3
     elsewhere = '<https://elsewhere.invalid/x?recursive=true&cursor=3>; rel="next"'
     hub.misbehave("headers", path="/api/*/tree/*", times=1, headers={"Link": elsewhere})
@@ -335,7 +335,7 @@ def test_a_malformed_list_is_no_crash(
     info = {"id": "org/name", "sha": "0" * 40}
     answers = iter([json.dumps(info), json.dumps([{"type": "file"} | entry])])
     monkeypatch.setattr(HubClient, "_get", lambda *_: (next(answers).encode(), None))
-    with pytest.raises(SourceError, match="in a form unknown here"):
+    with pytest.raises(SourceError, match="in an unknown form"):
         _resolve()
 
 

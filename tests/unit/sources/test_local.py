@@ -103,7 +103,7 @@ def test_a_name_can_be_given_and_sometimes_must(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_download_of_huggingface_hub_is_followed(tmp_path: pathlib.Path) -> None:
-    """The links of a snapshot in huggingface_hub's cache are followed; its name is the repository's."""
+    """A snapshot in huggingface_hub's cache is read through its links and named after its repo."""
     base = _write(tmp_path / "models--org--the-name", "blobs/aa", "blobs/bb")
     snapshot = base / "snapshots" / ("0" * 40)
     (snapshot / "sub").mkdir(parents=True)
