@@ -126,7 +126,7 @@ def test_nothing_is_overwritten(folder: pathlib.Path, capsys: pytest.CaptureFixt
         ([*NFS, "--claim", "c", *MODEL], "files lie in one place: give one of --nfs,"),
         (["--storage-class", "c", *MODEL], "give --size 100Gi"),
         (["--claim", "c", "--size", "1Gi", *MODEL], "leave out --size"),
-        (["--nfs", "10.0.0.1/models", *MODEL], "it looks like HOST:/PATH"),
+        (["--nfs", "10.0.0.1/models", *MODEL], "write HOST:/PATH"),
         ([*NFS, "--model", "/srv/models/mistral"], "does not name a repository on the Hub"),
         ([*NFS, "--model", "s3://bucket/x"], "pods reach no other sources"),
         ([*NFS, *MODEL, "--name", "vllm"], "a server cannot be called 'vllm'"),

@@ -13,7 +13,7 @@ import pytest
 from hub import Content, Fault, Hub, Proxy, make_certificate, safetensors
 from huggingface_hub import constants
 
-from modelshelf import sources
+from modelshelf import select, sources
 from modelshelf.shelf.errors import (
     Error,
     IntegrityError,
@@ -80,7 +80,7 @@ def test_a_tree_of_many_pages_is_listed_whole(hub: Hub) -> None:
 
 
 def test_pages_are_asked_of_the_hub_whatever_host_a_link_names(hub: Hub) -> None:
-    """Where a mirror names the next page on the real Hub, the mirror is asked, with the token."""
+    """If a mirror names the next page on another host, the mirror is asked for it instead."""
     hub.page_size = 3
     elsewhere = '<https://elsewhere.invalid/x?recursive=true&cursor=3>; rel="next"'
     hub.misbehave("headers", path="/api/*/tree/*", times=1, headers={"Link": elsewhere})
@@ -103,6 +103,14 @@ def test_a_renamed_repository_goes_by_its_present_name(hub: Hub) -> None:
     listing = _resolve()
     assert (listing.source, listing.repo_id) == ("hf://org/new-name@main", "org/new-name")
     assert _texts(listing, "config.json")["config.json"] == TEXTS["config.json"]
+
+
+def test_a_name_of_ones_own(hub: Hub) -> None:
+    """--name changes the shelf's name and not the source's."""
+    listing = _resolve(name="me/mine")
+    assert (listing.source, listing.repo_id) == ("hf://org/name@main", "me/mine")
+    with pytest.raises(UsageError):
+        _resolve(name="mine")
 
 
 def test_texts_are_read_with_a_range_and_verified(hub: Hub) -> None:
@@ -327,7 +335,7 @@ def test_a_malformed_list_is_no_crash(
     info = {"id": "org/name", "sha": "0" * 40}
     answers = iter([json.dumps(info), json.dumps([{"type": "file"} | entry])])
     monkeypatch.setattr(HubClient, "_get", lambda *_: (next(answers).encode(), None))
-    with pytest.raises(SourceError, match="in a form unknown here"):
+    with pytest.raises(SourceError, match="in an unknown form"):
         _resolve()
 
 
@@ -380,6 +388,14 @@ def test_files_are_below_one_url() -> None:
     """The bytes lie under the repository's own name and commit."""
     url = huggingface.files_url("https://hub.example", "hf://org/name@refs/pr/1", "0" * 40)
     assert url == f"https://hub.example/org/name/resolve/{'0' * 40}"
+
+
+def test_listing_and_choosing_fit_together(hub: Hub) -> None:
+    """What the Hub lists and `needed_texts` asks for is what `choose` needs."""
+    listing = _resolve()
+    texts = _texts(listing, *select.needed_texts(listing.files)[:1])
+    selection = select.choose(listing.files, texts | {"empty.config.json": "{}"})
+    assert "model.safetensors" in {file.path for file in selection.files}
 
 
 _CHILD = """

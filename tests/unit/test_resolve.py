@@ -180,8 +180,8 @@ def test_errors_name_the_model(hub: Repositories) -> None:
     ("error", "sentence", "hint"),
     [
         (
-            NotFoundError("no file fits --include '*q9*'", hint="widen it"),
-            'models.a: no file fits include: ["*q9*"]',
+            NotFoundError("no file matches --include '*q9*'", hint="widen it"),
+            'models.a: no file matches include: ["*q9*"]',
             "widen it",
         ),
         (
@@ -190,9 +190,9 @@ def test_errors_name_the_model(hub: Repositories) -> None:
             "engine: vllm takes the safetensors",
         ),
         (
-            UsageError("code", hint="--allow-unsafe takes it all the same"),
+            UsageError("code", hint="--allow-unsafe takes it anyway"),
             "models.a: code",
-            "allowUnsafe: true takes it all the same",
+            "allowUnsafe: true takes it anyway",
         ),
     ],
 )

@@ -283,7 +283,7 @@ def test_a_configuration_round_trips() -> None:
 
 
 def test_the_schema_is_published() -> None:
-    """docs/reference has the current schema, which allows what `parse` does, and no unknown key."""
+    """docs/reference has the current schema, which accepts valid files and no unknown keys."""
     published = json.loads((ROOT / "docs/reference/modelshelf.schema.json").read_text())
     assert published == schema()
     check = importlib.import_module("jsonschema").Draft202012Validator(published)

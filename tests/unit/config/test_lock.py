@@ -140,7 +140,7 @@ def _spoilt(old: str, new: str) -> str:
     ],
 )
 def test_a_damaged_lock_is_refused(text: str) -> None:
-    """A lock that was truncated, merged badly or edited is refused, with a hint what to do."""
+    """A lock that was truncated, merged badly or edited is refused with advice."""
     with pytest.raises(UsageError, match=r"^x\.lock is damaged$") as caught:
         parse_lock(text, "x.lock")
     assert "run modelshelf lock" in caught.value.hint

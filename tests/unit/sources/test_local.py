@@ -36,7 +36,7 @@ def _names(listing: sources.Listing) -> list[str]:
 
 
 def test_a_folder_lists_its_files(tmp_path: pathlib.Path) -> None:
-    """A folder is listed with sizes, unhashed, nested folders too, but not what tools leave."""
+    """A folder is listed with sizes and subfolders, without hashes, .git and .cache."""
     folder = _write(
         tmp_path / "My model!",
         "config.json",
@@ -62,7 +62,7 @@ def test_a_folder_lists_its_files(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_file_is_a_listing_of_one(tmp_path: pathlib.Path) -> None:
-    """A GGUF file stands alone, whatever lies beside it, and gives the model its name."""
+    """A GGUF file is listed without its neighbours, and the model is named after it."""
     _write(tmp_path, "Tiny-Q8_0.gguf", "other.gguf")
     listing = sources.resolve(str(tmp_path / "Tiny-Q8_0.gguf"))
     assert _names(listing) == ["Tiny-Q8_0.gguf"]
@@ -72,7 +72,7 @@ def test_a_file_is_a_listing_of_one(tmp_path: pathlib.Path) -> None:
 
 
 def test_any_part_of_a_split_file_stands_for_all(tmp_path: pathlib.Path) -> None:
-    """Naming one part lists its siblings, and only those."""
+    """If the path is one part of a split file, exactly the parts of that file are listed."""
     own = ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"]
     _write(tmp_path, *own, "m-Q4_0-00001-of-00002.gguf", "m-Q8_0-00001-of-00003.gguf")
     listing = sources.resolve(str(tmp_path / own[1]))
@@ -89,12 +89,12 @@ def test_any_part_of_a_split_file_stands_for_all(tmp_path: pathlib.Path) -> None
     ],
 )
 def test_folder_names_are_made_plain(tmp_path: pathlib.Path, name: str, repo_id: str) -> None:
-    """What a shelf cannot be asked for is replaced in a folder's name."""
+    """Characters that a name on the shelf must not have are replaced."""
     assert sources.resolve(str(_write(tmp_path / name, "x.gguf"))).repo_id == repo_id
 
 
-def test_a_folder_without_letters_needs_a_name(tmp_path: pathlib.Path) -> None:
-    """A folder whose name has no letter needs --name."""
+def test_a_name_can_be_given_and_sometimes_must(tmp_path: pathlib.Path) -> None:
+    """--name takes precedence; a folder whose name has no letter requires it."""
     folder = _write(tmp_path / "___", "x.gguf")
     assert sources.resolve(str(folder), name="me/x").repo_id == "me/x"
     with pytest.raises(UsageError) as raised:
@@ -103,7 +103,7 @@ def test_a_folder_without_letters_needs_a_name(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_download_of_huggingface_hub_is_followed(tmp_path: pathlib.Path) -> None:
-    """Its snapshots are links into a folder of blobs, and know what they are called."""
+    """A snapshot in huggingface_hub's cache is read through its links and named after its repo."""
     base = _write(tmp_path / "models--org--the-name", "blobs/aa", "blobs/bb")
     snapshot = base / "snapshots" / ("0" * 40)
     (snapshot / "sub").mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_a_download_of_huggingface_hub_is_followed(tmp_path: pathlib.Path) -> No
 
 
 def test_links_to_folders_are_not_followed(tmp_path: pathlib.Path) -> None:
-    """A link may lead round in a circle, or out of the folder."""
+    """Links to folders are not followed: they may form a circle or leave the folder."""
     folder = _write(tmp_path / "m", "config.json")
     (folder / "again").symlink_to(folder)
     (folder / "out").symlink_to(tmp_path)
@@ -124,7 +124,7 @@ def test_links_to_folders_are_not_followed(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_link_to_nothing_is_refused(tmp_path: pathlib.Path) -> None:
-    """A broken link is a file that the model lacks."""
+    """A broken link is refused, because the model lacks that file."""
     folder = _write(tmp_path / "m", "config.json")
     (folder / "model.safetensors").symlink_to("../blobs/gone")
     with pytest.raises(RefusedError, match=r"model\.safetensors is a link to a file that is not"):
@@ -132,7 +132,7 @@ def test_a_link_to_nothing_is_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_devices_and_sockets_are_refused(tmp_path: pathlib.Path) -> None:
-    """Only files and folders can be models; reading a pipe would wait for ever."""
+    """Pipes and sockets are refused, because reading a pipe would wait forever."""
     folder = _write(tmp_path / "m", "config.json")
     os.mkfifo(folder / "pipe.safetensors")
     with pytest.raises(RefusedError, match="neither a file nor a folder"):
@@ -149,7 +149,7 @@ def test_devices_and_sockets_are_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_missing_path_is_named() -> None:
-    """A path that is not there is exit 11 and says which."""
+    """A missing path is exit code 11, and the error names it."""
     with pytest.raises(NotFoundError, match="/no/such/model") as raised:
         sources.resolve("/no/such/model")
     assert raised.value.exit_code == 11
@@ -157,7 +157,7 @@ def test_a_missing_path_is_named() -> None:
 
 @needs_modes
 def test_an_unreadable_folder_is_named(tmp_path: pathlib.Path) -> None:
-    """A folder without read permission is exit 10 and says which."""
+    """A folder that this user may not read is exit code 10, and the error names it."""
     folder = _write(tmp_path / "m", "sub/x.safetensors")
     (folder / "sub").chmod(0)
     try:
@@ -168,7 +168,7 @@ def test_an_unreadable_folder_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_files_on_other_hosts_are_refused() -> None:
-    """A file URI has no host."""
+    """A file URI that names a host is refused."""
     with pytest.raises(UsageError, match="another host"):
         sources.resolve("file://server/share/model")
 
@@ -190,7 +190,7 @@ def test_hashing_gives_checksums_and_a_commit(tmp_path: pathlib.Path) -> None:
 
 
 def test_hashing_reads_large_files_whole(tmp_path: pathlib.Path) -> None:
-    """A file of many blocks is read to its end."""
+    """A file of many blocks is hashed to its end."""
     data = os.urandom(1024) * 3_000
     (tmp_path / "m.gguf").write_bytes(data)
     listing = sources.resolve(str(tmp_path / "m.gguf"))
@@ -198,13 +198,23 @@ def test_hashing_reads_large_files_whole(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_file_that_changes_is_noticed(tmp_path: pathlib.Path) -> None:
-    """Somebody writing the file while it is read is an error, not a wrong checksum."""
+    """A file that grows while it is read is an error, not a wrong checksum."""
     path = tmp_path / "m.gguf"
     path.write_bytes(b"12345")
     listing = sources.resolve(str(path))
     path.write_bytes(b"123456")
     with pytest.raises(IntegrityError, match="5 bytes became 6"):
         local.hash_files(listing, listing.files)
+
+
+def test_texts_are_read_and_checked(tmp_path: pathlib.Path) -> None:
+    """Texts are read by path; a text whose size changed since it was listed is refused."""
+    folder = _write(tmp_path / "m", "config.json")
+    listing = sources.resolve(str(folder))
+    assert sources.read_texts(listing, ["config.json"]) == {"config.json": "config.json"}
+    (folder / "config.json").write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match=r"config\.json"):
+        sources.read_texts(listing, ["config.json"])
 
 
 def _sha256(data: bytes) -> str:
