@@ -51,7 +51,6 @@ class HttpTarget:
 
         Another origin gets no Authorization and no cookie.
 
-
         Raises:
             SourceError: It is no URL of HTTP.
         """
@@ -225,7 +224,6 @@ def make_connection(
     """Make a connection to an origin, through the proxy that the environment names for it.
 
     It is not open yet.
-
 
     Raises:
         SourceError: The proxy's URL cannot be used.
