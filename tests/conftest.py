@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from modelshelf.shelf.shelf import Shelf
 # A database of examples would be written into the tree, which may be read-only.
 settings.register_profile("modelshelf", database=None, deadline=None)
 settings.load_profile("modelshelf")
+
+# A shell starts a background job with SIGINT ignored, and children inherit that. Tests that send
+# Ctrl-C to a child would then wait in vain.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
