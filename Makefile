@@ -61,7 +61,7 @@ test-nfs: .venv/.synced
 # x86-64 a line says that they were left out.
 test-vllm: .venv/.synced
 	$(LAB) build vllm vllm-model
-	$(IN)/pytest -q --timeout=300 tests/vllm
+	$(IN)/pytest -q --timeout=900 tests/vllm
 
 # A Kubernetes of one node, and a shell with kubectl in it; all of it is gone when the shell ends.
 cluster: .venv/.synced

@@ -30,7 +30,7 @@ _FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
 # to one question took 249 s there with AVX, and takes 17 s without.
 _PROCESSOR = "max,-avx,-avx2,-fma,-f16c"
 _MEGABYTES = 3000
-_START_WITHIN = 150.0
+_START_WITHIN = 400.0
 # Of the share, as of the pods that modelshelf makes.
 _OWNER = 1000
 
@@ -139,7 +139,7 @@ class Machine:
         """Wait until Kubernetes calls it Ready, by what it said since it was booted.
 
         Raises:
-            StartError: It ended, or is not Ready after 150 s.
+            StartError: It ended, or is not Ready after 400 s.
         """
         if self._process is not None:
             self._process.until(self._ready, f"{self.name} is Ready", _START_WITHIN)
@@ -149,7 +149,7 @@ class Machine:
         """Give it power and wait until it is Ready.
 
         Raises:
-            StartError: It ended, or is not Ready after 150 s.
+            StartError: It ended, or is not Ready after 400 s.
         """
         self.boot()
         self.await_ready()

@@ -134,7 +134,7 @@ def _create_pod(
 
 
 def _wait(nodes: TwoNodes, namespace: str, pod: str, what: str) -> None:
-    nodes.kubectl("wait", f"pod/{pod}", "-n", namespace, f"--for={what}", "--timeout=150s")
+    nodes.kubectl("wait", f"pod/{pod}", "-n", namespace, f"--for={what}", "--timeout=400s")
 
 
 def _wait_for_end(nodes: TwoNodes, namespace: str, pod: str, phase: str = "Succeeded") -> str:

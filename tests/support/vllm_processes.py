@@ -19,7 +19,7 @@ from typing import Any
 from support.pod_packages import command_line
 
 MODULE = ("-m", "vllm.entrypoints.openai.api_server")
-_READY_SECONDS = 150.0  # within which an engine must answer
+_READY_SECONDS = 400.0  # within which an engine must answer
 _END_SECONDS = 30.0  # within which it must end after SIGTERM
 
 

@@ -40,7 +40,7 @@ def isolated(starter: Starter) -> list[str]:
 def run(isolated: list[str], what: str) -> dict[str, object]:
     """Run this file with an argument in there, and return what it prints."""
     env = os.environ | {"PYTHONPATH": str(TESTS)}
-    done = subprocess.run([*isolated, what], env=env, capture_output=True, timeout=280, check=False)
+    done = subprocess.run([*isolated, what], env=env, capture_output=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr.decode()[-6000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -45,7 +45,7 @@ class Primer:
             },
             "health": f"{url}/health",
             "fast": {"fork": fork},
-            "timeout": 500,
+            "timeout": 850,
             "ask": {
                 "url": f"{url}/v1/completions",
                 "body": {"model": "smol", "prompt": "The capital of France is", "max_tokens": 4},
@@ -99,7 +99,7 @@ def test_a_primed_start_loads_compiled_code(primer: Primer) -> None:
     assert_loads(primer, fork=False, within=compiling / 2)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_fast_start_has_the_key_of_a_stock_one(primer: Primer) -> None:
     """Forked processes load what a stock start has compiled, and compile nothing."""
     assert_loads(primer, fork=True, within=60)

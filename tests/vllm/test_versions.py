@@ -32,7 +32,7 @@ def test_the_table_is_what_vllm_itself_has(engine_python: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=400,
     ).stdout
     version, registered = json.loads(output.splitlines()[-1])
     minor = int(version.split(".")[1])
