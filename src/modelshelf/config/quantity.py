@@ -49,7 +49,6 @@ def quantity_of(count: int) -> str:
 
     The quantity is at least as large as the number, and at most a tenth larger.
 
-
     Example:
         >>> quantity_of(15 * 2**30), quantity_of(3 * 2**29), quantity_of(200)
         ('15Gi', '1536Mi', '200')

@@ -14,7 +14,7 @@ _DENIED = frozenset({401, 403})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HubQuery:
-    """What a Hub was query.
+    """What a Hub was asked.
 
     Attributes:
         repo: The repository, `org/name`.

@@ -1,7 +1,7 @@
 """The environment variables of a replica or a router. Pure.
 
-Only listed variables pass. A list of forbidden ones would let a token, a proxy or the address of a
-hub through whose variable nobody thought of.
+Only listed variables pass. A list of forbidden ones would never be complete: it would miss some
+variable that holds a token, a proxy or the address of a Hub.
 """
 
 from __future__ import annotations
