@@ -10,7 +10,8 @@ CLUSTERS := --dist loadfile --no-loadscope-reorder --tx '3*popen//python=$(PYTHO
 # What runs beside something else is printed when it has ended; macOS's make cannot.
 WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: demo check lint docs dist test-unit test test-nfs test-vllm cluster bench bench-kubernetes bench-vllm reference golden lock clean
+.PHONY: demo check lint docs dist test-unit test test-nfs test-vllm cluster bench bench-kubernetes \
+    bench-vllm reference native-models golden lock clean
 
 .venv/.synced: pyproject.toml uv.lock
 	@$(SYNC)
@@ -87,6 +88,14 @@ bench-vllm: .venv/.synced
 # The pages that are written from the code; a test fails when they are behind.
 reference: .venv/.synced
 	$(IN)/python scripts/reference.py
+
+# The table of what vLLM implements itself; a test in tests/vllm fails when it is behind.
+native-models: .venv/.synced
+	$(LAB) build vllm
+	mkdir -p build
+	$$(PYTHONPATH=tests $(IN)/python -c 'from lab import vllm; print(vllm.python())') \
+	    scripts/native_models.py > build/native_models.py
+	mv build/native_models.py src/modelshelf/select/native_models.py
 
 # What examples are rendered to; look at what git says of it.
 golden: .venv/.synced

@@ -251,7 +251,7 @@ def _uri_of_locked_commit(source: str, previous: LockedModel | None) -> str | No
 def _choose_files(listing: sources.Listing, choice: FileChoice, hub: _HubAccess) -> Snapshot:
     texts = sources.read_texts(
         listing,
-        select.needed_texts(listing.files),
+        select.needed_texts(listing.files, choice.exclude),
         endpoint=hub.endpoint,
         token=hub.token,
         on_event=hub.on_event,

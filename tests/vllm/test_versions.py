@@ -1,4 +1,4 @@
-"""Our table of the values that vLLM's options accept, compared with vLLM's own registries."""
+"""Our tables of what vLLM accepts and implements, compared with vLLM's own registries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from modelshelf.engines.vllm_versions import known_values
+from modelshelf.select import native_models
 
 _PRINT_REGISTRIES = """
 import json, typing
@@ -40,3 +41,12 @@ def test_the_table_is_what_vllm_itself_has(engine_python: Path) -> None:
     assert {option: sorted(names) for option, names in registered.items()} == {
         option: sorted(known_values(option, minor)) for option in registered
     }
+
+
+def test_the_names_of_native_models_are_vllms_own(engine_python: Path) -> None:
+    """The table of what vLLM implements itself is what its registries and transformers name."""
+    script = Path(__file__).parents[2] / "scripts" / "native_models.py"
+    text = subprocess.run(
+        [engine_python, script], capture_output=True, text=True, check=True, timeout=400
+    ).stdout
+    assert text == Path(native_models.__file__).read_text("utf-8"), "run make native-models"

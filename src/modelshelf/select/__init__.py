@@ -9,5 +9,6 @@
 """
 
 from modelshelf.select.choose import SelectedFiles, choose, needed_texts, servable
+from modelshelf.select.quantisations import matches
 
-__all__ = ["SelectedFiles", "choose", "needed_texts", "servable"]
+__all__ = ["SelectedFiles", "choose", "matches", "needed_texts", "servable"]

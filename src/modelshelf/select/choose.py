@@ -8,9 +8,10 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from modelshelf.select.auto_map import CodeFile, find_auto_map_code
+from modelshelf.select.auto_map import AutoMapCode, find_auto_map_code
 from modelshelf.select.engine_choice import (
     ENGINES,
+    PIPELINE,
     EngineChoice,
     choose_all_files,
     choose_for_llamacpp,
@@ -22,17 +23,20 @@ from modelshelf.select.file_kinds import (
     Kind,
     is_config,
     is_copy,
+    is_legal,
     is_pickled_weights,
     is_refused,
     kind_of,
 )
 from modelshelf.select.quantisations import find_quantisations, matches
 from modelshelf.select.weights import missing_part, weight_sets
+from modelshelf.shelf import layout
 from modelshelf.shelf.errors import NotFoundError, RefusedError, UsageError
 from modelshelf.shelf.values import File, LeftOut
 
 EXCLUDED = "left out by --exclude"
 NOT_INCLUDED = "not named by --include"
+UNUSABLE_NAME = "texts with names that some systems do not allow"
 _UNSAFE = "--allow-unsafe takes it anyway, if you trust its author with this machine"
 _MAX_SIMILAR = 5  # as many paths as fit a line
 
@@ -52,13 +56,23 @@ class SelectedFiles:
     engine: str
 
 
-def needed_texts(files: Sequence[File]) -> tuple[str, ...]:
-    """List the files whose texts `choose` needs: indexes of weights, and configurations."""
+def needed_texts(files: Sequence[File], exclude: Sequence[str] = ()) -> tuple[str, ...]:
+    """List the files whose texts `choose` needs.
+
+    These are indexes of weights, configurations that may name code, and the list of a pipeline's
+    components.
+
+    Args:
+        files: All files of the repository.
+        exclude: Globs of the files to leave out; these are not needed.
+    """
     return tuple(
         sorted(
             file.path
             for file in files
-            if not is_copy(file.path) and (kind_of(file.path) is Kind.INDEX or is_config(file.path))
+            if not is_copy(file.path)
+            and (kind_of(file.path) is Kind.INDEX or is_config(file.path) or file.path == PIPELINE)
+            and not matches(file.path, exclude)
         )
     )
 
@@ -82,10 +96,13 @@ def choose(  # noqa: PLR0913  # each is one option of `pull`
     projector, and other files that it matches are added.
 
     Pickles and code are chosen only if weights or an `auto_map` need them, and then they are
-    refused without `allow_unsafe`. With `allow_unsafe`, the needed pickles are taken, and all
-    Python files if an `auto_map` names one of them, because modules import each other. Code of
-    another repository (`org/name--module.Class`) is never taken. Without that code only an engine
-    that implements the model itself can run it.
+    refused without `allow_unsafe`. Code is not needed if vLLM implements the classes itself, or if
+    `exclude` leaves it out. With `allow_unsafe`, the needed pickles are taken, small pickles beside
+    the weights, and all Python files if an `auto_map` names one of them, because modules import
+    each other. Code of another repository (`org/name--module.Class`) is never taken. Without that
+    code only an engine that implements the model itself can run it.
+
+    Texts that nothing needs are left out if some systems do not allow their names.
 
     Args:
         files: All files of the repository.
@@ -127,14 +144,15 @@ def choose(  # noqa: PLR0913  # each is one option of `pull`
         {path: texts.get(path, "") for path in paths if is_config(path) and not is_copy(path)}
     )
     if not allow_unsafe:
-        _refuse_unsafe(paths, code)
-    elif code:
+        _refuse_unsafe(paths, code, exclude)
+    elif code.files:
         paths |= {file.path for file in pool if file.path.endswith(".py")}
+    paths = _without_unusable_texts(paths)
     if not paths:
         raise NotFoundError("nothing is left to pull", hint="see what --exclude leaves out")
     return SelectedFiles(
         files=tuple(sorted((f for f in pool if f.path in paths), key=lambda f: f.path)),
-        left_out=_count_left_out(files, paths, default, exclude),
+        left_out=_count_left_out(files, paths, default, include, exclude),
         engine=engine,
     )
 
@@ -173,7 +191,7 @@ def _default_choice(  # noqa: PLR0913  # see choose
             return choose_for_llamacpp(pool, include)
         nothing = EngineChoice(frozenset(), {})
         return choose_all_files(pool, nothing, allow_unsafe=allow_unsafe)
-    default = choose_for_vllm(pool, texts)
+    default = choose_for_vllm(pool, texts, allow_unsafe=allow_unsafe)
     return choose_all_files(pool, default, allow_unsafe=allow_unsafe) if all_files else default
 
 
@@ -227,12 +245,25 @@ def _refuse_incomplete_sets(
                 )
 
 
-def _refuse_unsafe(paths: set[str], code: tuple[CodeFile, ...]) -> None:
+def _refuse_unsafe(paths: set[str], code: AutoMapCode, exclude: Sequence[str]) -> None:
     for path in sorted(p for p in paths if is_refused(p)):
         raise _refusal(path, "the weights cannot be taken without it")
-    for code_file in code:
+    for code_file in code.required:
+        if not code_file.repo and matches(code_file.path, exclude):
+            continue
         origin = f", code of another repository, {code_file.repo}" if code_file.repo else ""
         raise _refusal(f"{code_file.file}{origin}", f"{code_file.config} asks to run it (auto_map)")
+
+
+def _without_unusable_texts(paths: set[str]) -> set[str]:
+    """Leave out texts whose names some systems do not allow, or take for the name of another file.
+
+    Engines read no file with such a name. Of two names that some systems take for one, a file that
+    an engine may read comes before a licence or a README.
+    """
+    ordered = sorted(paths, key=lambda path: (kind_of(path) is Kind.TEXT, is_legal(path), path))
+    usable = layout.usable_names(ordered)
+    return {p for p in paths if p in usable or kind_of(p) is not Kind.TEXT or is_config(p)}
 
 
 def _refusal(file: str, reason: str) -> RefusedError:
@@ -243,7 +274,11 @@ def _refusal(file: str, reason: str) -> RefusedError:
 
 
 def _count_left_out(
-    files: Sequence[File], paths: set[str], default: EngineChoice, exclude: Sequence[str]
+    files: Sequence[File],
+    paths: set[str],
+    default: EngineChoice,
+    include: Sequence[str],
+    exclude: Sequence[str],
 ) -> tuple[LeftOut, ...]:
     sizes_by_reason: dict[str, list[int]] = defaultdict(list)
     for file in files:
@@ -252,7 +287,7 @@ def _count_left_out(
         if matches(file.path, exclude):
             reason = EXCLUDED
         elif file.path in default.paths:
-            reason = NOT_INCLUDED
+            reason = NOT_INCLUDED if include else UNUSABLE_NAME
         else:
             reason = default.reasons.get(file.path) or reason_for_kind(file.path)
         sizes_by_reason[reason].append(file.size)

@@ -24,21 +24,66 @@ _OTHER_WEIGHTS = frozenset(
         ".engine",
     }
 )
+# The endings of configurations, templates and licences, and of what tokenizers read:
+# `vocab_files_names` in transformers 5 names `bpe.codes`, `vocab.bpe`, `source.spm` and others.
 _TEXTS = frozenset(
-    {".json", ".txt", ".model", ".tiktoken", ".jinja", ".md", ".yaml", ".yml", ".vocab", ".spm"}
+    {
+        ".bpe",
+        ".codes",
+        ".jinja",
+        ".json",
+        ".md",
+        ".model",
+        ".spm",
+        ".tiktoken",
+        ".txt",
+        ".vocab",
+        ".yaml",
+        ".yml",
+    }
 )
-# Mistral calls its tokenizers tokenizer.model.v3 and the like. The other names are legal texts.
-_TEXT_NAMES = re.compile(r"(licen[cs]e|notice|readme|copying|use_policy|tokenizer\.model\.v)")
-_LEGAL = re.compile(r"(licen[cs]e|notice|readme|copying|use_policy)")
+_LEGAL = re.compile(r"(licen[cs]e|notice|readme|copying|us(e|age)_policy)")
+# Mistral calls its tokenizers tokenizer.model.v3 and the like.
+_TEXT_NAMES = re.compile(rf"{_LEGAL.pattern}|tokenizer\.model\.v")
 # Files that training leaves behind. No engine opens them.
 _TRAINING = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|sampler"
-    r"|tokenizer|openvino|ggml|.*_optim_states|.*_model_states)"
+    r"|tokenizer|openvino|ggml|.*_optim_states|.*_model_states|pytorch_model_fsdp)"
 )
-# Folders that hold the same model for another program, or an earlier state of its training.
+# Files that only a trainer writes: transformers' Trainer, Accelerate, DeepSpeed.
+_TRAINER_STATE = re.compile(
+    r"trainer_state\.json|(optimizer|scheduler|scaler)(_\d+)?\.(pt|bin)|rng_state.*\.pth"
+    r"|random_states_\d+\.pkl|zero_to_fp32\.py|.*_(optim|model)_states\.pt"
+)
+# Folders that hold the same model for another program.
 _COPY_FOLDERS = re.compile(
-    r"(original|onnx|openvino|flax|tf|tensorflow|coreml|gguf|ggml|mlx|tflite|metal|rust"
-    r"|checkpoint-\d+|global_step\d+)"
+    r"original|onnx|openvino|flax|tf|tensorflow|coreml|gguf|ggml|mlx|tflite|metal|rust"
+)
+# Folders that are called after a step of training: `checkpoint-500`, `global_step1000`, `epoch_3`.
+_STEP_FOLDERS = re.compile(
+    r"checkpoints?|(checkpoint|ckpt|(global[-_]?)?step|epoch|iter)s?[-_]?\d+"
+)
+# The configurations that may name code: https://huggingface.co/docs/transformers/custom_models.
+# transformers reads `auto_map` in these and in no others.
+_CODE_CONFIGS = frozenset(
+    {
+        "config.json",
+        "feature_extractor_config.json",
+        "image_processor_config.json",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer_config.json",
+        "video_preprocessor_config.json",
+    }
+)
+# macOS writes such a file beside each file that it copies to a disk of another system
+# (AppleDouble, RFC 1740). It has the name, and the ending, of the file that it belongs to.
+_APPLE_DOUBLE = "._"
+
+
+_INDEX = re.compile(
+    r"(?P<stem>.+)\.(?P<ending>safetensors|bin)(?:\.(?P<before>[\w-]+))?\.index"
+    r"(?:\.(?P<after>[\w-]+))?\.json"
 )
 
 
@@ -67,6 +112,8 @@ _KIND_BY_ENDING = (
 def kind_of(path: str) -> Kind:
     """Return the kind of a file. A file whose name begins with a dot is never a text."""
     name = os.path.basename(path).lower()
+    if name.startswith(_APPLE_DOUBLE):
+        return Kind.OTHER
     if weights_of_index(path):
         return Kind.INDEX
     kind = _KIND_BY_ENDING.get(os.path.splitext(name)[1], Kind.OTHER)
@@ -78,14 +125,19 @@ def kind_of(path: str) -> Kind:
 def weights_of_index(path: str) -> str:
     """Return the name of the weights that an index describes.
 
+    The name of a variant stands at several places: transformers writes
+    `model.safetensors.index.fp16.json`, and diffusers has written
+    `model.safetensors.fp16.index.json` and `model.fp16.safetensors.index.json`.
+
     Returns:
-        `model.safetensors` for `model.safetensors.index.json`, without a folder; an empty text if
-        the path is not such an index.
+        `model.safetensors` or `model.fp16.safetensors`, without a folder; an empty text if the path
+        is not such an index.
     """
-    match = re.fullmatch(
-        r"(.+\.(?:safetensors|bin))\.index(?:\.[\w-]+)?\.json", os.path.basename(path)
-    )
-    return match[1] if match else ""
+    match = _INDEX.fullmatch(os.path.basename(path))
+    if match is None:
+        return ""
+    variant = match["before"] or match["after"]
+    return ".".join(filter(None, (match["stem"], variant, match["ending"])))
 
 
 def is_refused(path: str) -> bool:
@@ -106,9 +158,18 @@ def is_legal(path: str) -> bool:
 
 def is_config(path: str) -> bool:
     """Whether a file is a configuration that may name code to run (`auto_map`)."""
-    return os.path.basename(path).endswith("config.json") and kind_of(path) is Kind.TEXT
+    return os.path.basename(path) in _CODE_CONFIGS
+
+
+def is_trainer_state(path: str) -> bool:
+    """Whether a file is one that only a trainer writes, to go on with the training."""
+    return bool(_TRAINER_STATE.fullmatch(os.path.basename(path).lower()))
 
 
 def is_copy(path: str) -> bool:
-    """Whether a file is in a folder that repeats the model for another program."""
-    return any(_COPY_FOLDERS.fullmatch(part.lower()) for part in path.split("/")[:-1])
+    """Whether a file is in a folder that repeats the model, judged by the names of its folders.
+
+    Such a folder holds the model for another program, or an earlier state of its training.
+    """
+    folders = [part.lower() for part in path.split("/")[:-1]]
+    return any(_COPY_FOLDERS.fullmatch(f) or _STEP_FOLDERS.fullmatch(f) for f in folders)

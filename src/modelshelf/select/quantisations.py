@@ -1,7 +1,11 @@
 """The GGUF files that llama.cpp needs: one quantisation with all its parts, and a projector. Pure.
 
 `llama-gguf-split` names the parts of a model `NAME-00001-of-00003.gguf`. A projector turns images
-or sound into tokens, and has `mmproj` in its name.
+or sound into tokens, and has `mmproj` in its name. A drafter is a small model that guesses tokens
+for a large one (speculative decoding); its name begins or ends with `mtp`, `draft` or `eagle`.
+
+Some people split a file by other programs, because the Hub limits the size of a file. llama.cpp
+cannot read such a piece (`NAME.gguf.part1of2`, `NAME.gguf-split-a`).
 """
 
 from __future__ import annotations
@@ -18,8 +22,17 @@ from modelshelf.select.weights import missing_part
 from modelshelf.shelf.errors import NotFoundError, UsageError
 from modelshelf.shelf.values import File
 
+_PART_NUMBER = re.compile(r"-\d{5}-of-\d{5}$")
 _PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
 _LABEL = re.compile(r"((?:i?q|tq)\d\w*|mxfp4\w*|bf16|f16|fp16|f32)$", re.IGNORECASE)
+# A glob that names a quantisation, unless it ends like a file of another kind.
+_GLOB_LABEL = re.compile(r"(?<![a-z0-9])((i?q|tq)\d|mxfp4|b?f16|fp16|f32)", re.IGNORECASE)
+_OTHER_ENDING = re.compile(r"\.(?!gguf$)[a-z]+$", re.IGNORECASE)
+_DRAFTER = re.compile(r"(mtp|draft(er)?|eagle\d?)[-_.].+|.+[-_.](mtp|draft(er)?|eagle\d?)\.gguf")
+_DRAFTER_FOLDERS = ("mtp", "draft", "drafter")
+_RAW_PIECE = re.compile(
+    r".+\.gguf[-._]?((split|part)[-._]?([a-z]{1,2}|\d+(-?of-?\d+)?)|a[a-z]|\d+)", re.IGNORECASE
+)
 _QUANTISED = re.compile(r"(^|[-._])(i?q|tq)\d_")
 # The first of these is taken. More precision than f16 costs memory and does not help a projector.
 _PROJECTOR_PRECISIONS = ("f16", "fp16", "bf16", "q8_0", "f32")
@@ -48,14 +61,14 @@ class Quantisation:
 def find_quantisations(files: Iterable[File]) -> list[Quantisation]:
     """Find the GGUF models among some files, sorted by name.
 
-    Projectors and importance matrices are not models. If there are a single file and parts of the
-    same name, the single file counts.
+    Projectors and importance matrices are not models. A drafter is one only if there is no other
+    model. If there are a single file and parts of the same name, the single file counts.
     """
+    models = [f for f in files if kind_of(f.path) is Kind.GGUF and _is_model(f.path)]
+    models = [f for f in models if not is_drafter(f.path)] or models
     whole: dict[str, Quantisation] = {}
     parts: dict[tuple[str, str], list[File]] = defaultdict(list)
-    for file in sorted(files, key=lambda f: f.path):
-        if kind_of(file.path) is not Kind.GGUF or not _is_model(file.path):
-            continue
+    for file in sorted(models, key=lambda f: f.path):
         part = _PART.fullmatch(file.path)
         if part:
             parts[part["stem"], part["total"]].append(file)
@@ -77,9 +90,11 @@ def choose_quantisation(files: Sequence[File], include: Sequence[str] = ()) -> Q
 
     Raises:
         UsageError: There are several quantisations, and the globs match none or several of them.
-        NotFoundError: There is no quantisation, or one of its parts is missing.
+        NotFoundError: There is no quantisation, one of its parts is missing, or a glob names one
+            that is not there, or is there in raw pieces only.
     """
     available = find_quantisations(files)
+    _refuse_unmatched_labels(files, available, include)
     matching = [q for q in available if any(matches(f.path, include) for f in q.files)] or available
     if not matching:
         has_safetensors = any(kind_of(file.path) is Kind.SAFETENSORS for file in files)
@@ -106,17 +121,29 @@ def choose_projector(
 ) -> File | None:
     """Choose the projector for a model; None if there is none.
 
-    A projector in the folder of the model is preferred to one elsewhere, and f16 to other
-    precisions.
+    A projector in the folder of the model is preferred to one elsewhere, one that has the model's
+    name to one that names no model, and f16 to other precisions. A projector that has the name of
+    another model is not taken.
 
     Args:
         files: The files of the repository.
         model: The chosen quantisation.
         include: Globs. Those that match a projector choose among the projectors.
     """
-    projectors = sorted((f for f in files if _is_projector(f.path)), key=lambda f: f.path)
+    files = list(files)
+    other_models = [q for q in find_quantisations(files) if not _share_name(q.name, model.name)]
+    projectors = [
+        f
+        for f in sorted(files, key=lambda f: f.path)
+        if _is_projector(f.path)
+        and (
+            _share_name(f.path, model.name)
+            or not any(_share_name(f.path, other.name) for other in other_models)
+        )
+    ]
     folder = os.path.dirname(model.name)
     projectors = [f for f in projectors if os.path.dirname(f.path) == folder] or projectors
+    projectors = [f for f in projectors if _share_name(f.path, model.name)] or projectors
     projectors = [f for f in projectors if matches(f.path, include)] or projectors
     return min(projectors, key=lambda f: (_precision_rank(f.path), f.path), default=None)
 
@@ -135,6 +162,39 @@ def shown_size(size: int) -> str:
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{size} bytes"
+
+
+def _refuse_unmatched_labels(
+    files: Sequence[File], available: Sequence[Quantisation], include: Sequence[str]
+) -> None:
+    """Refuse a glob that names a quantisation, such as `*Q8_0*`, if none that is there has it.
+
+    Otherwise the only quantisation that is there would be taken instead.
+    """
+    for glob in include:
+        if not _GLOB_LABEL.search(glob) or _OTHER_ENDING.search(glob):
+            continue
+        gguf = [f.path for f in files if kind_of(f.path) is Kind.GGUF and matches(f.path, [glob])]
+        if gguf:
+            continue
+        for file in sorted(files, key=lambda f: f.path):
+            if is_raw_piece(file.path) and matches(file.path, [glob]):
+                raise NotFoundError(
+                    f"--include {glob!r} names a GGUF file that is there in pieces only, such as "
+                    f"{file.path}, and llama.cpp cannot read these",
+                    hint="choose another quantisation; or join the pieces (cat), and pull the "
+                    "joined file from this machine",
+                )
+        names = ", ".join(q.name for q in available) or "none"
+        raise NotFoundError(
+            f"no quantisation matches --include {glob!r}",
+            hint=f"capital letters count; there are: {names}",
+        )
+
+
+def is_raw_piece(path: str) -> bool:
+    """Whether a file is a piece of a GGUF file that was split by another program."""
+    return bool(_RAW_PIECE.fullmatch(os.path.basename(path)))
 
 
 def _ambiguous(candidates: list[Quantisation]) -> UsageError:
@@ -166,6 +226,28 @@ def _is_model(path: str) -> bool:
     # name, too, but then the name also has its precision.
     matrix = name.startswith("imatrix") or name.endswith("imatrix.gguf")
     return "mmproj" not in name and not (matrix and not _QUANTISED.search(name))
+
+
+def is_drafter(path: str) -> bool:
+    """Whether a GGUF file is a drafter, judged by its name."""
+    folders = [part.lower() for part in path.split("/")[:-1]]
+    name = os.path.basename(path).lower()
+    return bool(_DRAFTER.fullmatch(name)) or any(f in _DRAFTER_FOLDERS for f in folders)
+
+
+def _share_name(path: str, model_name: str) -> bool:
+    """Whether a projector, or another model, has the name of a model, whatever their precision."""
+    words, model_words = _words_of_name(path), _words_of_name(model_name)
+    shorter, longer = sorted((words, model_words), key=len)
+    return bool(shorter) and longer[: len(shorter)] == shorter
+
+
+def _words_of_name(path: str) -> list[str]:
+    """Split a file's name into its words, without the precision and what makes it a projector."""
+    name = re.sub(r"\.gguf$", "", os.path.basename(path).lower())
+    name = _PART_NUMBER.sub("", name)
+    words = re.split(r"[-_.]", _LABEL.sub("", name))
+    return [word for word in words if word and word not in ("mmproj", "model", "ud")]
 
 
 def _precision_rank(path: str) -> int:

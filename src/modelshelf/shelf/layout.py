@@ -9,6 +9,7 @@ filesystem. Such a list of files is refused before the first byte is fetched.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import unicodedata
@@ -34,6 +35,13 @@ _RESERVED_NAMES = {SNAPSHOT_FILE, WRITER_FILE, ".cache"}
 _WINDOWS_DEVICES = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
 )
+_ABSOLUTE, _CONTROL, _ESCAPES = (
+    "is absolute or empty",
+    "holds control characters",
+    "escapes its folder",
+)
+# What no honest source lists. Other names are only impossible on some systems.
+_HOSTILE_PROBLEMS = (_ABSOLUTE, _CONTROL, _ESCAPES)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
@@ -104,9 +112,27 @@ def refuse_unsafe_names(paths: Iterable[str]) -> None:
         if problem:
             raise RefusedError(
                 f"the source lists a file named {path!r}, which {problem}",
-                hint="nothing of it was written; do not trust this source",
+                hint="nothing of it was written; do not trust this source"
+                if problem in _HOSTILE_PROBLEMS
+                else "nothing was written; leave the file out (--exclude) if nothing needs it",
             )
         _claim_names(path, owners)
+
+
+def usable_names(paths: Iterable[str]) -> set[str]:
+    """Return those of some paths that `refuse_unsafe_names` would let pass together.
+
+    Args:
+        paths: The files' paths. Of two that are one name on some filesystems, the first is usable.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    usable = set()
+    for path in paths:
+        with contextlib.suppress(RefusedError):
+            if not _find_problem(path):
+                _claim_names(path, owners)
+                usable.add(path)
+    return usable
 
 
 def _claim_names(path: str, owners: dict[str, tuple[str, str]]) -> None:
@@ -151,9 +177,9 @@ def fold(path: str) -> str:
 def _find_problem(path: str) -> str:
     """Say what is wrong with a path, as the end of a sentence; empty if nothing is."""
     if not path or path.startswith("/"):
-        return "is absolute or empty"
+        return _ABSOLUTE
     if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in path):
-        return "holds control characters"
+        return _CONTROL
     if "\\" in path or ":" in path:
         return "holds a backslash or a colon"
     if len(path.encode()) > _MAX_PATH_BYTES:
@@ -167,7 +193,7 @@ def _find_problem(path: str) -> str:
 
 def _find_part_problem(part: str) -> str:
     if part in ("", ".", ".."):
-        return "escapes its folder"
+        return _ESCAPES
     if len((part + SYNCED_SUFFIX).encode()) > _MAX_NAME_BYTES:
         return f"has a part longer than {_MAX_NAME_BYTES - len(SYNCED_SUFFIX)} bytes"
     if part != part.rstrip(". "):

@@ -11,12 +11,14 @@ from support.repository_listings import (
     MISTRAL_7B,
     QWEN_GGUF,
     REMOTE_CODE,
+    Repository,
     paths,
     reasons,
     repository,
     select_from,
 )
 
+from modelshelf.select import needed_texts
 from modelshelf.select.auto_map import CodeFile, find_auto_map_code
 from modelshelf.select.file_kinds import Kind, kind_of
 from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError, UsageError
@@ -71,7 +73,8 @@ def test_code_that_nothing_needs_is_left_out_even_when_allowed() -> None:
 def test_code_is_found_in_every_form(config: object, expected: list[tuple[str, str]]) -> None:
     """auto_map is read in every form that transformers reads, nested configurations included."""
     found = find_auto_map_code({"config.json": json.dumps(config)})
-    assert [(code.file, code.repo) for code in found] == expected
+    assert [(code.file, code.repo) for code in found.files] == expected
+    assert found.required == found.files
 
 
 def test_code_of_another_repository_is_refused_and_never_taken() -> None:
@@ -85,7 +88,98 @@ def test_code_of_another_repository_is_refused_and_never_taken() -> None:
 
 def test_odd_class_names_still_count() -> None:
     """A value that is not module.Class is refused, not ignored."""
-    assert find_auto_map_code({"c": '{"auto_map": {"A": "net"}}'}) == (CodeFile("net.py", "c"),)
+    found = find_auto_map_code({"c": '{"auto_map": {"A": "net"}}'})
+    assert found.required == (CodeFile("net.py", "c"),)
+
+
+_DEEPSEEK = {
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "auto_map": {
+        "AutoConfig": "configuration_deepseek.DeepseekV3Config",
+        "AutoModelForCausalLM": "modeling_deepseek.DeepseekV3ForCausalLM",
+    },
+}
+_DEEPSEEK_CODE = {"configuration_deepseek.py": 1, "modeling_deepseek.py": 1}
+
+
+def _with_code(config: object, tokenizer: object = {}) -> Repository:
+    return repository(
+        _PLAIN | _DEEPSEEK_CODE | {"tokenization_x.py": 1, "tokenizer_config.json": 1},
+        {"config.json": json.dumps(config), "tokenizer_config.json": json.dumps(tokenizer)},
+    )
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        {"tokenizer_class": "LlamaTokenizerFast"},
+        {
+            "tokenizer_class": "Qwen2Tokenizer",
+            "auto_map": {"AutoTokenizer": ["tokenization_x.Slow", None]},
+        },
+    ],
+)
+def test_code_that_vllm_has_itself_is_not_needed(tokenizer: object) -> None:
+    """A model of an architecture that vLLM implements is pulled without its Python files."""
+    selection = select_from(_with_code(_DEEPSEEK, tokenizer))
+    assert paths(selection) == {*_PLAIN, "tokenizer_config.json"}
+    assert reasons(selection) == {"code that nothing chosen needs": 3}
+    allowed = select_from(_with_code(_DEEPSEEK, tokenizer), allow_unsafe=True)
+    assert paths(allowed) == {
+        *_PLAIN,
+        *_DEEPSEEK_CODE,
+        "tokenization_x.py",
+        "tokenizer_config.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "tokenizer", "file"),
+    [
+        (_DEEPSEEK | {"model_type": "deepseek_x"}, {}, "configuration_deepseek.py"),
+        (_DEEPSEEK | {"architectures": ["DeepForCausalLM"]}, {}, "modeling_deepseek.py"),
+        (_DEEPSEEK | {"architectures": []}, {}, "modeling_deepseek.py"),
+        (_DEEPSEEK | {"auto_map": "modeling_deepseek.X", "model_type": "x"}, {}, "modeling_deep"),
+        (
+            _DEEPSEEK,
+            {"tokenizer_class": "OurTokenizer", "auto_map": {"AutoTokenizer": "tokenization_x.T"}},
+            "tokenization_x.py",
+        ),
+        (_DEEPSEEK, {"auto_map": {"AutoTokenizer": "tokenization_x.T"}}, "tokenization_x.py"),
+    ],
+)
+def test_code_that_vllm_lacks_is_refused_by_name(
+    config: object, tokenizer: object, file: str
+) -> None:
+    """If vLLM lacks one of the classes, the file with that class is refused."""
+    with pytest.raises(RefusedError, match=file):
+        select_from(_with_code(config, tokenizer))
+
+
+def test_code_that_is_excluded_by_hand_is_not_refused() -> None:
+    """A user who excludes the code gets the model without it, whatever serves it."""
+    selection = select_from(REMOTE_CODE, exclude=["*.py"])
+    assert "model.safetensors" in paths(selection)
+    assert not any(path.endswith(".py") for path in paths(selection))
+    with pytest.raises(RefusedError, match="modeling_deep"):
+        select_from(REMOTE_CODE, exclude=["configuration*.py"])
+
+
+def test_only_configurations_that_can_name_code_are_read() -> None:
+    """Another configuration need not be JSON, and an excluded one is not read at all."""
+    damaged = {
+        "generation_config.json": "{,}",
+        "eval/run_config.json": "\xe4",
+        "old/config.json": "",
+    }
+    repo = repository(_PLAIN | dict.fromkeys(damaged, 1), damaged)
+    assert needed_texts(repo.files, exclude=["old/*"]) == ("config.json",)
+    selection = select_from(repo, exclude=["old/*"])
+    assert paths(selection) == {*_PLAIN, "eval/run_config.json", "generation_config.json"}
+    with pytest.raises(IntegrityError, match=r"old/config\.json is not JSON") as raised:
+        select_from(repo)
+    assert "--exclude 'old/config.json'" in raised.value.hint
 
 
 def test_a_configuration_that_is_no_json_is_refused() -> None:
@@ -118,7 +212,7 @@ def test_include_narrows_the_usual_choice() -> None:
         "config.json",
         *(f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)),
     }
-    assert reasons(selection)["not named by --include"] == 9
+    assert reasons(selection)["not named by --include"] == 8
 
 
 def test_include_reaches_what_is_usually_left_out() -> None:
@@ -207,6 +301,9 @@ def test_nothing_at_all_is_an_error(all_files: bool) -> None:  # noqa: FBT001
         ("index.json", Kind.TEXT),
         ("tokenizer.model.v3", Kind.TEXT),
         ("LICENSE", Kind.TEXT),
+        ("USAGE_POLICY", Kind.TEXT),
+        ("._model.safetensors", Kind.OTHER),
+        ("model.safetensors.fp16.index.json", Kind.INDEX),
         ("qwen.tiktoken", Kind.TEXT),
         ("chat_template.jinja", Kind.TEXT),
         (".hidden.json", Kind.OTHER),

@@ -103,6 +103,85 @@ def test_a_projector_is_no_quantisation() -> None:
     assert paths(select_from(repo)) == {"m-Q4_K_M-imatrix.gguf", "mmproj-m-Q8_0.gguf"}
 
 
+def test_a_projector_goes_with_the_model_whose_name_it_has() -> None:
+    """Of two models with a projector each, the chosen one gets its own."""
+    repo = repository(
+        {
+            "alpha-7b-Q4_K_M.gguf": GB,
+            "beta-7b-Q4_K_M.gguf": GB,
+            "gamma-7b-Q4_K_M.gguf": GB,
+            "mmproj-alpha-7b-f16.gguf": 5,
+            "mmproj-beta-7b-Q8_0.gguf": 5,
+        }
+    )
+    for model, projector in (
+        ("alpha-7b-Q4_K_M.gguf", {"mmproj-alpha-7b-f16.gguf"}),
+        ("beta-7b-Q4_K_M.gguf", {"mmproj-beta-7b-Q8_0.gguf"}),
+        ("gamma-7b-Q4_K_M.gguf", set()),
+    ):
+        assert paths(select_from(repo, include=[model])) == {model} | projector
+
+
+@pytest.mark.parametrize(
+    "drafter",
+    [
+        "MTP/x-Q8_0-MTP.gguf",
+        "draft/x-Q8_0.gguf",
+        "mtp-x-Q8_0.gguf",
+        "x-Q8_0-draft.gguf",
+        "eagle3-x-Q8_0.gguf",
+    ],
+)
+def test_a_drafter_is_no_quantisation(drafter: str) -> None:
+    """A drafter beside one quantisation needs no choice, and is added when it is named."""
+    repo = repository({"x-Q8_0.gguf": GB, drafter: 5})
+    selection = select_from(repo)
+    assert paths(selection) == {"x-Q8_0.gguf"}
+    assert reasons(selection) == {"drafters for speculative decoding": 1}
+    assert paths(select_from(repo, include=["*Q8_0*"])) == {"x-Q8_0.gguf"}
+    both = select_from(repo, include=[drafter])
+    assert paths(both) == {"x-Q8_0.gguf", drafter}
+    assert servable(both.files, "llamacpp")
+    assert paths(select_from(repository({drafter: 5}))) == {drafter}
+
+
+def test_a_model_with_a_drafter_inside_is_a_quantisation() -> None:
+    """A name that has MTP in its middle is that of a whole model."""
+    repo = repository({"Ornith-9B-MTP-IQ2_M.gguf": GB, "mmproj-Ornith-9B-BF16.gguf": 5})
+    assert paths(select_from(repo)) == {f.path for f in repo.files}
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "m-Q8_0.gguf.part1of2",
+        "m-Q8_0.gguf-split-a",
+        "m-Q8_0.gguf.part-aa",
+        "m-Q8_0.gguf.00",
+        "m-Q8_0.gguf.ab",
+    ],
+)
+def test_raw_pieces_are_no_quantisation(piece: str) -> None:
+    """A glob for a quantisation that is there in raw pieces is refused, and takes no other one."""
+    repo = repository({"m-Q4_K_M.gguf": GB, piece: GB})
+    with pytest.raises(NotFoundError, match=re.escape(piece)) as raised:
+        select_from(repo, include=["*Q8_0*"])
+    assert "join the pieces" in raised.value.hint
+    selection = select_from(repo)
+    assert paths(selection) == {"m-Q4_K_M.gguf"}
+    assert reasons(selection) == {"pieces of GGUF files that must be joined first": 1}
+
+
+@pytest.mark.parametrize("glob", ["*Q8_0*", "*q4_k_m*", "*BF16*", "m-IQ2_XS.gguf", "Q8_0/"])
+def test_a_glob_for_a_quantisation_that_is_not_there_is_an_error(glob: str) -> None:
+    """The only quantisation is not taken in place of the one that a glob names."""
+    repo = repository({"m-Q4_K_M.gguf": GB, "m-Q8_0.imatrix": 1, "m-bf16.txt": 1})
+    with pytest.raises(NotFoundError, match="no quantisation matches --include") as raised:
+        select_from(repo, include=[glob])
+    assert "m-Q4_K_M" in raised.value.hint
+    assert "m-bf16.txt" in paths(select_from(repo, include=["m-bf16.txt"]))
+
+
 def test_other_files_are_added_when_named() -> None:
     """llama.cpp needs no configuration, but a glob may add one."""
     repo = repository({"m-Q8_0.gguf": GB, "config.json": 1, "template.jinja": 1})

@@ -130,6 +130,22 @@ def test_unsafe_names_are_refused(path: str, problem: str) -> None:
     assert str(e.value).isprintable()
 
 
+def test_only_a_hostile_name_is_a_reason_for_distrust() -> None:
+    """The hint for a name that one system lacks says how to do without the file."""
+    for path, hint in (("../x", "do not trust this source"), ("aux.json", "--exclude")):
+        with pytest.raises(RefusedError) as raised:
+            layout.refuse_unsafe_names([path])
+        assert hint in raised.value.hint
+
+
+def test_usable_names_can_lie_in_one_folder() -> None:
+    """Of names that collide the first is usable, and of unsafe ones none."""
+    paths = ["model.safetensors", "README.md", "Readme.md", "aux/x", "a:b", "d", "d/x", "../y"]
+    usable = layout.usable_names(paths)
+    assert usable == {"model.safetensors", "README.md", "d"}
+    layout.refuse_unsafe_names(usable)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
