@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import gzip
 from typing import Any, Literal
 
-from hub.content import Content
+from hub.content import Bytes, Content, read
 
 Kind = Literal[
     "flip",
@@ -26,6 +27,7 @@ Kind = Literal[
     "wrong-total",
     "wrong-length",
     "headers",
+    "gzip",
     "refuse",
 ]
 Ending = Literal["keep", "close", "reset", "stall"]
@@ -95,6 +97,7 @@ class Fault:
     - `redirect`: `status` (302) to `location`, as written; empty for the URL request for: a loop.
     - `wrong-start`, `wrong-total`, `wrong-length`: Content-Range or Content-Length off by `by`.
     - `headers`: `headers` replace the reply's own; an empty value removes one.
+    - `gzip`: 200 and the whole file, compressed, although nobody asked for that.
     - `refuse`: a connection is reset as soon as it is accepted, whatever `path` says.
 
     Attributes:
@@ -212,10 +215,15 @@ def _replace_reply(fault: Fault, request: RequestFacts, reply: Reply) -> Reply:
         case "headers":
             headers = {k: v for k, v in (reply.headers | fault.headers).items() if v}
             return dataclasses.replace(reply, headers=headers)
-        case "ignore-range" if reply.content is not None:
+        case "ignore-range" | "gzip" if reply.content is not None:
             headers = {k: v for k, v in reply.headers.items() if k != "Content-Range"}
-            whole = reply.content.size
-            return dataclasses.replace(reply, status=200, headers=headers, start=0, stop=whole)
+            content = reply.content
+            if fault.kind == "gzip":
+                content = Bytes(gzip.compress(read(content)))
+                headers["Content-Encoding"] = "gzip"
+            return dataclasses.replace(
+                reply, status=200, headers=headers, content=content, start=0, stop=content.size
+            )
         case _:
             return _misstate_range(fault, reply)
 

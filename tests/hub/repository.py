@@ -43,6 +43,13 @@ def _entry(path: str, value: bytes | Content, *, lfs: bool) -> Entry:
     return Entry(path, content, content.size, git_sha1(content_of(pointer.encode())), oid)
 
 
+def _blob(entry: Entry) -> dict[str, Any]:
+    blob: dict[str, Any] = {"blobId": entry.git_sha1, "size": entry.size}
+    if entry.sha256:
+        blob["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": 134}
+    return blob
+
+
 class Repo:
     """A model repository. `hub.add` makes it; `update` adds a commit and moves `main` to it.
 
@@ -93,8 +100,8 @@ class Repo:
         """The commit of a branch, tag or commit."""
         return self.revisions.get(revision, revision if revision in self.commits else None)
 
-    def info(self, commit: str) -> dict[str, Any]:
-        """The answer to `/api/models/…/revision/…`."""
+    def info(self, commit: str, *, blobs: bool = False) -> dict[str, Any]:
+        """The answer to `/api/models/…/revision/…`; with `?blobs=true` its files have sizes."""
         return {
             "_id": "0" * 24,
             "id": self.repo_id,
@@ -104,7 +111,10 @@ class Repo:
             "gated": "manual" if self.gated else False,
             "disabled": False,
             "tags": [],
-            "siblings": [{"rfilename": path} for path in self.commits[commit]],
+            "siblings": [
+                {"rfilename": path} | (_blob(entry) if blobs else {})
+                for path, entry in self.commits[commit].items()
+            ],
         }
 
     def tree(self, commit: str, under: str, *, recursive: bool) -> list[dict[str, Any]]:

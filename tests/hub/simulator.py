@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 from collections.abc import Collection, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from hub.content import Bytes, Content
@@ -63,6 +63,8 @@ class Hub:
         faults: The faults at present.
         page_size: How many rows of a tree one reply has at most.
         signed_uses: For how many requests a signed URL is valid; None for any number.
+        tree_api: Whether `/tree` honours `recursive`, lists one folder at a time, or is missing.
+        lists_blobs: Whether a model's info has the sizes of files on request.
         hub: The Hub's port; its `accepted` and `peak` count connections.
         host: The file host's port.
     """
@@ -78,6 +80,8 @@ class Hub:
         self.faults: list[Fault] = []
         self.page_size = 1000
         self.signed_uses: int | None = None
+        self.tree_api: Literal["whole", "folders", "missing"] = "whole"
+        self.lists_blobs = True
         self._redirect = redirect
         self._repos: dict[str, Repo] = {}
         self._renamed: dict[str, str] = {}
@@ -229,10 +233,14 @@ class Hub:
         commit = repo.resolve(_revision(request, match["rev"] or "main"))
         if commit is None:
             return _refusal(404, "RevisionNotFound", "Invalid rev id")
-        if match["what"] != "tree":
-            return _json(repo.info(commit), {})
         query = parse_qs(urlsplit(request.target).query)
-        recursive = query.get("recursive", ["false"])[0].lower() in ("1", "true")
+        if match["what"] != "tree":
+            blobs = self.lists_blobs and query.get("blobs") == ["true"]
+            return _json(repo.info(commit, blobs=blobs), {})
+        if self.tree_api == "missing":
+            return _refusal(404)
+        asked = query.get("recursive", ["false"])[0].lower() in ("1", "true")
+        recursive = asked and self.tree_api == "whole"
         folder = match["path"] or ""
         rows = repo.tree(commit, folder, recursive=recursive)
         if folder and not rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import huggingface_hub
 import pytest
 from hub import Content, Fault, Hub, Proxy, make_certificate, safetensors
 from huggingface_hub import constants
@@ -85,6 +87,66 @@ def test_pages_are_asked_of_the_hub_whatever_host_a_link_names(hub: Hub) -> None
     elsewhere = '<https://elsewhere.invalid/x?recursive=true&cursor=3>; rel="next"'
     hub.misbehave("headers", path="/api/*/tree/*", times=1, headers={"Link": elsewhere})
     assert len(_resolve().files) == 4
+
+
+def test_a_mirror_that_lists_one_folder_at_a_time(hub: Hub) -> None:
+    """If a mirror ignores `recursive`, every folder is asked for, at any depth."""
+    files = {"a/b/c/deep.json": b"{}", "a/shallow.json": b"{}", "top.json": b"{}", "z/y": b""}
+    hub.add("org/deep", files)
+    hub.tree_api = "folders"
+    assert [file.path for file in _resolve("hf://org/deep").files] == sorted(files)
+
+
+def test_a_mirror_without_a_tree_lists_files_in_the_model_s_info(hub: Hub) -> None:
+    """Without `/tree` the listing is the same, by the info of the model."""
+    whole = _resolve()
+    hub.tree_api = "missing"
+    assert _resolve() == whole
+    hub.lists_blobs = False
+    with pytest.raises(SourceError, match="no list of the files of org/name") as raised:
+        _resolve()
+    assert "/tree/" in str(raised.value)
+    assert raised.value.exit_code == 15
+
+
+def test_a_used_up_limit_is_waited_for(hub: Hub) -> None:
+    """Without Retry-After the RateLimit header says how long to wait."""
+    limit = {"RateLimit": '"api";r=0;t=7', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
+    hub.misbehave("status", path="/api/*", times=2, status=429, headers=limit)
+    waits: list[float] = []
+    huggingface.resolve("org/name", sleep=waits.append)
+    assert len(waits) == 2
+    assert all(7 <= wait < 8 for wait in waits)
+
+
+def test_a_user_in_the_endpoint_is_sent_with_every_request(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror's user and password are sent in place of the token, and never said."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url.replace("//", "//me:p%40ss@"))
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    listing = _resolve()
+    _texts(listing, "config.json")
+    basic = "Basic " + base64.b64encode(b"me:p@ss").decode()
+    assert {request.authorization for request in hub.requests} == {basic}
+    hub.misbehave("status", path="/api/*", status=418)
+    with pytest.raises(SourceError) as raised:
+        _resolve()
+    assert "p@ss" not in repr(raised.value)
+    assert "p%40ss" not in repr(raised.value)
+
+
+def test_the_login_of_another_user_is_passed_over(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored token that this user may not read is not needed for a public model."""
+
+    def refuse() -> None:
+        raise PermissionError(13, "Permission denied", "/root/.cache/huggingface/token")
+
+    monkeypatch.setattr(huggingface_hub, "get_token", refuse)
+    assert _resolve().repo_id == "org/name"
+    assert {request.authorization for request in hub.requests} == {None}
 
 
 def test_tags_commits_and_pull_requests_are_revisions(hub: Hub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import http.server
 import os
@@ -28,8 +29,9 @@ from support.pull_runs import (
 from modelshelf.shelf.errors import Error, NotAuthorisedError, NotFoundError, SourceError
 from modelshelf.shelf.events import Event
 from modelshelf.shelf.shelf import Shelf
-from modelshelf.transfer.connection import tls_context
+from modelshelf.transfer.connection import proxy_for, tls_context
 from modelshelf.transfer.events import Progressed, Retrying
+from modelshelf.transfer.hub_source import HubSource
 from modelshelf.transfer.pull import PullSpec
 from modelshelf.transfer.retries import Backoff
 
@@ -233,6 +235,58 @@ def test_a_renamed_repository_that_refuses(shelf: Shelf, hub: Hub) -> None:
     assert isinstance(error, NotFoundError)
 
 
+def test_bodies_that_came_compressed(shelf: Shelf, hub: Hub) -> None:
+    """A file that is sent compressed, though nobody asked for that, is checked by its content."""
+    repo = add_model(hub)
+    hub.misbehave("gzip")
+    events = Recorder()
+    assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
+    assert events.of(Retrying) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Content-Encoding": "br"}, "compressed by 'br'"),
+        ({"Content-Encoding": "gzip"}, "the body is not gzip"),
+    ],
+)
+def test_a_compression_that_cannot_be_read(
+    shelf: Shelf, hub: Hub, headers: dict[str, str], words: str
+) -> None:
+    """A reply in another compression than its headers say, or than we know, is named."""
+    repo = add_model(hub)
+    hub.misbehave("ignore-range", "config.json")
+    hub.misbehave("headers", "config.json", headers=headers)
+    error, _ = fail(shelf, spec_of(hub, repo))
+    assert error.exit_code == 15
+    assert words in str(error)
+
+
+def test_a_used_up_limit_is_waited_for(shelf: Shelf, hub: Hub) -> None:
+    """The RateLimit header says how long a refused file is waited for."""
+    repo = add_model(hub)
+    limit = {"RateLimit": '"resolvers";r=0;t=1'}
+    hub.misbehave("status", LARGE, times=1, status=429, headers=limit, on="hub")
+    events = Recorder()
+    assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
+    (retry,) = events.of(Retrying)
+    assert retry.wait >= 1
+
+
+def test_a_user_in_the_endpoint_is_sent_for_files_too(shelf: Shelf, hub: Hub) -> None:
+    """A mirror's user and password go to the mirror alone, in place of the token."""
+    repo = add_model(hub)
+    snapshot = spec_of(hub, repo).snapshot
+    endpoint = hub.url.replace("//", "//me:p%40ss@")
+    source = HubSource.of_snapshot(endpoint, snapshot, TOKEN)
+    assert "p%40ss" not in repr(source)
+    assert_right(quick_pull(shelf, PullSpec(snapshot, source)), repo)
+    basic = "Basic " + base64.b64encode(b"me:p@ss").decode()
+    sent = {(request.origin, request.authorization) for request in hub.requests}
+    assert sent == {("hub", basic), ("host", None)}
+
+
 def plain(hub: Hub) -> Repo:
     """A model that the Hub serves itself."""
     return hub.add("org/name", {"data.bin": Pattern(700_000), "config.json": b"{}"})
@@ -266,7 +320,17 @@ def test_a_proxy_that_wants_credentials(shelf: Shelf, monkeypatch: pytest.Monkey
     assert "wrong" not in said
 
 
-@pytest.mark.parametrize("form", ["127.0.0.1", "127.0.0.1:{port}", "example.org,127.0.0.1", "*"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "127.0.0.1",
+        "127.0.0.1:{port}",
+        "example.org,127.0.0.1",
+        "*",
+        "10.0.0.0/8, 127.0.0.0/8",
+        "::1/128,127.0.0.1/32",
+    ],
+)
 def test_no_proxy(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     """Hosts that NO_PROXY names, with or without their port, are asked directly."""
     with Hub() as hub:
@@ -276,14 +340,38 @@ def test_no_proxy(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, form: str) -> N
         assert_right(quick_pull(shelf, spec_of(hub, repo)), repo)
 
 
+def test_all_proxy_is_for_every_scheme(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ALL_PROXY is used where there is no proxy for the scheme."""
+    with Hub() as hub, Proxy() as proxy:
+        repo = plain(hub)
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        assert_right(quick_pull(shelf, spec_of(hub, repo)), repo)
+        assert len(proxy.requests) == len(hub.requests)
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.0/8", "127.0.0.1/33", "127.0.0.0/x", "example.org/8"])
+def test_networks_without_the_host_do_not_count(
+    monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    """A network that NO_PROXY lists counts only for its own addresses."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example")
+    monkeypatch.setenv("no_proxy", entry)
+    assert proxy_for("http", "127.0.0.1:80") == "http://proxy.example"
+    assert proxy_for("http", "hub.example") == "http://proxy.example"
+    monkeypatch.setenv("no_proxy", f"{entry},127.0.0.0/8,fd00::/8")
+    assert proxy_for("http", "127.0.0.1:80") is None
+    assert proxy_for("http", "[fd00::1]:80") is None
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "https://127.0.0.1:1", "http://"])
 def test_a_proxy_that_cannot_be_used(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, proxy: str
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, proxy: str, variable: str
 ) -> None:
     """A proxy of another kind is named instead of being passed by."""
     with Hub() as hub:
         repo = plain(hub)
-        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv(variable, proxy)
         error, _ = fail(shelf, spec_of(hub, repo))
         assert "http_proxy" in error.hint
         assert hub.requests == []

@@ -19,9 +19,9 @@ from modelshelf.shelf.errors import SourceError
 from modelshelf.shelf.events import Listener
 from modelshelf.sources.hub_refusals import HubQuery, refusal
 from modelshelf.sources.listing import MAX_TEXT_BYTES
-from modelshelf.transfer.connection import HttpTarget
+from modelshelf.transfer.connection import HttpTarget, split_userinfo
 from modelshelf.transfer.events import Retrying
-from modelshelf.transfer.retries import RETRYABLE_STATUSES, Backoff, parse_retry_after
+from modelshelf.transfer.retries import RETRYABLE_STATUSES, Backoff, requested_wait_seconds
 
 TIMEOUT_SECONDS = 30.0  # without a byte
 TRIES = Backoff(max_tries=4, first_seconds=1.0, max_seconds=60.0)
@@ -44,7 +44,7 @@ class HubClient:
 
     Args:
         session: Sends the requests.
-        endpoint: The URL of the Hub.
+        endpoint: The URL of the Hub. A user and a password in it are sent in place of the token.
         token: A token. It is sent to the origin of the Hub only.
         repo: The repository, `org/name`.
         revision: The requested revision.
@@ -66,20 +66,19 @@ class HubClient:
         on_event: Listener,
         sleep: Callable[[float], None],
     ) -> None:
-        parts = urllib.parse.urlsplit(endpoint)
-        self.host = parts.netloc.rpartition("@")[2]
-        base_url = urllib.parse.urlunsplit(parts._replace(netloc=self.host))
+        base_url, authorization = split_userinfo(endpoint)
+        self.host = urllib.parse.urlsplit(base_url).netloc
         self._query = HubQuery(repo, revision, base_url, self.host, token is not None)
         self._session = session
-        self._endpoint = endpoint
+        self._endpoint = base_url
         self._on_event = on_event
         self._sleep = sleep
         self._headers: tuple[tuple[str, str], ...] = (
             ("Accept-Encoding", "identity"),
             ("User-Agent", "modelshelf"),
         )
-        if token:
-            self._headers += (("Authorization", f"Bearer {token}"),)
+        if authorization or token:
+            self._headers += (("Authorization", authorization or f"Bearer {token}"),)
 
     def json(self, path: str) -> tuple[Any, str | None]:
         """Get a path whose content is JSON.
@@ -175,7 +174,7 @@ class HubClient:
     def _read(self, response: httpx2.Response, *, from_hub: bool) -> tuple[bytes, str | None]:
         status = response.status_code
         if status in RETRYABLE_STATUSES:
-            wait = parse_retry_after(response.headers.get("Retry-After"))
+            wait = requested_wait_seconds(response.headers.get)
             raise _FailedTryError(f"answers {status}", wait)
         if status not in _SUCCESSES:
             if not from_hub:

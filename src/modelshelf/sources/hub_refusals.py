@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from modelshelf.shelf.errors import Error, NotAuthorisedError, NotFoundError, SourceError
+from modelshelf.transfer.replies import quote_refusal
 
 LOGIN = "set HF_TOKEN, or run: hf auth login"
 _NOT_FOUND = 404
+_UNAUTHORISED = 401
 _DENIED = frozenset({401, 403})
+_INVALID_TOKEN = re.compile(
+    r"(invalid|expired|revoked).*(credential|token|password)|token.*expired"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,9 +45,20 @@ def refusal(query: HubQuery, status: int, headers: Mapping[str, str]) -> Error:
         status: The HTTP status.
         headers: The headers of the reply, by lower-case name. X-Error-Code says more than the
             status: the status is 401 both for a model that does not exist and for one that this
-            account may not see.
+            account may not see. X-Error-Message is for people, and says if the token is wrong.
     """
-    match headers.get("x-error-code", ""):
+    message = headers.get("x-error-message", "")
+    if status == _UNAUTHORISED and query.with_token and _INVALID_TOKEN.search(message.lower()):
+        return NotAuthorisedError(
+            f"{query.host} says that the token which was sent is not valid{quote_refusal(message)}",
+            hint="set HF_TOKEN to a valid token, or unset it: a public model needs none",
+        )
+    return _by_code(query, headers.get("x-error-code", "")) or _by_status(query, status, message)
+
+
+def _by_code(query: HubQuery, code: str) -> Error | None:
+    """Translate X-Error-Code; None for a code that says no more than the status."""
+    match code:
         case "GatedRepo":
             return NotAuthorisedError(
                 f"{query.repo} is gated, and this account has no access",
@@ -56,12 +73,13 @@ def refusal(query: HubQuery, status: int, headers: Mapping[str, str]) -> Error:
             return NotFoundError(f"{query.repo} lacks a file that it lists")
         case "RepoNotFound":
             return _unknown(query)
-    if "is disabled" in headers.get("x-error-message", ""):
+    return None
+
+
+def _by_status(query: HubQuery, status: int, message: str) -> Error:
+    if "is disabled" in message:
         return NotAuthorisedError(f"{query.host} has disabled {query.repo} for everyone")
-    return _by_status(query, status)
-
-
-def _by_status(query: HubQuery, status: int) -> Error:
+    said = quote_refusal(message)
     if status == _NOT_FOUND:
         return _unknown(query)
     if status in _DENIED:
@@ -69,11 +87,11 @@ def _by_status(query: HubQuery, status: int) -> Error:
             "the token that was sent may not" if query.with_token else "nobody without a token may"
         )
         return NotAuthorisedError(
-            f"{query.host} answers {status} for {query.repo}: {reader} read it",
+            f"{query.host} answers {status} for {query.repo}, which {reader} read{said}",
             hint=f"check the name and your rights, then {LOGIN}",
         )
     return SourceError(
-        f"{query.host} answers {status} for {query.repo}",
+        f"{query.host} answers {status} for {query.repo}{said}",
         hint="check that HF_ENDPOINT names a Hub",
     )
 

@@ -27,6 +27,7 @@ from huggingface_hub import constants
 from modelshelf.shelf.errors import (
     IntegrityError,
     NotAuthorisedError,
+    NotFoundError,
     SourceError,
     UsageError,
 )
@@ -45,6 +46,7 @@ from modelshelf.sources.listing import (
 from modelshelf.transfer.connection import tls_context
 
 _URI = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@?#]+))?")
+_OTHER_KINDS = re.compile(r"(?:hf://)?(datasets|spaces)/[\w.-]+/")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_REVISION = "main"
 _DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -97,6 +99,11 @@ def parse(uri: str) -> tuple[str, str]:
     Raises:
         UsageError: The text is not such a URI.
     """
+    if kind := _OTHER_KINDS.match(uri):
+        raise UsageError(
+            f"{uri!r} is a {kind[1].rstrip('s')} of the Hub, and only models are pulled",
+            hint="write hf://org/name for a model",
+        )
     match = _URI.fullmatch(uri)
     if match is None:
         raise UsageError(
@@ -209,6 +216,9 @@ def _is_base_url(text: str) -> bool:
 def _token() -> str | None:
     try:
         token = huggingface_hub.get_token()
+    except PermissionError:
+        # The login of another user, in an image that was built for root. Most models need none.
+        return None
     except Exception:  # noqa: BLE001  # renewing a login may raise anything; the login is then not valid
         raise NotAuthorisedError("the stored login to the Hub is not valid", hint=LOGIN) from None
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
@@ -239,29 +249,79 @@ def _resolve_commit(client: HubClient, requested_repo: str, revision: str) -> tu
 
 
 def _list_files(client: HubClient, repo: str, commit: str) -> list[File]:
-    """List all files of a commit. `/tree` answers in pages; a Link header names the next page."""
-    base = f"/api/models/{repo}/tree/{commit}"
+    """List all files of a commit.
+
+    Some mirrors ignore `recursive=true` and list one folder at a time. A folder of git is never
+    empty, so one without entries is asked for by itself.
+    """
+    try:
+        files, folders = _list_folder(client, repo, commit, "")
+    except NotFoundError:
+        # The commit was found a moment ago.
+        return _files_in_model_info(client, repo, commit)
+    waiting = folders
+    while waiting:
+        folder = waiting.pop()
+        if any(file.path.startswith(f"{folder}/") for file in files):
+            continue
+        more_files, more_folders = _list_folder(client, repo, commit, folder)
+        files += more_files
+        waiting += [name for name in more_folders if name.startswith(f"{folder}/")]
+        if len(files) > MAX_FILES:
+            break
+    return files
+
+
+def _list_folder(
+    client: HubClient, repo: str, commit: str, folder: str
+) -> tuple[list[File], list[str]]:
+    """List a folder by `/tree`, which answers in pages; a Link header names the next page.
+
+    Returns:
+        The files, and the paths of the folders.
+    """
+    path = f"/api/models/{repo}/tree/{commit}/{urllib.parse.quote(folder)}".rstrip("/")
     query: str | None = "recursive=true&expand=false"
     files: list[File] = []
+    folders: list[str] = []
     for _ in range(MAX_FILES):
-        page, next_url = client.json(f"{base}?{query}")
+        page, next_url = client.json(f"{path}?{query}")
         try:
             files += [_file(entry) for entry in page if entry["type"] == "file"]
+            folders += [str(entry["path"]) for entry in page if entry["type"] == "directory"]
             # Only the query is used. Mirrors pass on the URL of the Hub that they mirror, and that
             # host must get neither the token nor the request.
             query = urllib.parse.urlsplit(next_url).query if next_url else None
         except (KeyError, TypeError, ValueError, AttributeError):
             raise client.not_a_hub(f"lists the files of {repo} in an unknown form") from None
-        refuse_escapes(file.path for file in files)
+        refuse_escapes((*(file.path for file in files), *folders))
         if not query or len(files) > MAX_FILES:
-            return files
+            return files, folders
     raise client.not_a_hub(f"lists the files of {repo} without end")
+
+
+def _files_in_model_info(client: HubClient, repo: str, commit: str) -> list[File]:
+    """List the files of a commit by the model's info, for a mirror without `/tree`."""
+    info, _ = client.json(f"/api/models/{repo}/revision/{commit}?blobs=true")
+    try:
+        files = [
+            _file({**entry, "path": entry["rfilename"], "oid": entry["blobId"]})
+            for entry in info["siblings"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise client.not_a_hub(
+            f"has no list of the files of {repo} with their sizes: neither /tree/{commit} nor "
+            "?blobs=true answers with one"
+        ) from None
+    refuse_escapes(file.path for file in files)
+    return files
 
 
 def _file(entry: dict[str, Any]) -> File:
     lfs = entry.get("lfs")
     if lfs:
-        size, origin = lfs["size"], {"lfs_sha256": lfs["oid"].removeprefix("sha256:")}
+        sha256 = lfs.get("oid") or lfs["sha256"]
+        size, origin = lfs["size"], {"lfs_sha256": sha256.removeprefix("sha256:")}
     else:
         size, origin = entry["size"], {"git_sha1": entry["oid"]}
     if not isinstance(entry["path"], str) or not isinstance(size, int) or size < 0:

@@ -13,6 +13,7 @@ import dataclasses
 import errno
 import functools
 import http.client
+import ipaddress
 import os
 import socket
 import ssl
@@ -240,7 +241,9 @@ def make_connection(
     parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
         raise SourceError(
-            f"the proxy for {host} is not an http:// proxy", hint=f"correct {scheme}_proxy"
+            f"the proxy for {host} is not an http:// proxy",
+            hint=f"correct {scheme}_proxy or all_proxy; proxies of other kinds, such as SOCKS, "
+            "cannot be used",
         )
     headers = _proxy_authorization(parts)
     address = parts.netloc.rpartition("@")[2]
@@ -252,23 +255,60 @@ def make_connection(
 
 
 def proxy_for(scheme: str, host: str) -> str | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for a host; None for none.
+    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name for a host.
 
     Args:
         scheme: `http` or `https`.
         host: With or without a port, which NO_PROXY may name.
+
+    Returns:
+        None for no proxy.
     """
-    proxy = urllib.request.getproxies().get(scheme)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(host):
         return None
-    return proxy
+    return None if _is_in_networks(host, proxies.get("no", "")) else proxy
+
+
+def _is_in_networks(host: str, no_proxy: str) -> bool:
+    """Whether an address is in a network that NO_PROXY lists, such as `10.0.0.0/8`.
+
+    `urllib.request.proxy_bypass` knows names and addresses, and no networks.
+    """
+    try:
+        address = ipaddress.ip_address(urllib.parse.urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
+    for entry in no_proxy.split(","):
+        with contextlib.suppress(ValueError):
+            if "/" in entry and address in ipaddress.ip_network(entry.strip(), strict=False):
+                return True
+    return False
+
+
+def split_userinfo(url: str) -> tuple[str, str | None]:
+    """Split the user and the password off a URL (RFC 3986, 3.2.1).
+
+    Returns:
+        The URL without them; then the value of an Authorization header that sends them (RFC 7617),
+        or None if the URL has none.
+    """
+    parts = urllib.parse.urlsplit(url)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return urllib.parse.urlunsplit(plain), _basic_authorization(parts)
+
+
+def _basic_authorization(parts: urllib.parse.SplitResult) -> str | None:
+    if parts.username is None:
+        return None
+    pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def _proxy_authorization(parts: urllib.parse.SplitResult) -> dict[str, str]:
-    if parts.username is None:
-        return {}
-    pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+    authorization = _basic_authorization(parts)
+    return {} if authorization is None else {"Proxy-Authorization": authorization}
 
 
 class _ForwardingConnection(http.client.HTTPConnection):

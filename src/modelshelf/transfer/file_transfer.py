@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import http.client
 import threading
+import zlib
 from collections.abc import Callable
 from typing import Protocol
 
 from modelshelf.shelf.values import File
 from modelshelf.transfer.connection import HttpReply, HttpTarget
+from modelshelf.transfer.gunzip import GunzipReader
 from modelshelf.transfer.meter import Meter
 from modelshelf.transfer.ranges import Range, RangeQueue
 from modelshelf.transfer.replies import (
@@ -202,27 +204,37 @@ class RangeReader:
         """Read a reply's body.
 
         Raises:
-            RetryableError: It ended early; what came is kept.
+            RetryableError: It ended early, or is not compressed as it says; what came is kept.
             IntegrityError: It goes on behind its end; the rest is not read.
             OSError, http.client.HTTPException: The connection failed; what came is kept.
         """
-        self._skip(response, body.skip)
+        content = GunzipReader(response) if body.gzipped else response
+        try:
+            self._read_content(content, body)
+            # If the reply states no length, only one more read tells whether the body ends here.
+            is_length_known = response.length is not None and not body.gzipped
+            if not is_length_known and content.readinto(bytearray(1)):
+                raise too_long_error(self.transfer.sink.file)
+        except zlib.error as error:
+            raise RetryableError("the body is not gzip, as its headers say") from error
+
+    def _read_content(
+        self, content: GunzipReader | http.client.HTTPResponse, body: BodySlice
+    ) -> None:
+        self._skip(content, body.skip)
         length = body.length
         while length:
             room = self._view[self._filled : self._filled + min(self._piece, length)]
-            count = response.readinto(room)
+            count = content.readinto(room)
             if not count:
                 raise RetryableError(f"the body ended {length:,} bytes early")
             length -= count
             self._accept(count)
-        # If the reply states no length, only one more read tells whether the body ends here.
-        if response.length is None and response.readinto(bytearray(1)):
-            raise too_long_error(self.transfer.sink.file)
 
-    def _skip(self, response: http.client.HTTPResponse, length: int) -> None:
+    def _skip(self, content: GunzipReader | http.client.HTTPResponse, length: int) -> None:
         scrap = memoryview(bytearray(min(length, self._piece)))
         while length:
-            count = response.readinto(scrap[: min(length, len(scrap))])
+            count = content.readinto(scrap[: min(length, len(scrap))])
             if not count:
                 raise RetryableError("the body ended before the part that was wanted")
             length -= count

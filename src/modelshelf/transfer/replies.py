@@ -21,8 +21,11 @@ from modelshelf.shelf.errors import (
 from modelshelf.shelf.values import File
 from modelshelf.transfer.connection import HttpReply
 from modelshelf.transfer.ranges import Range
-from modelshelf.transfer.retries import RETRYABLE_STATUSES, parse_retry_after
+from modelshelf.transfer.retries import RETRYABLE_STATUSES, requested_wait_seconds
 
+_KNOWN_ENCODINGS = ("identity", "gzip", "x-gzip")
+_MAX_QUOTED = 200  # characters of what a server says
+_URL_SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?\S*")  # userinfo, and the query
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -54,19 +57,24 @@ class BodySlice:
     Attributes:
         skip: Bytes to read and throw away.
         length: Bytes to use after them.
+        gzipped: Whether the body is compressed. `skip` and `length` count what is in it.
     """
 
     skip: int
     length: int
+    gzipped: bool = False
 
 
 def slice_partial(file: File, response: http.client.HTTPResponse, requested: Range) -> BodySlice:
     """What to read of a 206 reply (Partial Content).
 
     Raises:
-        RetryableError: It is another range, or does not say which.
+        RetryableError: It is another range, does not say which, or is a part of something
+            compressed.
         IntegrityError: The file has another size where it is served, or the body is too long.
     """
+    if _is_gzipped(response):
+        raise RetryableError("the reply is a part of a compressed file")
     match = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range") or "")
     if match is None:
         raise RetryableError("the reply does not say which range it is")
@@ -95,13 +103,23 @@ def slice_whole(
 
     Raises:
         RangeIgnoredError: The whole file comes, and that was not expected.
+        RetryableError: It is compressed by something else than gzip.
         IntegrityError: The file has another size where it is served.
     """
-    if response.length is not None and response.length != file.size:
+    gzipped = _is_gzipped(response)
+    if not gzipped and response.length is not None and response.length != file.size:
         raise _other_size_error(file, response.length)
     if not expected and requested != (0, file.size):
         raise RangeIgnoredError
-    return BodySlice(requested.start, requested.end - requested.start)
+    return BodySlice(requested.start, requested.end - requested.start, gzipped)
+
+
+def _is_gzipped(response: http.client.HTTPResponse) -> bool:
+    """Whether a body is compressed, although that was not asked for."""
+    encoding = (response.getheader("Content-Encoding") or "identity").strip().lower()
+    if encoding not in _KNOWN_ENCODINGS:
+        raise RetryableError(f"the reply is compressed by {encoding!r}, which was not asked for")
+    return encoding != "identity"
 
 
 def _other_size_error(file: File, size: int) -> IntegrityError:
@@ -119,17 +137,32 @@ def too_long_error(file: File) -> IntegrityError:
     )
 
 
+def quote_refusal(message: str | None) -> str:
+    """Quote a Hub's own words about a refusal, as the end of a sentence.
+
+    Args:
+        message: The header X-Error-Message; None if there is none.
+
+    Returns:
+        `: “Access is restricted”`, in one line and without secrets of URLs; empty for no message.
+    """
+    text = "".join(c if c.isprintable() else " " for c in _URL_SECRETS.sub("", message or ""))
+    text = " ".join(text.split())[:_MAX_QUOTED]
+    return f": “{text}”" if text else ""
+
+
 def refusal_error(path: str, reply: HttpReply) -> Error | RetryableError:
     """The error for a reply whose status is neither 200 nor 206."""
     host, status = reply.target.origin[1].rpartition("@")[2], reply.response.status
     if status in RETRYABLE_STATUSES:
-        server_seconds = parse_retry_after(reply.response.getheader("Retry-After"))
+        server_seconds = requested_wait_seconds(reply.response.getheader)
         return RetryableError(
             f"{host} answered {status}", server_seconds=server_seconds, status=status
         )
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        reason = quote_refusal(reply.response.getheader("X-Error-Message"))
         return NotAuthorisedError(
-            f"{host} refuses {path} with {status}",
+            f"{host} refuses {path} with {status}{reason}",
             hint="accept the model's licence on its page and set HF_TOKEN to a token that may read",
         )
     if status in (http.client.NOT_FOUND, http.client.GONE):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import email.utils
+import re
 import time
+from collections.abc import Callable
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 THROTTLING_STATUSES = frozenset({429, 503})  # the server asks for fewer requests
+_RATE_PARAMETER = re.compile(r";\s*([rt])\s*=\s*(\d+)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +45,36 @@ class Backoff:
         if server_seconds is None:
             return own_seconds
         return min(max(server_seconds, 0.0) + own_seconds * 0.1, self.max_seconds)
+
+
+def requested_wait_seconds(header: Callable[[str], str | None]) -> float | None:
+    """Return how long a server asks to wait, by Retry-After or else by RateLimit.
+
+    Args:
+        header: Returns the value of a header of the reply; None if the reply lacks it.
+    """
+    seconds = parse_retry_after(header("Retry-After"))
+    return parse_rate_limit(header("RateLimit")) if seconds is None else seconds
+
+
+def parse_rate_limit(value: str | None) -> float | None:
+    """Parse a RateLimit header (draft-ietf-httpapi-ratelimit-headers), which the Hub sends.
+
+    An example is `"api";r=0;t=20`: no request is left, and in 20 seconds there will be others.
+
+    Args:
+        value: The header: for each limit its name, `r` and `t`, divided by commas.
+
+    Returns:
+        Seconds until each limit that is used up has requests again; None if none is used up, or if
+        the header cannot be understood.
+    """
+    waits = []
+    for limit in (value or "").split(","):
+        parameters = dict(_RATE_PARAMETER.findall(limit))
+        if parameters.get("r") == "0" and "t" in parameters:
+            waits.append(float(parameters["t"]))
+    return max(waits, default=None)
 
 
 def parse_retry_after(value: str | None, now: float | None = None) -> float | None:

@@ -97,6 +97,40 @@ def test_a_refusal_becomes_the_right_error(
     assert words in str(error)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid credentials in Authorization header",
+        "Invalid username or password.",
+        'User Access Token "ci" is expired',
+    ],
+)
+def test_a_token_that_is_not_valid_is_named_as_the_reason(message: str) -> None:
+    """A public model with an invalid token is refused because of the token, in the Hub's words."""
+    with_token = HubQuery("org/name", "v2", "https://hub.example", "hub.example", with_token=True)
+    error = refusal(with_token, 401, {"x-error-message": message})
+    assert isinstance(error, NotAuthorisedError)
+    assert f"the token which was sent is not valid: “{message}”" in str(error)
+    assert "unset it" in error.hint
+    assert "not valid" not in str(refusal(ASKED, 401, {"x-error-message": message}))
+
+
+def test_the_hubs_own_words_are_passed_on_without_secrets() -> None:
+    """A refusal quotes X-Error-Message in one line, without the queries and users of URLs."""
+    said = "No.\nSee https://me:pw@hub.example/x?sig=secret now"
+    error = refusal(ASKED, 403, {"x-error-message": said})
+    assert "“No. See https://hub.example/x now”" in str(error)
+    assert len(str(refusal(ASKED, 451, {"x-error-message": "x" * 9_999}))) < 400
+
+
+@pytest.mark.parametrize("kind", ["dataset", "space"])
+def test_data_sets_and_spaces_are_no_models(kind: str) -> None:
+    """The URI of a data set or of a space is a usage error that says so."""
+    with pytest.raises(UsageError, match=f"is a {kind} of the Hub, and only models") as raised:
+        sources.resolve(f"hf://{kind}s/org/name")
+    assert raised.value.exit_code == 2
+
+
 def test_hints_say_how_to_be_let_in() -> None:
     """A gated model's hint names its page; an unknown one's says that it may be private."""
     gated = refusal(ASKED, 403, {"x-error-code": "GatedRepo"})
@@ -105,7 +139,7 @@ def test_hints_say_how_to_be_let_in() -> None:
     unknown = refusal(ASKED, 404, {"x-error-code": "RepoNotFound"})
     assert "private" in unknown.hint
     with_token = HubQuery("org/name", "v2", "https://hub.example", "hub.example", with_token=True)
-    assert "the token that was sent may not" in str(refusal(with_token, 401, {}))
+    assert "which the token that was sent may not read" in str(refusal(with_token, 401, {}))
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a//b", "./a", "a\\b", "a\nb", ""])

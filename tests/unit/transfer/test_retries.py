@@ -12,7 +12,9 @@ from modelshelf.transfer.retries import (
     RETRYABLE_STATUSES,
     THROTTLING_STATUSES,
     Backoff,
+    parse_rate_limit,
     parse_retry_after,
+    requested_wait_seconds,
 )
 
 _NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110's examples
@@ -101,3 +103,38 @@ def test_no_header_raises(value: str) -> None:
     """Any header gives a wait or None, and raises nothing."""
     wait = parse_retry_after(value, _NOW)
     assert wait is None or wait >= 0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ('"api";r=0;t=20', 20),
+        ('"api"; r=0; t=20', 20),
+        ('"api";t=20;r=0', 20),
+        ('"api";r=0;t=0', 0),
+        ('"api";r=12;t=20', None),
+        ('"pages";r=5;t=300, "api";r=0;t=20', 20),
+        ('"pages";r=0;t=300, "api";r=0;t=20', 300),
+        ('"api";r=0', None),
+        ("limit=100, remaining=0, reset=50", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_limit_that_is_used_up_says_when_it_is_over(
+    value: str | None, seconds: float | None
+) -> None:
+    """RateLimit asks for a wait only where no request is left."""
+    assert parse_rate_limit(value) == seconds
+
+
+def test_retry_after_comes_before_rate_limit() -> None:
+    """Of the two headers Retry-After counts, where it can be understood."""
+
+    def wait_for(**headers: str) -> float | None:
+        return requested_wait_seconds(lambda name: headers.get(name.replace("-", "")))
+
+    limit = '"api";r=0;t=20'
+    assert wait_for(RetryAfter="3", RateLimit=limit) == 3
+    assert wait_for(RetryAfter="soon", RateLimit=limit) == 20
+    assert wait_for() is None
