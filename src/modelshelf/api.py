@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
 import certifi
 
 from modelshelf import select, sources
+from modelshelf.shelf.errors import NotOnShelfError
 from modelshelf.shelf.events import Listener, ignore
+from modelshelf.shelf.missing_files import require_whole
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
 from modelshelf.transfer.fetch import FetchSettings
@@ -58,6 +61,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         NotAuthorisedError: The source refuses access.
         NotFoundError: The source does not have the model, the revision or a file.
         SourceError: The source cannot be reached, or keeps failing.
+        NotOnShelfError: Offline mode is on, and the shelf has the model with other files.
         IntegrityError: Content does not match its checksum, or policy refuses it.
         NotAShelfError, NoSpaceError, NotWritableError: The shelf cannot take the model.
 
@@ -69,12 +73,13 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         True
     """
     shelf = shelf if isinstance(shelf, Shelf) else Shelf.create(shelf)
-    present = _find_offline(shelf, source, name, engine)
+    asked_for = FilesAskedFor(engine, tuple(include), tuple(exclude), all_files)
+    present = _find_offline(shelf, source, name, asked_for)
     if present is not None:
         on_event(published_event(present, "present"))
         return _tag(shelf, present, tag)
     listing = sources.resolve(source, name=name, on_event=on_event)
-    text_paths = select.needed_texts(listing.files)
+    text_paths = select.needed_texts(listing.files, exclude)
     selected = select.choose(
         listing.files,
         sources.read_texts(listing, text_paths, on_event=on_event),
@@ -91,7 +96,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
     spec = PullSpec(
         snapshot,
         source=_hub_source(snapshot) if listing.folder is None else None,
-        folder=listing.folder or (os.fspath(adopt) if adopt is not None else None),
+        folder=listing.folder or _earlier_download(adopt, snapshot),
         link=listing.folder is None,
         left_out=selected.left_out,
     )
@@ -99,10 +104,38 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
     return _tag(shelf, pull_snapshot(shelf, spec, listener=on_event, settings=settings), tag)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FilesAskedFor:
+    """Which files of a model are asked for, as options of `pull`."""
+
+    engine: str | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    all_files: bool
+
+    def may_be(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is known to hold these files, without the list of the source's files.
+
+        All files of a repository are never known to be there.
+        """
+        files = snapshot.files
+        globs_match = all(
+            any(select.matches(file.path, [glob]) for file in files) for glob in self.include
+        )
+        none_excluded = not any(select.matches(file.path, self.exclude) for file in files)
+        fits_engine = self.engine is None or select.servable(files, self.engine)
+        return not self.all_files and globs_match and none_excluded and fits_engine
+
+
 def _find_offline(
-    shelf: Shelf, source: str, name: str | None, engine: str | None
+    shelf: Shelf, source: str, name: str | None, asked_for: FilesAskedFor
 ) -> Snapshot | None:
-    """In offline mode, find a Hub's revision on the shelf, as huggingface_hub does in its cache."""
+    """In offline mode, find a Hub's revision on the shelf, as huggingface_hub does in its cache.
+
+    Raises:
+        NotOnShelfError: The shelf has the revision, and not known to be with these files.
+        IntegrityError: A file of the snapshot is missing on the shelf.
+    """
     if sources.is_local(source):
         return None
     from modelshelf.sources import huggingface  # noqa: PLC0415 - slow, and not for local sources
@@ -110,11 +143,31 @@ def _find_offline(
     if not huggingface.offline():
         return None
     repo_id, revision = huggingface.parse(source)
-    for snapshot in shelf.snapshots(name or repo_id):
-        has_revision = revision in (snapshot.revision, snapshot.commit)
-        if has_revision and (engine is None or select.servable(snapshot.files, engine)):
+    snapshots = [
+        snapshot
+        for snapshot in shelf.snapshots(name or repo_id)
+        if revision in (snapshot.revision, snapshot.commit)
+    ]
+    for snapshot in snapshots:
+        if asked_for.may_be(snapshot):
+            require_whole(snapshot)
             return snapshot
+    if snapshots:
+        raise NotOnShelfError(
+            f"the shelf {shelf.path} has {repo_id}@{revision} with other files than were asked for",
+            hint=f"modelshelf show {repo_id} lists them; to fetch others, unset HF_HUB_OFFLINE",
+        )
     return None
+
+
+def _earlier_download(folder: str | os.PathLike[str] | None, snapshot: Snapshot) -> str | None:
+    """The folder that `--from` names; in huggingface_hub's cache, that of the snapshot's commit."""
+    if folder is None:
+        return None
+    from modelshelf.sources import huggingface, local  # noqa: PLC0415 - slow, and seldom needed
+
+    path = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    return local.hub_cache_snapshot(path, huggingface.repo_of(snapshot.source), snapshot.commit)
 
 
 def _tag(shelf: Shelf, snapshot: Snapshot, tag: str | None) -> Snapshot:

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import huggingface_hub
 import pytest
 from hub import Content, Hub, safetensors
+from hub.content import content_of, read
 from huggingface_hub import constants
 from support.small_models import put
 
@@ -166,6 +168,34 @@ def test_verify_names_the_damaged_file(shelf: str, capsys: pytest.CaptureFixture
     assert [e["path"] for e in printed if e["event"] == "damaged"] == ["b.txt"]
 
 
+def test_lost_files_are_noticed_by_every_verb(
+    hub: Hub, shelf: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deleted file is named by `path`, `ls`, `show` and offline `pull`, and `pull` adds it."""
+    assert main(["pull", "hf://org/name", "-q"]) == 0
+    snapshot = Shelf(shelf).find("org/name")
+    os.chmod(snapshot.path or "", 0o755)
+    pathlib.Path(snapshot.path or "", "model.safetensors").unlink()
+    assert main(["path", "org/name"]) == 14
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "model.safetensors cannot be found" in printed.err
+    assert main(["ls"]) == 0
+    assert "2 of 3" in capsys.readouterr().out
+    assert main(["ls", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["missing"] == ["model.safetensors"]
+    assert main(["show", "org/name"]) == 0
+    assert "missing" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert main(["pull", "hf://org/name"]) == 14
+    capsys.readouterr()
+    assert main(["pull", "hf://org/name"]) == 0
+    assert "on the shelf already" not in capsys.readouterr().err
+    assert main(["path", "org/name"]) == 0
+    assert capsys.readouterr().out == f"{snapshot.path}\n"
+
+
 def test_rm_lists_several_snapshots(shelf: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Rm org/name with several snapshots removes none of them and lists them."""
     one = put(Shelf.create(shelf), "org/name", {"a.txt": b"1"}, commit="1" * 40)
@@ -189,6 +219,69 @@ def test_offline_uses_the_shelf(
     assert main(["pull", "hf://org/name@other"]) == 15
     assert "HF_HUB_OFFLINE" in capsys.readouterr().err
     assert len(hub.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["--include", "*.onnx"],
+        ["--exclude", "tokenizer*"],
+        ["--all-files"],
+        ["--for", "llamacpp"],
+        ["--include", "*.safetensors", "--include", "vocab.json"],
+    ],
+)
+def test_offline_no_other_choice_of_files_is_taken(
+    hub: Hub,
+    shelf: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    choice: list[str],
+) -> None:
+    """Offline, a snapshot with other files than were asked for is an error, and gets no tag."""
+    assert main(["pull", "hf://org/name", "-q"]) == 0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert main(["pull", "hf://org/name", "--tag", "prod", *choice]) == 11
+    assert "with other files than were asked for" in capsys.readouterr().err
+    assert Shelf(shelf).tags("org/name") == {}
+    assert main(["pull", "hf://org/name", "--tag", "prod", "--include", "*.safetensors"]) == 0
+    assert set(Shelf(shelf).tags("org/name")) == {"prod"}
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty", "cache"])
+def test_a_folder_without_the_files_is_not_passed_over(
+    hub: Hub,
+    shelf: str,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+) -> None:
+    """--from with a folder that has none of the files is an error, and nothing is fetched."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cache" / "models--org--other" / "snapshots").mkdir(parents=True)
+    exit_code = 2 if folder == "cache" else 11
+    assert main(["pull", "hf://org/name", "--from", str(tmp_path / folder)]) == exit_code
+    printed = capsys.readouterr().err
+    assert str(tmp_path / folder) in printed
+    assert hub.bytes_sent("model.safetensors") == 0
+
+
+def test_the_cache_of_the_hub_is_found_by_the_commit(
+    hub: Hub, shelf: str, tmp_path: pathlib.Path
+) -> None:
+    """--from takes the whole cache of huggingface_hub, and uses the snapshot of the commit."""
+    cache = tmp_path / "hub" / "models--org--name"
+    commit = huggingface_hub.HfApi(hub.url).model_info("org/name").sha or ""
+    (cache / "blobs").mkdir(parents=True)
+    folder = cache / "snapshots" / commit
+    folder.mkdir(parents=True)
+    for number, (name, value) in enumerate(FILES.items()):
+        (cache / "blobs" / str(number)).write_bytes(read(content_of(value)))
+        (folder / name).symlink_to(f"../../blobs/{number}")
+    assert main(["pull", "hf://org/name", "-q", "--from", str(tmp_path / "hub")]) == 0
+    assert hub.bytes_sent("model.safetensors") == 0
+    assert main(["pull", str(cache), "-q", "--name", "local/copy"]) == 0
+    assert Shelf(shelf).find("local/copy").size == 300_004
 
 
 def test_another_choice_of_files_fetches_only_what_is_new(hub: Hub, shelf: str) -> None:

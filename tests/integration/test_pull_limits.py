@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -72,7 +74,9 @@ def test_a_disk_too_small(hub: Hub, tmp_path: Path) -> None:
         assert list(Path(shelf.path, "leases").iterdir()) == []
     assert failed.value.exit_code == 12
     assert hub.requests == []
-    assert events.of(Planned)[0].free_after < 0
+    free_after = events.of(Planned)[0].free_after
+    assert free_after is not None
+    assert free_after < 0
 
 
 def test_a_disk_that_fills_up(hub: Hub, tmp_path: Path) -> None:
@@ -171,6 +175,52 @@ def test_an_unprivileged_user_resumes(hub: Hub, open_folder: Path, tmp_path: Pat
     assert {request.file for request in hub.requests} == {LARGE}
     assert_right(Shelf(shelf).find(repo.repo_id), repo)
     assert staging_folders(Shelf(shelf), repo) == []
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may become two users, one after the other")
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_two_users_of_a_group(hub: Hub, open_folder: Path, tmp_path: Path, umask: int) -> None:
+    """On a share with the setgid bit a second user of the group pulls another model, and tags."""
+    group = 4_321
+    os.chown(open_folder, 0, group)
+    open_folder.chmod(0o2775)
+    repos = [add_model(hub), hub.add("org/other", {"config.json": b"{}", LARGE: safetensors(300)})]
+    for user, repo in zip((1_001, 1_002), repos, strict=True):
+        job = PullJob(str(open_folder), spec_of(hub, repo), user=user, group=group, umask=umask)
+        with start_pull(job, tmp_path) as running:
+            assert running.wait() == 0, running.errors or running.last()
+    assert {s.repo_id for s in Shelf(open_folder).snapshots()} == {r.repo_id for r in repos}
+
+
+def test_a_filesystem_without_modes(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no mode can be changed, a model is published with the modes that there are."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    repo = add_model(hub)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "chmod", refuse)
+        patch.setattr(os, "fchmod", refuse)
+        snapshot = quick_pull(Shelf.create(tmp_path / "shelf"), spec_of(hub, repo))
+    assert [file.sha256 for file in snapshot.files] == [
+        hashlib.sha256(Path(snapshot.path or "", file.path).read_bytes()).hexdigest()
+        for file in snapshot.files
+    ]
+
+
+def test_a_filesystem_that_states_no_size(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where free space is not known, the plan says so, and the model is pulled."""
+    nothing = os.statvfs_result([4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255])
+    monkeypatch.setattr(os, "statvfs", lambda _path: nothing)
+    repo = add_model(hub)
+    events = Recorder()
+    assert_right(quick_pull(Shelf.create(tmp_path / "shelf"), spec_of(hub, repo), events), repo)
+    assert events.of(Planned)[0].free_after is None
 
 
 @pytest.mark.parametrize("closed", [".", "models", "staging", "leases"])

@@ -352,3 +352,24 @@ def test_a_live_writer_elsewhere_is_taken_over(shelf: Shelf, hub: Hub, tmp_path:
     assert first.last()["message"] or code == 0
     assert_right(shelf.find("org/name"), repo)
     assert len(shelf.snapshots()) == 1
+
+
+def test_a_file_that_the_shelf_has_lost_is_fetched_alone(
+    hub: Hub, shelf: Shelf, repo: Repo
+) -> None:
+    """If somebody deleted a published file, the next pull fetches it and nothing else."""
+    snapshot = quick_pull(shelf, spec_of(hub, repo))
+    folder = os.stat(snapshot.path or "").st_ino
+    os.chmod(snapshot.path or "", 0o755)
+    Path(snapshot.path or "", ONE).unlink()
+    wait_for_quiet(hub)
+    hub.requests.clear()
+    events = Recorder()
+    assert_right(quick_pull(shelf, spec_of(hub, repo), events), repo)
+    assert {request.file for request in hub.requests} == {ONE}
+    assert events.of(Published)[0].how == "pulled"
+    assert os.stat(snapshot.path or "").st_ino == folder
+    assert staging_folders(shelf, repo) == []
+    hub.requests.clear()
+    quick_pull(shelf, spec_of(hub, repo), events)
+    assert hub.requests == []

@@ -49,7 +49,7 @@ def apply_limits(job: dict[str, Any]) -> None:
         os.umask(job["umask"])
     if job["user"]:
         os.setgroups([])
-        os.setgid(job["user"])
+        os.setgid(job["group"] or job["user"])
         os.setuid(job["user"])
 
 

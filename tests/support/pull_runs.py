@@ -202,6 +202,7 @@ class PullJob:
         open_files: The most files that the process may have open; 0 for no limit of ours.
         umask: Its umask; None for this process's.
         user: The user that it becomes; 0 for none.
+        group: The group that it becomes; 0 for the one with the user's number.
         environment: More variables.
         before: The beginning of the command line, for example `unshare`.
     """
@@ -214,6 +215,7 @@ class PullJob:
     open_files: int = 0
     umask: int | None = None
     user: int = 0
+    group: int = 0
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: Sequence[str] = ()
 
@@ -231,6 +233,7 @@ class PullJob:
             "open_files": self.open_files,
             "umask": self.umask,
             "user": self.user,
+            "group": self.group,
         }
 
 

@@ -49,10 +49,10 @@ def sentence(event: Event) -> str:  # noqa: ARG001 - each kind of event has a fu
 @sentence.register
 def _(event: Planned) -> str:
     name = f"{event.repo_id} at {event.revision}: {short_id(event.snapshot)}"
-    free = size(max(event.free_after, 0))
+    room = "" if event.free_after is None else f", free after it {size(max(event.free_after, 0))}"
     lines = [
         f"{name}, {count(event.files, 'file')}, {size(event.bytes)}",
-        f"  to fetch {size(event.fetch)}, here already {size(event.here)}, free after it {free}",
+        f"  to fetch {size(event.fetch)}, here already {size(event.here)}{room}",
     ]
     lines += [
         f"  left out: {count(part.files, 'file')}, {size(part.bytes)}: {part.reason}"

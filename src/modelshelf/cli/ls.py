@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from modelshelf.cli import formats
 from modelshelf.cli.verb import Run, verb
+from modelshelf.shelf.missing_files import find_missing_files
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import Snapshot
 
 
 @verb
 def ls(run: Run) -> None:
-    """List the snapshots on the shelf, the newest first."""
+    """List the snapshots on the shelf, the newest first.
+
+    A snapshot with missing files has `2 of 3` in the column FILES.
+    """
     shelf = Shelf(run.shelf)
     snapshots = shelf.snapshots()
     tags = {repo_id: shelf.tags(repo_id) for repo_id in {s.repo_id for s in snapshots}}
@@ -22,7 +26,7 @@ def ls(run: Run) -> None:
                 s.repo_id,
                 formats.short_id(s.id),
                 formats.size(s.size),
-                str(len(s.files)),
+                files_present(s),
                 formats.date(s.created),
                 ", ".join(tags_of(s, tags[s.repo_id])),
             )
@@ -33,13 +37,23 @@ def ls(run: Run) -> None:
         run.output.note(f"the shelf {shelf.path} is empty: modelshelf pull hf://org/name")
 
 
+def files_present(snapshot: Snapshot) -> str:
+    """The number of a snapshot's files, or how many of them are there if some are missing."""
+    count = len(snapshot.files)
+    missing = len(find_missing_files(snapshot))
+    return f"{count - missing} of {count}" if missing else str(count)
+
+
 def tags_of(snapshot: Snapshot, tags: dict[str, str]) -> list[str]:
     """The tags that point at a snapshot, sorted."""
     return sorted(tag for tag, snapshot_id in tags.items() if snapshot_id == snapshot.id)
 
 
 def summary(snapshot: Snapshot, tags: dict[str, str]) -> dict[str, object]:
-    """A snapshot for JSON output: the fields of `.snapshot.json`, and its path, size and tags."""
+    """A snapshot for JSON output: the fields of `.snapshot.json`, and its path, size and tags.
+
+    `missing` lists the files that are not there in their sizes.
+    """
     record = snapshot.to_json()
     del record["files"]
     return {
@@ -48,5 +62,6 @@ def summary(snapshot: Snapshot, tags: dict[str, str]) -> dict[str, object]:
         "path": snapshot.path,
         "bytes": snapshot.size,
         "files": len(snapshot.files),
+        "missing": [file.path for file in find_missing_files(snapshot)],
         "tags": tags_of(snapshot, tags),
     }

@@ -9,6 +9,7 @@ import typer
 from modelshelf.cli import formats
 from modelshelf.cli.ls import summary, tags_of
 from modelshelf.cli.verb import Run, verb
+from modelshelf.shelf.missing_files import find_missing_files
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef
 
@@ -32,6 +33,7 @@ def show(run: Run, model: ModelArgument) -> None:
             "snapshots": [s.id for s in shelf.snapshots(snapshot.repo_id)],
         }
     )
+    missing = {file.path for file in find_missing_files(snapshot)}
     lines = {
         "model": snapshot.repo_id,
         "snapshot": snapshot.id,
@@ -45,7 +47,14 @@ def show(run: Run, model: ModelArgument) -> None:
     run.output.data("")
     run.output.table(
         ("FILE", "SIZE>", "SHA256"),
-        [(f.path, formats.size(f.size), (f.sha256 or "")[:16]) for f in snapshot.files],
+        [
+            (
+                f.path,
+                formats.size(f.size),
+                "missing" if f.path in missing else (f.sha256 or "")[:16],
+            )
+            for f in snapshot.files
+        ],
     )
     if ModelRef.parse(model).at is None:
         others = [s for s in shelf.snapshots(snapshot.repo_id) if s.id != snapshot.id]

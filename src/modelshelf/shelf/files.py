@@ -22,6 +22,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -30,9 +31,11 @@ from modelshelf.shelf.errors import Error, NoSpaceError, NotWritableError, Shelf
 from modelshelf.shelf.values import canonical_json
 
 FOLDER_MODE = 0o755
+_SHARED_BITS = stat.S_ISGID | stat.S_IWGRP  # of a folder whose group works together
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
+_CANNOT_SET_MODE = (*_DENIED, *_CANNOT_SYNC)
 
 
 @contextlib.contextmanager
@@ -92,10 +95,35 @@ def explain_read_errors(path: str) -> Iterator[None]:
         raise to_shelf_error(error, path) from error
 
 
+def set_mode(path: str | int, mode: int) -> None:
+    """Set the permissions of a file or folder of ours, where its filesystem has permissions.
+
+    Some filesystems have an owner and a mode for all files together (SMB, GCS FUSE, vfat), and
+    refuse to change them. What is published there is protected by less, and is whole all the same.
+
+    Args:
+        path: A path, or an open file.
+        mode: The permissions.
+
+    Raises:
+        OSError: It is not there, or cannot be changed for another reason.
+    """
+    try:
+        if isinstance(path, int):
+            os.fchmod(path, mode)
+        else:
+            os.chmod(path, mode)
+    except OSError as error:
+        if error.errno not in _CANNOT_SET_MODE:
+            raise
+
+
 def make_folders(base: str, relative: str) -> str:
     """Make a folder below `base` and the folders between, with mode 0755 whatever the umask.
 
-    Folders that exist already keep their modes.
+    Folders that exist already keep their modes. Where the folder above gives its group to what is
+    made in it (setgid), the new one does so, too, and is writable for the group as that one is. So
+    a group can share a shelf.
 
     Args:
         base: A folder that exists.
@@ -109,8 +137,14 @@ def make_folders(base: str, relative: str) -> str:
         path = os.path.join(path, part)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-            os.chmod(path, FOLDER_MODE)
+            set_mode(path, FOLDER_MODE | _shared_bits(os.path.dirname(path)))
     return path
+
+
+def _shared_bits(folder: str) -> int:
+    """The bits of a folder's mode by which a group shares it; 0 if none does."""
+    mode = os.stat(folder).st_mode
+    return mode & _SHARED_BITS if mode & stat.S_ISGID else 0
 
 
 def sync_to_disk(path: str) -> None:
@@ -154,7 +188,7 @@ def write_bytes(path: str, data: bytes, *, mode: int = 0o644) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            set_mode(file.fileno(), mode)
             os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
@@ -207,10 +241,15 @@ def filesystem_time(folder: str) -> float:
             os.unlink(probe)
 
 
-def free_bytes(path: str) -> int:
-    """Bytes that this user may still write on the filesystem of a path."""
+def free_bytes(path: str) -> int | None:
+    """Bytes that this user may still write on the filesystem of a path.
+
+    Returns:
+        None if the filesystem does not say. Some of those in user space and in object stores have
+        no size, and state that all their numbers are 0.
+    """
     status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+    return status.f_bavail * status.f_frsize if status.f_blocks else None
 
 
 def delete_tree(path: str) -> None:

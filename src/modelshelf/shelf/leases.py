@@ -35,6 +35,7 @@ from modelshelf.shelf.files import (
     list_names,
     make_folders,
     read_json,
+    set_mode,
     write_json,
 )
 from modelshelf.shelf.layout import lease_file
@@ -184,7 +185,7 @@ class Lease:
             try:
                 with open(fd, "wb") as file:
                     # Other users must be able to read it, whatever the umask.
-                    os.fchmod(fd, 0o644)
+                    set_mode(fd, 0o644)
                     file.write(canonical_json(dataclasses.asdict(holder)))
             except BaseException:
                 # An empty lease would keep everybody waiting until it is stale.

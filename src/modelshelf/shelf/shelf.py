@@ -36,11 +36,13 @@ from modelshelf.shelf.files import (
     list_names,
     make_folders,
     read_json,
+    set_mode,
     sync_to_disk,
     write_json,
 )
 from modelshelf.shelf.leases import live_holders
 from modelshelf.shelf.marker import marker_path, not_a_shelf_error, read_shelf_id, write_marker
+from modelshelf.shelf.missing_files import add_missing_files
 from modelshelf.shelf.trash import TRASH_GRACE_SECONDS, empty_trash, move_to_trash
 from modelshelf.shelf.values import ModelRef, Snapshot
 
@@ -219,7 +221,7 @@ class Shelf:
         """Rename a writer's finished folder to its place on the shelf.
 
         If another writer published the same snapshot first, that one stays, and the folder goes to
-        the trash.
+        the trash. Files that the published one has lost are moved there from the folder.
 
         Args:
             staged: The folder. It holds the files, synced and 0444 in 0555 folders, and no others.
@@ -239,8 +241,7 @@ class Shelf:
             self._rename_into_place(staged, target, snapshot)
             # Not before the rename: a folder without write permission cannot be renamed to another
             # parent. A folder of another user's cannot be changed, and needs no change.
-            with contextlib.suppress(PermissionError):
-                os.chmod(target, _READ_ONLY_FOLDER)
+            set_mode(target, _READ_ONLY_FOLDER)
             sync_to_disk(os.path.dirname(target))
         published = self.get(snapshot.repo_id, snapshot.id)
         if published is None:
@@ -251,8 +252,11 @@ class Shelf:
         try:
             os.rename(staged, target)
         except OSError as error:
-            # Another writer was first, or an NFS server answered our own rename twice.
-            if self.get(snapshot.repo_id, snapshot.id) is not None:
+            # Another writer was first, or an NFS server answered our own rename twice, or the
+            # snapshot was published before and has lost files since.
+            published = self.get(snapshot.repo_id, snapshot.id)
+            if published is not None:
+                add_missing_files(published, staged)
                 self.move_to_trash(staged)
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
@@ -367,7 +371,7 @@ def _make_folder(path: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
-        os.chmod(path, FOLDER_MODE)
+        set_mode(path, FOLDER_MODE)
 
 
 def _is_ignored(name: str) -> bool:

@@ -18,6 +18,7 @@ from modelshelf.shelf.files import (
     filesystem_time,
     list_names,
     make_folders,
+    set_mode,
 )
 
 TRASH_GRACE_SECONDS = 3600.0  # longer than an engine takes to load a model
@@ -39,7 +40,7 @@ def move_to_trash(shelf: str, path: str) -> str:
     trash_entry = make_folders(shelf, os.path.join("trash", uuid.uuid4().hex))
     with contextlib.suppress(FileNotFoundError):
         # A folder without write permission cannot be renamed to another parent.
-        os.chmod(path, FOLDER_MODE)
+        set_mode(path, FOLDER_MODE)
         os.rename(path, os.path.join(trash_entry, os.path.basename(path)))
     return trash_entry
 

@@ -8,7 +8,7 @@ import re
 import stat
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from modelshelf.shelf.digests import BLOCK_BYTES, Digest
@@ -31,6 +31,10 @@ _SKIPPED = frozenset({".git", ".cache", SNAPSHOT_FILE})
 _BYTES_BETWEEN_EVENTS = 64 * 1024 * 1024
 # A snapshot in the cache of huggingface_hub: models--org--name/snapshots/<commit>.
 _HUB_FOLDER = re.compile(r".*/models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{40}")
+_HUB_REPO_PREFIX = "models--"
+_DEFAULT_REF = "main"
+_MAX_LISTED = 5  # as many folders as fit a line
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _PART_OF = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<end>\.gguf)")
 
 
@@ -42,6 +46,9 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
     GGUF file. In a folder, `.git` and `.cache` are skipped. Links to files are followed, because
     huggingface_hub's download folders consist of such links. Links to folders are not followed.
 
+    The folder of a repository in huggingface_hub's cache (`models--org--name`) stands for the
+    snapshot in it that `main` names.
+
     Args:
         uri: A path or a `file://` URI.
         name: The model's name on the shelf, `org/name`. The default is `local/` and the name of the
@@ -52,7 +59,8 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
         NotFoundError: The path does not exist.
         NotAuthorisedError: This user may not read the path.
         RefusedError: The path contains a device, pipe or socket, or a link to a missing file.
-        UsageError: The name is not allowed.
+        UsageError: The name is not allowed, or the path is huggingface_hub's cache and not one
+            snapshot in it.
     """
     path = os.path.abspath(os.path.expanduser(_path_of_uri(uri)))
     if not os.path.lexists(path):
@@ -60,6 +68,7 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
             f"there is no file or folder {path}",
             hint="a model on the Hub is named hf://org/name",
         )
+    path = hub_cache_snapshot(path)
     repo_id = shelf_name(name) if name else _default_name(path)
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     try:
@@ -72,6 +81,58 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
         raise SourceError(f"{error.filename or path}: {error.strerror}") from error
     refuse_escapes(file.path for file in files)
     return Listing(pathlib.Path(path).as_uri(), repo_id, REVISION, "", tuple(files), folder)
+
+
+def hub_cache_snapshot(path: str, repo: str = "", commit: str = "") -> str:
+    """Find one snapshot in huggingface_hub's cache.
+
+    Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+
+    Args:
+        path: A folder. If it has another layout, it is returned as it is.
+        repo: The repository that is looked for, `org/name`, if `path` may be the whole cache.
+        commit: The commit that is looked for; empty for the one that `main` names, or the only one.
+
+    Raises:
+        UsageError: The folder is the whole cache, or has several snapshots, and the one to use is
+            not known.
+    """
+    repositories = [n for n in _list_folder(path) if n.startswith(_HUB_REPO_PREFIX)]
+    if repositories:
+        name = _HUB_REPO_PREFIX + repo.replace("/", "--")
+        if name not in repositories:
+            raise _several(path, repositories, "the cache of huggingface_hub, not a model")
+        path = os.path.join(path, name)
+    snapshots = os.path.join(path, "snapshots")
+    commits = [n for n in _list_folder(snapshots) if _COMMIT.fullmatch(n)]
+    if not commits or "blobs" not in _list_folder(path):
+        return path
+    wanted = commit or _read_ref(path)
+    if wanted not in commits and len(commits) > 1:
+        raise _several(snapshots, commits, "a folder of several snapshots")
+    return os.path.join(snapshots, wanted if wanted in commits else commits[0])
+
+
+def _list_folder(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def _read_ref(repository: str) -> str:
+    try:
+        return pathlib.Path(repository, "refs", _DEFAULT_REF).read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _several(parent: str, names: Sequence[str], what: str) -> UsageError:
+    more = ", …" if len(names) > _MAX_LISTED else ""
+    return UsageError(
+        f"{parent} is {what}",
+        hint=f"name one of its folders: {', '.join(names[:_MAX_LISTED])}{more}",
+    )
 
 
 def read_texts(listing: Listing, paths: Iterable[str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from modelshelf.shelf.files import (
     list_names,
     make_folders,
     read_json,
+    set_mode,
     sync_to_disk,
     write_json,
 )
@@ -100,7 +101,7 @@ def _write_archive(staged: str, folder: str) -> File:
     with open(path, "wb+") as file:
         pack(folder, file)
         file.flush()
-        os.fchmod(file.fileno(), 0o444)
+        set_mode(file.fileno(), 0o444)
         os.fsync(file.fileno())
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256")
@@ -126,8 +127,7 @@ def _rename_into_place(shelf: Shelf, key: CacheKey, staged: str) -> CacheOrigin:
             if is_last_try:
                 raise
             shelf.move_to_trash(target)
-    with contextlib.suppress(PermissionError):
-        os.chmod(target, _READ_ONLY)
+    set_mode(target, _READ_ONLY)
     # Without this the new name may be lost when the host dies, though the files are on the disk.
     sync_to_disk(os.path.dirname(target))
     return "made"

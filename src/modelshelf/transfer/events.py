@@ -30,7 +30,8 @@ class Planned(Event):
         fetch: Bytes to fetch from the source.
         here: Bytes that need not be fetched: the shelf, a dead pull or a given folder has them.
         left_out: The files of the repository that were not chosen, and why.
-        free_after: Bytes that will be free on the filesystem afterwards.
+        free_after: Bytes that will be free on the filesystem afterwards; None if the filesystem
+            does not say.
     """
 
     repo_id: str
@@ -41,7 +42,7 @@ class Planned(Event):
     fetch: int
     here: int
     left_out: tuple[LeftOut, ...]
-    free_after: int
+    free_after: int | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

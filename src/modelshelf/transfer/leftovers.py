@@ -21,7 +21,13 @@ from collections.abc import Sequence
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.digests import verified_sha256
-from modelshelf.shelf.files import FOLDER_MODE, explain_os_errors, list_names, read_json
+from modelshelf.shelf.files import (
+    FOLDER_MODE,
+    explain_os_errors,
+    list_names,
+    read_json,
+    set_mode,
+)
 from modelshelf.shelf.process_identity import ProcessIdentity, boot_id
 from modelshelf.shelf.values import File, Snapshot
 from modelshelf.transfer.meter import Meter
@@ -126,7 +132,7 @@ def claim_leftovers(leftovers: Sequence[Leftover]) -> list[Leftover]:
             os.rename(leftover.path, path)
             # Its writer may have died while it made them read-only.
             for folder, _, _ in os.walk(path):
-                os.chmod(folder, FOLDER_MODE)
+                set_mode(folder, FOLDER_MODE)
             claimed.append(dataclasses.replace(leftover, path=path))
     return claimed
 
@@ -186,7 +192,7 @@ def _recover_partial(
         return part
     try:
         # Its writer may have died between making it read-only and renaming it.
-        os.chmod(source, WRITABLE_MODE)
+        set_mode(source, WRITABLE_MODE)
         os.rename(source, staging.path_of(file) + layout.PART_SUFFIX)
     except FileNotFoundError:
         return None

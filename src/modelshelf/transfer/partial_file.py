@@ -19,7 +19,7 @@ from collections.abc import Callable
 from modelshelf.shelf import layout
 from modelshelf.shelf.digests import Digest, hash_range
 from modelshelf.shelf.errors import IntegrityError
-from modelshelf.shelf.files import explain_os_errors, write_json
+from modelshelf.shelf.files import explain_os_errors, set_mode, write_json
 from modelshelf.shelf.headers import check_header
 from modelshelf.shelf.process_identity import boot_id
 from modelshelf.shelf.values import File
@@ -133,7 +133,7 @@ class PartialFile:
         with explain_os_errors(self._path):
             fd = self._fd()
             check_header(self._path + layout.PART_SUFFIX, self.file.path)
-            os.fchmod(fd, READ_ONLY_MODE)
+            set_mode(fd, READ_ONLY_MODE)
             os.fsync(fd)
             self.close()
             os.rename(self._path + layout.PART_SUFFIX, self._path)

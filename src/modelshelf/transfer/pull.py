@@ -14,6 +14,7 @@ from modelshelf.shelf.errors import BusyError, NoSpaceError, NotFoundError, Shel
 from modelshelf.shelf.events import Listener, ignore
 from modelshelf.shelf.files import delete_tree, free_bytes, list_names
 from modelshelf.shelf.leases import Lease, LeaseObserver, LeaseTiming, remove_stale_lease
+from modelshelf.shelf.missing_files import find_missing_files
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import LeftOut, Snapshot
 from modelshelf.shelf.version import TOOL
@@ -74,7 +75,8 @@ def pull(
     """Bring a snapshot to the shelf, whole and verified, or leave the shelf as it was.
 
     Several processes may pull one snapshot at once: one fetches, and the others wait for it. If a
-    pull is cut off, the next one uses what it has written.
+    pull is cut off, the next one uses what it has written. If the snapshot is on the shelf and has
+    lost files, they are added.
 
     Args:
         shelf: The shelf.
@@ -142,7 +144,7 @@ def _wait_for_turn(
     key = f"pull/{snapshot.repo_id}/{snapshot.id}"
     observer = LeaseObserver(os.path.join(shelf.path, layout.lease_file(key)), timing)
     last_holder = ""
-    while shelf.get(snapshot.repo_id, snapshot.id) is None:
+    while _find_whole(shelf, snapshot) is None:
         holder = observer.live_holder()
         if holder is None:
             shelf.require_writable()
@@ -161,6 +163,12 @@ def _wait_for_turn(
     return "waited" if last_holder else "present"
 
 
+def _find_whole(shelf: Shelf, snapshot: Snapshot) -> Snapshot | None:
+    """The published snapshot, if every file of it is there."""
+    published = shelf.get(snapshot.repo_id, snapshot.id)
+    return None if published is None or find_missing_files(published) else published
+
+
 def _pull_once(
     shelf: Shelf, spec: PullSpec, listener: Listener, settings: FetchSettings
 ) -> tuple[Snapshot | None, int]:
@@ -171,11 +179,12 @@ def _pull_once(
         claimed our folder and has not published it yet.
     """
     snapshot = spec.snapshot
-    present = shelf.get(snapshot.repo_id, snapshot.id)
+    present = _find_whole(shelf, snapshot)
     if present is not None:
         return present, 0
     leftovers = find_leftovers(shelf.path, snapshot)
     plan, space_bytes = _plan(shelf, spec, leftovers)
+    _require_use_of_folder(spec, plan)
     _announce(shelf, spec, plan, space_bytes, listener)
     meter = Meter(snapshot.size, listener)
     claimed = claim_leftovers(leftovers)
@@ -208,12 +217,27 @@ def _plan(shelf: Shelf, spec: PullSpec, leftovers: Sequence[Leftover]) -> tuple[
     return plan, plan.space_bytes + copy_space_bytes(leftovers, files)
 
 
+def _require_use_of_folder(spec: PullSpec, plan: PullPlan) -> None:
+    """Refuse a folder that has none of the files that would be fetched.
+
+    The user expects it to save a download, so its path is probably wrong.
+    """
+    if spec.folder is None or plan.in_folder or not plan.fetch_bytes:
+        return
+    problem = "has no file of" if os.path.isdir(spec.folder) else "is no folder with files of"
+    raise NotFoundError(
+        f"{spec.folder} {problem} {spec.snapshot.repo_id} at this commit",
+        hint="name the folder in which config.json lies, or leave out --from (`from`)",
+    )
+
+
 def _announce(
     shelf: Shelf, spec: PullSpec, plan: PullPlan, space_bytes: int, listener: Listener
 ) -> None:
     """Report the plan, and refuse it if there is no room."""
     snapshot = spec.snapshot
     free = free_bytes(shelf.path)
+    free_after = None if free is None else free - space_bytes
     listener(
         Planned(
             repo_id=snapshot.repo_id,
@@ -224,10 +248,10 @@ def _announce(
             fetch=plan.fetch_bytes,
             here=plan.present_bytes,
             left_out=spec.left_out,
-            free_after=free - space_bytes,
+            free_after=free_after,
         )
     )
-    if space_bytes and space_bytes + _RESERVE_BYTES > free:
+    if space_bytes and free is not None and space_bytes + _RESERVE_BYTES > free:
         raise NoSpaceError(
             f"{snapshot.repo_id} needs {space_bytes:,} bytes more on {shelf.path}, "
             f"where {free:,} are free",

@@ -14,7 +14,13 @@ import uuid
 
 from modelshelf.shelf import layout
 from modelshelf.shelf.digests import BLOCK_BYTES
-from modelshelf.shelf.files import explain_os_errors, make_folders, sync_to_disk, write_json
+from modelshelf.shelf.files import (
+    explain_os_errors,
+    make_folders,
+    set_mode,
+    sync_to_disk,
+    write_json,
+)
 from modelshelf.shelf.process_identity import ProcessIdentity
 from modelshelf.shelf.values import File, Snapshot
 from modelshelf.transfer.meter import Meter
@@ -167,7 +173,7 @@ class Staging:
                 if os.path.relpath(path, self.path).replace(os.sep, "/") not in self._sha256:
                     os.unlink(path)
             for name in subfolders:
-                os.chmod(os.path.join(folder, name), _READ_ONLY_FOLDER)
+                set_mode(os.path.join(folder, name), _READ_ONLY_FOLDER)
             sync_to_disk(folder)
 
     def was_claimed(self) -> bool:

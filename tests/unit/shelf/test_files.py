@@ -193,4 +193,52 @@ def test_the_filesystem_s_clock_is_read_without_a_trace(tmp_path: Path) -> None:
 def test_free_bytes_are_those_of_the_filesystem(tmp_path: Path) -> None:
     """Free bytes are those that an ordinary user may write."""
     status = os.statvfs(tmp_path)
-    assert 0 < files.free_bytes(str(tmp_path)) <= status.f_blocks * status.f_frsize
+    free = files.free_bytes(str(tmp_path))
+    assert free is not None
+    assert 0 < free <= status.f_blocks * status.f_frsize
+
+
+def test_a_filesystem_without_a_size_has_no_number_of_free_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where statvfs(2) states zeros, nothing is known, and no pull is refused for it."""
+    nothing = os.statvfs_result([4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255])
+    monkeypatch.setattr(os, "statvfs", lambda _path: nothing)
+    assert files.free_bytes(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS])
+def test_a_filesystem_without_modes_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Where chmod(2) is refused, files and folders are made with the modes that there are."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    folder = files.make_folders(str(tmp_path), "a/b")
+    files.write_bytes(os.path.join(folder, "x"), b"content", mode=0o444)
+    assert Path(folder, "x").read_bytes() == b"content"
+
+
+def test_a_mode_that_cannot_be_set_for_another_reason_is_an_error(tmp_path: Path) -> None:
+    """A missing file is no lack of the filesystem."""
+    with pytest.raises(FileNotFoundError):
+        files.set_mode(str(tmp_path / "missing"), 0o644)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [(0o2775, 0o2775), (0o2755, 0o2755), (0o775, 0o755), (0o777, 0o755), (0o2777, 0o2775)],
+    ids=oct,
+)
+def test_folders_are_shared_as_the_one_above_is(tmp_path: Path, above: int, below: int) -> None:
+    """Below a folder with the setgid bit, all folders have it, and the group's rights."""
+    share = tmp_path / "share"
+    share.mkdir()
+    share.chmod(above)
+    files.make_folders(str(share), "models/org")
+    assert [_mode(share / name) for name in ("models", "models/org")] == [below, below]

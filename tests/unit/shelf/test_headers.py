@@ -69,7 +69,6 @@ def test_whole_files_pass(tmp_path: Path, content: bytes) -> None:
         (_safetensors(b'{"a": {"data_offsets": [0, 1e999]}}'), "is not a table of tensors"),
         (_safetensors(b"[" * 200_000), "is not a table of tensors"),
         (b"<!DOCTYPE html><title>404</title>", "its header states"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "its header states"),
     ],
 )
 def test_what_is_not_whole_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -117,3 +116,17 @@ def test_gguf_files_are_judged_by_their_own_check(tmp_path: Path) -> None:
     path.write_bytes(b"GGML" + bytes(60))
     with pytest.raises(IntegrityError, match="not a whole gguf file: it does not begin with GGUF"):
         check_header(str(path), "x-Q4_K_M.gguf")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.gguf", "LICENSE"])
+def test_a_git_lfs_pointer_is_no_file_of_any_kind(tmp_path: Path, name: str) -> None:
+    """A pointer in place of content is refused by its name, and the hint names Git LFS."""
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064x\nsize 9\n" % 7
+    path = tmp_path / "f.part"
+    path.write_bytes(pointer)
+    with pytest.raises(IntegrityError, match=f"{name} is a Git LFS pointer") as raised:
+        check_header(str(path), name)
+    assert "git lfs pull" in raised.value.hint
+    path.write_bytes(pointer + b"x" * 1024)
+    if name != "model.gguf":
+        check_header(str(path), name)

@@ -173,6 +173,61 @@ def test_files_on_other_hosts_are_refused() -> None:
         sources.resolve("file://server/share/model")
 
 
+def _hub_cache(cache: pathlib.Path, *commits: str, main: str = "") -> pathlib.Path:
+    """A repository in the cache of huggingface_hub, with one file in each snapshot."""
+    repo = cache / "models--org--name"
+    (repo / "refs").mkdir(parents=True)
+    if main:
+        (repo / "refs" / "main").write_text(main)
+    for commit in commits:
+        _write(repo / "blobs", f"blob-{commit}")
+        folder = repo / "snapshots" / commit
+        folder.mkdir(parents=True)
+        (folder / "config.json").symlink_to(f"../../blobs/blob-{commit}")
+    return repo
+
+
+_ONE, _TWO = "1" * 40, "2" * 40
+
+
+def test_a_repository_in_the_hubs_cache_is_the_snapshot_that_main_names(
+    tmp_path: pathlib.Path,
+) -> None:
+    """The folder of a repository stands for one snapshot, whose name the model gets."""
+    listing = sources.resolve(str(_hub_cache(tmp_path, _ONE, _TWO, main=_TWO)))
+    assert (listing.repo_id, _names(listing)) == ("org/name", ["config.json"])
+    assert listing.folder == str(tmp_path / "models--org--name" / "snapshots" / _TWO)
+
+
+def test_the_only_snapshot_in_the_hubs_cache_needs_no_name(tmp_path: pathlib.Path) -> None:
+    """Without a reference the only snapshot is meant, and of several none."""
+    repo = _hub_cache(tmp_path / "a", _ONE, main="3" * 40)
+    assert local.hub_cache_snapshot(str(repo)).endswith(_ONE)
+    repo = _hub_cache(tmp_path / "b", _ONE, _TWO)
+    with pytest.raises(UsageError, match="a folder of several snapshots") as raised:
+        sources.resolve(str(repo))
+    assert _ONE in raised.value.hint
+    assert local.hub_cache_snapshot(str(repo), commit=_TWO).endswith(_TWO)
+
+
+def test_the_whole_cache_of_the_hub_is_no_model(tmp_path: pathlib.Path) -> None:
+    """The folder above the repositories is refused, unless the repository is known."""
+    _hub_cache(tmp_path, _ONE)
+    with pytest.raises(UsageError, match="the cache of huggingface_hub") as raised:
+        sources.resolve(str(tmp_path))
+    assert "models--org--name" in raised.value.hint
+    assert local.hub_cache_snapshot(str(tmp_path), "org/name").endswith(_ONE)
+    with pytest.raises(UsageError):
+        local.hub_cache_snapshot(str(tmp_path), "org/other")
+
+
+def test_a_folder_with_snapshots_of_another_kind_is_an_ordinary_one(tmp_path: pathlib.Path) -> None:
+    """Only a folder with the layout of the Hub's cache stands for another folder."""
+    folder = _write(tmp_path / "m", "snapshots/1/model.safetensors", "config.json")
+    assert local.hub_cache_snapshot(str(folder)) == str(folder)
+    assert local.hub_cache_snapshot(str(tmp_path / "missing")) == str(tmp_path / "missing")
+
+
 def test_hashing_gives_checksums_and_a_commit(tmp_path: pathlib.Path) -> None:
     """Only the chosen files are read, and the commit follows from their content alone."""
     folder = _write(tmp_path / "m", "b.safetensors", "a.json", "left.bin")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from modelshelf.engines import Engine, ServeOptions, ServerSpec
 from modelshelf.engines.cpu_cores import usable_cores
+from modelshelf.shelf.missing_files import require_whole
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import ModelRef, Snapshot
 from modelshelf.start import memory
@@ -67,6 +68,7 @@ def plan_serving(  # noqa: PLR0913 - the options of `serve` and `prime`
     Raises:
         UsageError: It cannot be served on this machine.
         NotOnShelfError: The shelf has no such model, or none that the engine can serve.
+        IntegrityError: A file of the model is missing on the shelf.
     """
     packages = [] if engine.DISTRIBUTIONS else [engine.PACKAGE]
     check_requirements(packages, replicas, sys.platform)
@@ -74,6 +76,7 @@ def plan_serving(  # noqa: PLR0913 - the options of `serve` and `prime`
     python = find_interpreter(engine, engine_python, environment)
     shelf = shelf if isinstance(shelf, Shelf) else Shelf(shelf)
     snapshot = shelf.find(ref, accept=engine.accepts)
+    require_whole(snapshot)
     threads = options.threads
     if threads is None and replicas > 1:
         threads = max(1, usable_cores() // replicas)
