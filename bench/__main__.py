@@ -23,7 +23,7 @@ def main() -> None:
     with scratch(3 * options.size) as folder, serve(folder, options.size) as hub:
         results = pull.compare(hub, pull.rows_of(hub), options.rounds, folder, _say)
         verified = local_figures.verify(hub, options.rounds, folder)
-        starts = local_figures.starts(2 * options.rounds + 1, folder)
+        starts = local_figures.starts(hub, 2 * options.rounds + 1, folder)
     date = dt.datetime.now(dt.UTC).date().isoformat()
     setting = report.Setting(COMMAND, date, options.size, machine.describe())
     with open(options.output, "w", encoding="utf-8") as file:

@@ -1,4 +1,7 @@
-"""The programs whose pulls are compared: ours, snapshot_download, and curl as the lower bound.
+"""The programs whose pulls are compared: ours, snapshot_download, and curl.
+
+curl alone is the lower bound: it checks nothing. With `openssl dgst` after it, it is what a careful
+person does by hand.
 
 hf_xet is not among them, since no local hub can serve its protocol.
 """
@@ -6,6 +9,7 @@ hf_xet is not among them, since no local hub can serve its protocol.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 
 from bench.nginx_hub import Model
@@ -50,9 +54,29 @@ def curls(model: Model, url: str, folder: str) -> list[list[str]]:
     ]
 
 
+def hashed_curls(model: Model, url: str, folder: str) -> list[list[str]]:
+    """Run four curls, and hash what they brought by OpenSSL.
+
+    Each of four files is hashed by the shell that fetched it. The quarters of one file are hashed
+    together, once all are there.
+    """
+    commands = curls(model, url, folder)
+    paths = [command[command.index("-o") + 1] for command in commands]
+    fetches = [shlex.join(command) for command in commands]
+    if len(model.weights) == STREAMS:
+        hashes = [f"openssl dgst -sha256 {shlex.quote(path)}" for path in paths]
+        scripts = [f"{fetch} && {digest}" for fetch, digest in zip(fetches, hashes, strict=True)]
+    else:
+        begin = " ".join(f"{fetch} & p{n}=$!;" for n, fetch in enumerate(fetches))
+        wait = " && ".join(f"wait $p{n}" for n in range(STREAMS))
+        scripts = [f"{begin} {wait} && cat {shlex.join(paths)} | openssl dgst -sha256"]
+    return [["sh", "-c", script] for script in scripts]
+
+
 CONTENDERS: dict[str, Contender] = {
     "modelshelf pull": ours,
     "snapshot_download": snapshot_download,
     "four curls": curls,
+    "four curls, openssl": hashed_curls,
 }
-OURS, SNAPSHOT, CURLS = CONTENDERS
+OURS, SNAPSHOT, CURLS, HASHED_CURLS = CONTENDERS

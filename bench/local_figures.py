@@ -27,6 +27,7 @@ class Verified:
     Attributes:
         size: Bytes of the model.
         seconds: How long each run took.
+        openssl: How long `openssl dgst -sha256` of the same files took, two at a time, each time.
         start: Seconds that verifying an empty shelf takes, for Python, imports and output.
         one_core: Bytes a second that sha256 of this Python hashes on one core.
         all_cores: Bytes a second that it hashes on all cores at once.
@@ -36,6 +37,7 @@ class Verified:
 
     size: int
     seconds: list[float]
+    openssl: list[float]
     start: float
     one_core: float
     all_cores: float
@@ -46,6 +48,12 @@ class Verified:
     def speed(self) -> float:
         """Bytes a second, without the time of the start."""
         return self.size / max(statistics.median(self.seconds) - self.start, 1e-3)
+
+    @property
+    def over_openssl(self) -> float:
+        """OpenSSL's time divided by ours, Python's start included: the median of the rounds."""
+        pairs = zip(self.openssl, self.seconds, strict=True)
+        return statistics.median(theirs / ours for theirs, ours in pairs)
 
     @property
     def ceiling(self) -> float:
@@ -62,9 +70,15 @@ def verify(hub: Hub, rounds: int, folder: str) -> Verified:
     measure([pull], env)
     cores = len(os.sched_getaffinity(0))
     verify = python("-m", "modelshelf", "verify", "-q", "--shelf")
+    weights = [
+        os.path.join(Shelf(shelf).find(hub.four.repo_id).path or "", file.name)
+        for file in hub.four.weights
+    ]
+    openssl = [["openssl", "dgst", "-sha256", *weights[n::2]] for n in range(2)]
     samples = [
         (
             measure([[*verify, shelf]], env).seconds,
+            measure(openssl, env).seconds,
             measure([[*verify, empty]], env).seconds,
             sha256_speed(1),
             sha256_speed(cores),
@@ -72,9 +86,9 @@ def verify(hub: Hub, rounds: int, folder: str) -> Verified:
         )
         for _ in range(rounds)
     ]
-    seconds, *others = zip(*samples, strict=True)
+    seconds, by_openssl, *others = zip(*samples, strict=True)
     start, one, every, read = (statistics.median(each) for each in others)
-    return Verified(hub.four.size, list(seconds), start, one, every, read, cores)
+    return Verified(hub.four.size, list(seconds), list(by_openssl), start, one, every, read, cores)
 
 
 def _read_speed(hub: Hub, threads: int) -> float:
@@ -120,24 +134,31 @@ class Starts:
     Attributes:
         help: `modelshelf --help`.
         ls: `modelshelf ls` over a thousand snapshots.
+        path: `modelshelf path` of the model of four files.
+        pull_again: `modelshelf pull` of that model, which is on the shelf.
         bare: A Python program that does nothing.
         imported: `import modelshelf`, Python's own start included.
     """
 
     help: float
     ls: float
+    path: float
+    pull_again: float
     bare: float
     imported: float
 
 
-def starts(rounds: int, folder: str) -> Starts:
-    """Time the short commands, alternating."""
-    shelf = os.path.join(folder, "thousand")
+def starts(hub: Hub, rounds: int, folder: str) -> Starts:
+    """Time the short commands, alternating. `verify` has pulled the model before."""
+    shelf, model = os.path.join(folder, "thousand"), ["--shelf", os.path.join(folder, "verified")]
     _fill(shelf)
-    env = clean_environment(folder)
+    env = clean_environment(folder, HF_ENDPOINT=hub.plain, HF_HUB_DISABLE_TELEMETRY="1")
+    repo_id = hub.four.repo_id
     commands = {
         "help": python("-m", "modelshelf", "--help"),
         "ls": python("-m", "modelshelf", "ls", "--shelf", shelf),
+        "path": python("-m", "modelshelf", "path", repo_id, *model),
+        "pull_again": python("-m", "modelshelf", "pull", f"hf://{repo_id}", "-q", *model),
         "bare": python("-c", "pass"),
         "imported": python("-c", "import modelshelf"),
     }
@@ -152,7 +173,10 @@ def starts(rounds: int, folder: str) -> Starts:
 
 
 def _fill(path: str) -> None:
-    """Make a shelf with the records of a thousand snapshots of ten files, without the files."""
+    """Make a shelf with the records of a thousand snapshots of ten files, without the files.
+
+    `ls` then looks for each file and finds that it is missing.
+    """
     Shelf.create(path)
     for number in range(_SNAPSHOTS):
         digest = hashlib.sha256(b"%d" % number).hexdigest()

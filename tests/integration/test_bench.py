@@ -26,6 +26,11 @@ def test_bench_writes_its_page_and_cleans_up(tmp_path: pathlib.Path) -> None:
     assert bench.returncode == 0, stderr
     rows = re.findall(r"^\| (.+?) \| `?(.+?)`? \| \d+\.\d\d \(", page.read_text(), re.MULTILINE)
     assert len({served for served, _ in rows}) == 4
-    assert {who for _, who in rows} == {"modelshelf pull", "snapshot_download", "four curls"}
-    assert len(rows) == 12
+    assert {who for _, who in rows} == {
+        "modelshelf pull",
+        "snapshot_download",
+        "four curls",
+        "four curls, openssl",
+    }
+    assert len(rows) == 16
     assert not list(pathlib.Path("/dev/shm").glob(f"modelshelf-bench-{bench.pid}-*"))
