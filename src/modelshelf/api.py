@@ -98,7 +98,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         source=_hub_source(snapshot) if listing.folder is None else None,
         folder=listing.folder or _earlier_download(adopt, snapshot),
         link=listing.folder is None,
-        left_out=selected.left_out,
+        left_out=(*listing.left_out, *selected.left_out),
     )
     settings = FetchSettings(ca_file=certifi.where())
     return _tag(shelf, pull_snapshot(shelf, spec, listener=on_event, settings=settings), tag)

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from modelshelf import select, sources
 from modelshelf.config.file import Config, load
 from modelshelf.config.lock import (
+    DEFAULT_ENDPOINT,
     FileChoice,
     Lock,
     LockedModel,
@@ -60,7 +61,7 @@ class LockedConfig:
 class _HubAccess:
     """The Hub to ask, the token for it, and the listener that hears `Retrying`."""
 
-    endpoint: str
+    endpoint: str | None
     token: str | None = dataclasses.field(repr=False)
     on_event: Listener
 
@@ -236,7 +237,8 @@ def _resolve_model(
         listing = dataclasses.replace(
             listing, source=previous.snapshot.source, revision=previous.snapshot.revision
         )
-    return LockedModel(source, choice, _choose_files(listing, choice, hub))
+    snapshot = _choose_files(listing, choice, hub)
+    return LockedModel(source, choice, snapshot, listing.endpoint or DEFAULT_ENDPOINT)
 
 
 def _uri_of_locked_commit(source: str, previous: LockedModel | None) -> str | None:

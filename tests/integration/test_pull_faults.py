@@ -31,6 +31,10 @@ from modelshelf.shelf.errors import (
 )
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.transfer.events import FileDone, Planned, Progressed, Published, Retrying
+from modelshelf.transfer.fetch import Fetch, _StoppedError
+from modelshelf.transfer.hub_source import HubSource
+from modelshelf.transfer.meter import Meter
+from modelshelf.transfer.replies import RetryableError
 from modelshelf.transfer.retries import Backoff
 
 LARGE = "model.safetensors"
@@ -201,6 +205,16 @@ def test_a_port_where_nobody_listens(shelf: Shelf) -> None:
     assert failed.value.exit_code == 15
 
 
+def test_once_a_pull_has_failed_no_other_file_is_tried_again() -> None:
+    """A file that fails after another one has failed for good is not said to be tried again."""
+    events = Recorder()
+    fetching = Fetch([], HubSource("http://127.0.0.1:1"), Meter(0, events), FAST)
+    fetching._stop.set()
+    with pytest.raises(_StoppedError):
+        fetching._pause(LARGE, RetryableError("the host answered 503", status=503), 1)
+    assert events.events == []
+
+
 @pytest.mark.parametrize("path", [LARGE, "*"])
 def test_range_ignored(shelf: Shelf, hub: Hub, repo: Repo, path: str) -> None:
     """A server that ignores ranges is supported, and sends little more than each file once."""
@@ -248,7 +262,8 @@ def test_a_stall(shelf: Shelf, hub: Hub, repo: Repo) -> None:
     """A body that goes quiet is noticed and asked for again, from where it stopped."""
     hub.misbehave("stall", LARGE, after=150_000, times=1)
     events = pull_right(shelf, hub, repo)
-    assert [e.reason for e in events.of(Retrying)] == ["no byte came for 0.5 s"]
+    host = hub.url.removeprefix("http://")
+    assert [e.reason for e in events.of(Retrying)] == [f"{host}: no byte came for 0.5 s"]
     assert hub.bytes_sent(LARGE) <= SIZE + FAST.piece
 
 

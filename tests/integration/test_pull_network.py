@@ -235,6 +235,16 @@ def test_a_renamed_repository_that_refuses(shelf: Shelf, hub: Hub) -> None:
     assert isinstance(error, NotFoundError)
 
 
+def test_an_error_of_the_network_names_the_host(shelf: Shelf, hub: Hub) -> None:
+    """Each try, and the error in the end, name the host and port that did not answer."""
+    repo = add_model(hub)
+    hub.misbehave("redirect", LARGE, location="http://127.0.0.1:1/x")
+    events = Recorder()
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1:1: connection refused"):
+        quick_pull(shelf, spec_of(hub, repo), events)
+    assert {event.reason for event in events.of(Retrying)} == {"127.0.0.1:1: connection refused"}
+
+
 def test_bodies_that_came_compressed(shelf: Shelf, hub: Hub) -> None:
     """A file that is sent compressed, though nobody asked for that, is checked by its content."""
     repo = add_model(hub)

@@ -65,7 +65,9 @@ class Repositories:
             File(path, size, git_sha1=commit) for path, size in sorted(self.files.items())
         )
         revision = revision or "main"
-        return Listing(f"hf://{repo}@{revision}", name or repo, revision, commit, files)
+        return Listing(
+            f"hf://{repo}@{revision}", name or repo, revision, commit, files, endpoint=endpoint
+        )
 
     def read_texts(
         self, listing: Listing, paths: Iterable[str], *, endpoint: str | None = None, **_: Any
@@ -112,6 +114,12 @@ def test_a_token_that_is_given_goes_to_each_request(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sources, "read_texts", read_texts)
     resolve.resolve_models(parse(CONFIG), Lock(), token="hf_given")
     assert given == ["hf_given"] * 4
+
+
+def test_the_lock_records_the_hub_that_was_asked(hub: Repositories) -> None:
+    """Pods ask the same Hub as the lock did, so the lock says which one that was."""
+    lock = resolve.resolve_models(parse(CONFIG), Lock())
+    assert {locked.endpoint for locked in lock.models.values()} == {"https://hub.example"}
 
 
 def test_a_floating_revision_does_not_move_by_itself(hub: Repositories) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from modelshelf.cli import formats
 from modelshelf.cli.verb import Run, verb
 from modelshelf.shelf.missing_files import find_missing_files
 from modelshelf.shelf.shelf import Shelf
-from modelshelf.shelf.values import Snapshot
+from modelshelf.shelf.values import File, Snapshot
 
 
 @verb
@@ -18,7 +20,8 @@ def ls(run: Run) -> None:
     shelf = Shelf(run.shelf)
     snapshots = shelf.snapshots()
     tags = {repo_id: shelf.tags(repo_id) for repo_id in {s.repo_id for s in snapshots}}
-    run.output.document([summary(s, tags[s.repo_id]) for s in snapshots])
+    found = [(s, find_missing_files(s)) for s in snapshots]
+    run.output.document([summary(s, tags[s.repo_id], missing) for s, missing in found])
     run.output.table(
         ("MODEL", "SNAPSHOT", "SIZE>", "FILES>", "PULLED", "TAGS"),
         [
@@ -26,22 +29,21 @@ def ls(run: Run) -> None:
                 s.repo_id,
                 formats.short_id(s.id),
                 formats.size(s.size),
-                files_present(s),
+                _count_files(s, missing),
                 formats.date(s.created),
                 ", ".join(tags_of(s, tags[s.repo_id])),
             )
-            for s in snapshots
+            for s, missing in found
         ],
     )
     if not snapshots:
         run.output.note(f"the shelf {shelf.path} is empty: modelshelf pull hf://org/name")
 
 
-def files_present(snapshot: Snapshot) -> str:
+def _count_files(snapshot: Snapshot, missing: Sequence[File]) -> str:
     """The number of a snapshot's files, or how many of them are there if some are missing."""
     count = len(snapshot.files)
-    missing = len(find_missing_files(snapshot))
-    return f"{count - missing} of {count}" if missing else str(count)
+    return f"{count - len(missing)} of {count}" if missing else str(count)
 
 
 def tags_of(snapshot: Snapshot, tags: dict[str, str]) -> list[str]:
@@ -49,10 +51,13 @@ def tags_of(snapshot: Snapshot, tags: dict[str, str]) -> list[str]:
     return sorted(tag for tag, snapshot_id in tags.items() if snapshot_id == snapshot.id)
 
 
-def summary(snapshot: Snapshot, tags: dict[str, str]) -> dict[str, object]:
+def summary(snapshot: Snapshot, tags: dict[str, str], missing: Sequence[File]) -> dict[str, object]:
     """A snapshot for JSON output: the fields of `.snapshot.json`, and its path, size and tags.
 
-    `missing` lists the files that are not there in their sizes.
+    Args:
+        snapshot: The snapshot.
+        tags: The tags of its model: tag → snapshot id.
+        missing: Its files that are not there in their sizes.
     """
     record = snapshot.to_json()
     del record["files"]
@@ -62,6 +67,6 @@ def summary(snapshot: Snapshot, tags: dict[str, str]) -> dict[str, object]:
         "path": snapshot.path,
         "bytes": snapshot.size,
         "files": len(snapshot.files),
-        "missing": [file.path for file in find_missing_files(snapshot)],
+        "missing": [file.path for file in missing],
         "tags": tags_of(snapshot, tags),
     }

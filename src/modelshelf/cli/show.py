@@ -25,15 +25,15 @@ def show(run: Run, model: ModelArgument) -> None:
     shelf = Shelf(run.shelf)
     snapshot = shelf.find(model)
     tags = shelf.tags(snapshot.repo_id)
+    missing = find_missing_files(snapshot)
     run.output.document(
         {
-            **summary(snapshot, tags),
+            **summary(snapshot, tags, missing),
             "files": [file.to_json() for file in snapshot.files],
             "tags": tags,
             "snapshots": [s.id for s in shelf.snapshots(snapshot.repo_id)],
         }
     )
-    missing = {file.path for file in find_missing_files(snapshot)}
     lines = {
         "model": snapshot.repo_id,
         "snapshot": snapshot.id,
@@ -51,7 +51,7 @@ def show(run: Run, model: ModelArgument) -> None:
             (
                 f.path,
                 formats.size(f.size),
-                "missing" if f.path in missing else (f.sha256 or "")[:16],
+                "missing" if f in missing else (f.sha256 or "")[:16],
             )
             for f in snapshot.files
         ],

@@ -19,6 +19,7 @@ from modelshelf.shelf.values import Snapshot
 
 LOCK_FILE = "modelshelf.lock"
 FORMAT_VERSION = 1
+DEFAULT_ENDPOINT = "https://huggingface.co"
 _RELOCK = "restore it from git, or delete it and run modelshelf lock"
 
 
@@ -51,11 +52,14 @@ class LockedModel:
         source: The source that modelshelf.yaml had when the model was resolved.
         choice: The choice of files that modelshelf.yaml had at that time.
         snapshot: The commit and the files. `created` and `tool` are empty.
+        endpoint: The URL of the Hub that was asked, without a password. Pods fetch the files from
+            there, unless modelshelf.yaml names another one.
     """
 
     source: str
     choice: FileChoice
     snapshot: Snapshot
+    endpoint: str = DEFAULT_ENDPOINT
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,8 +210,10 @@ def refuse_too_large(config: Config, lock: Lock) -> None:
 def _to_json(locked: LockedModel) -> dict[str, Any]:
     snapshot = locked.snapshot.to_json()
     del snapshot["created"], snapshot["tool"]
+    is_default = locked.endpoint == DEFAULT_ENDPOINT
     return {
         "source": locked.source,
+        **({} if is_default else {"endpoint": locked.endpoint}),
         "choice": dataclasses.asdict(locked.choice),
         "id": locked.snapshot.id,
         "snapshot": snapshot,
@@ -221,7 +227,8 @@ def _from_json(entry: dict[str, Any]) -> LockedModel:
     snapshot = Snapshot.from_json({**entry["snapshot"], "created": 0.0, "tool": ""})
     if snapshot.id != entry["id"]:
         raise ValueError("the id does not match the files")
-    return LockedModel(str(entry["source"]), FileChoice(**choice), snapshot)
+    endpoint = str(entry.get("endpoint", DEFAULT_ENDPOINT))
+    return LockedModel(str(entry["source"]), FileChoice(**choice), snapshot, endpoint)
 
 
 def _format(value: object, indent: str = "") -> str:

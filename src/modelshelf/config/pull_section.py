@@ -27,10 +27,11 @@ class SecretRef(Section):
 class HubConfig(Section):
     """The Hugging Face Hub, or a mirror of it."""
 
-    endpoint: Url = Field(
-        "https://huggingface.co",
+    endpoint: Url | None = Field(
+        None,
         description="The URL that pods fetch models from. `lock` asks the same URL, unless "
-        "HF_ENDPOINT is set.",
+        "HF_ENDPOINT is set. By default pods ask the Hub that `lock` asked: that of HF_ENDPOINT, "
+        "or https://huggingface.co.",
     )
     secret: SecretRef | None = Field(
         None,

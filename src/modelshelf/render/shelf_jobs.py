@@ -69,7 +69,7 @@ def pull_objects(
     spec: Object = {
         "shelf": SHELF_PATH,
         "snapshot": snapshot.to_json(),
-        "endpoint": config.hub.endpoint,
+        "endpoint": config.hub.endpoint or locked.endpoint,
     }
     if folder := config.models[model_key].from_:
         spec["from"] = f"{SHELF_PATH}/{folder}"

@@ -47,7 +47,15 @@ from modelshelf.shelf.trash import TRASH_GRACE_SECONDS, empty_trash, move_to_tra
 from modelshelf.shelf.values import ModelRef, Snapshot
 
 _READ_ONLY_FOLDER = 0o555
-_FILESYSTEM_NAMES = ("lost+found",)  # made by a filesystem itself in its root
+# What filesystems and network storages make in a root by themselves.
+_FILESYSTEM_NAMES = (
+    "lost+found",
+    "@eaDir",
+    "#recycle",
+    "#snapshot",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+)
 
 
 class Shelf:

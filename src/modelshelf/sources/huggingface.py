@@ -43,7 +43,7 @@ from modelshelf.sources.listing import (
     shelf_name,
     text_of,
 )
-from modelshelf.transfer.connection import tls_context
+from modelshelf.transfer.connection import split_userinfo, tls_context
 
 _URI = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@?#]+))?")
 _OTHER_KINDS = re.compile(r"(?:hf://)?(datasets|spaces)/[\w.-]+/")
@@ -82,7 +82,8 @@ def resolve(  # noqa: PLR0913 - each is one part of the request
         RefusedError: The Hub lists names that would escape their folder.
     """
     requested_repo, revision = parse(uri)
-    client = _client(requested_repo, revision, _access(endpoint, token), on_event, sleep)
+    access = _access(endpoint, token)
+    client = _client(requested_repo, revision, access, on_event, sleep)
     repo, commit = _resolve_commit(client, requested_repo, revision)
     return Listing(
         source=f"hf://{repo}@{revision}",
@@ -90,6 +91,7 @@ def resolve(  # noqa: PLR0913 - each is one part of the request
         revision=revision,
         commit=commit,
         files=tuple(sorted(_list_files(client, repo, commit), key=lambda file: file.path)),
+        endpoint=split_userinfo(access[0])[0],
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from modelshelf.shelf.digests import Digest
 from modelshelf.shelf.errors import IntegrityError, NotFoundError, RefusedError, UsageError
 from modelshelf.shelf.layout import refuse_unsafe_names
-from modelshelf.shelf.values import File, ModelRef
+from modelshelf.shelf.values import File, LeftOut, ModelRef
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024  # twenty times the largest known index of weights
 
@@ -26,6 +26,8 @@ class Listing:
             until `local.hash_files` has read the chosen files.
         files: All files, sorted by path.
         folder: The folder that contains the files of a local listing; None for a Hub.
+        endpoint: The URL of the Hub that was asked, without a password; None for a local listing.
+        left_out: What a local folder holds besides these files, and why it is not listed.
     """
 
     source: str
@@ -34,6 +36,8 @@ class Listing:
     commit: str
     files: tuple[File, ...]
     folder: str | None = None
+    endpoint: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     def file(self, path: str) -> File:
         """Find the file at a path.

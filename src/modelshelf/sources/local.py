@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -22,10 +23,11 @@ from modelshelf.shelf.errors import (
 )
 from modelshelf.shelf.events import Hashed, Listener, ignore
 from modelshelf.shelf.layout import SNAPSHOT_FILE
-from modelshelf.shelf.values import File, files_digest
+from modelshelf.shelf.values import File, LeftOut, files_digest
 from modelshelf.sources.listing import Listing, refuse_escapes, refuse_large, shelf_name, text_of
 
 REVISION = "local"
+LINKED_FOLDERS = "links to folders, which are not followed: copy what the model needs of them"
 # The last is the record that another shelf wrote into a snapshot. Each shelf writes its own.
 _SKIPPED = frozenset({".git", ".cache", SNAPSHOT_FILE})
 _BYTES_BETWEEN_EVENTS = 64 * 1024 * 1024
@@ -44,7 +46,8 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
     No file is hashed yet, so `commit` is empty. Pass the chosen files to `hash_files` to get it.
     The listing of a file contains that file, or all parts in its folder if it is a part of a split
     GGUF file. In a folder, `.git` and `.cache` are skipped. Links to files are followed, because
-    huggingface_hub's download folders consist of such links. Links to folders are not followed.
+    huggingface_hub's download folders consist of such links. Links to folders are not followed, and
+    are counted in `left_out`.
 
     The folder of a repository in huggingface_hub's cache (`models--org--name`) stands for the
     snapshot in it that `main` names.
@@ -80,7 +83,16 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
     except OSError as error:
         raise SourceError(f"{error.filename or path}: {error.strerror}") from error
     refuse_escapes(file.path for file in files)
-    return Listing(pathlib.Path(path).as_uri(), repo_id, REVISION, "", tuple(files), folder)
+    links = _count_linked_folders(path)
+    return Listing(
+        source=pathlib.Path(path).as_uri(),
+        repo_id=repo_id,
+        revision=REVISION,
+        commit="",
+        files=tuple(files),
+        folder=folder,
+        left_out=(LeftOut(LINKED_FOLDERS, links, 0),) if links else (),
+    )
 
 
 def hub_cache_snapshot(path: str, repo: str = "", commit: str = "") -> str:
@@ -179,14 +191,7 @@ def hash_files(
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as threads:
         files = tuple(threads.map(lambda file: _hash(folder, file, count_bytes), chosen))
     files = tuple(sorted(files, key=lambda file: file.path))
-    return Listing(
-        source=listing.source,
-        repo_id=listing.repo_id,
-        revision=listing.revision,
-        commit=files_digest(files)[:40],
-        files=files,
-        folder=listing.folder,
-    )
+    return dataclasses.replace(listing, commit=files_digest(files)[:40], files=files)
 
 
 def _make_counter(total: int, on_event: Listener) -> Callable[[int], None]:
@@ -275,6 +280,15 @@ def _walk(folder: str, prefix: str = "") -> Iterator[File]:
                 yield from _walk(entry.path, path + "/")
             elif not entry.is_dir():
                 yield _file(entry.path, path)
+
+
+def _count_linked_folders(path: str) -> int:
+    """Count the links to folders in a folder and below it, in those folders that are listed."""
+    count = 0
+    for folder, names, _ in os.walk(path):
+        names[:] = [name for name in names if name not in _SKIPPED]
+        count += sum(os.path.islink(os.path.join(folder, name)) for name in names)
+    return count
 
 
 def _file(location: str, path: str) -> File:

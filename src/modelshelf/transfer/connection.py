@@ -90,6 +90,7 @@ class Connections:
 
     Attributes:
         connecting: Whether a connection is being established at the moment.
+        last_host: The host, with its port, that the last request was sent to; empty before.
     """
 
     def __init__(self, timeout: float, ca_file: str | None = None) -> None:
@@ -100,6 +101,7 @@ class Connections:
         self._socket: socket.socket | None = None
         self._aborted = False
         self.connecting = False
+        self.last_host = ""
 
     def get(self, target: HttpTarget, extra_headers: Mapping[str, str]) -> HttpReply:
         """Send a GET, and follow redirects.
@@ -137,6 +139,7 @@ class Connections:
     def _send(
         self, target: HttpTarget, extra_headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
+        self.last_host = target.origin[1].rpartition("@")[2]
         connection = self._connection(target.origin)
         try:
             if connection.sock is None:

@@ -256,6 +256,9 @@ class Fetch:
 
     def _pause(self, path: str, failure: RetryableError, failures: int) -> None:
         backoff = self._settings.backoff
+        if self._stop.is_set():
+            # Another file has failed for good. Nothing is tried again, and must not be said to be.
+            raise _StoppedError
         if failures >= backoff.max_tries:
             raise SourceError(
                 f"{path} could not be fetched: {failure}, {failures} times in a row",
@@ -281,7 +284,7 @@ class Fetch:
             ) from error
         except (OSError, http.client.HTTPException) as error:
             connections.close()
-            raise RetryableError(self._describe(error)) from error
+            raise RetryableError(f"{connections.last_host}: {self._describe(error)}") from error
         except (RetryableError, RangeIgnoredError):
             connections.close()
             raise

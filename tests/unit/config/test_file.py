@@ -67,7 +67,7 @@ def test_the_whole_file_of_the_design() -> None:
     assert (config.shelf.user, config.shelf.group, config.shelf.speed) == (1000, 1000, "200MB")
     assert config.shelf.nfs is not None
     assert config.shelf.nfs.path == "/2633050/7d1686e4-9212-420f-a593-ab544993d99b"
-    assert (config.hub.endpoint, config.hub.secret) == ("https://huggingface.co", None)
+    assert (config.hub.endpoint, config.hub.secret) == (None, None)
     model, server = config.models["mistral-7b"], config.servers["mistral"]
     assert (model.engine, model.include, model.all_files, model.from_) == (None, (), False, None)
     assert (server.engine, server.replicas, server.gpus) == ("vllm", 1, 1)

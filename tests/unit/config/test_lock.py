@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -93,11 +94,19 @@ _CHOICES = st.builds(
 )
 
 
-@given(_FILES, _CHOICES)
-def test_a_lock_round_trips(files: list[File], choice: FileChoice) -> None:
+def test_only_another_hub_is_recorded() -> None:
+    """The endpoint is a line of the lock where it is not the usual one."""
+    assert "endpoint" not in LOCK.dump()
+    mirrored = dataclasses.replace(A, endpoint="http://mirror:8090")
+    text = Lock({"a": mirrored}).dump()
+    assert json.loads(text)["models"]["a"]["endpoint"] == "http://mirror:8090"
+
+
+@given(_FILES, _CHOICES, st.sampled_from(["https://huggingface.co", "http://mirror"]))
+def test_a_lock_round_trips(files: list[File], choice: FileChoice, endpoint: str) -> None:
     """A lock that is dumped and parsed again is equal, and is dumped as the same text."""
     snapshot = Snapshot("hf://org/a@main", "org/a", "main", "c" * 40, tuple(files))
-    lock = Lock({"m": LockedModel("hf://org/a", choice, snapshot)})
+    lock = Lock({"m": LockedModel("hf://org/a", choice, snapshot, endpoint)})
     assert parse_lock(lock.dump()) == lock
     assert parse_lock(lock.dump()).dump() == lock.dump()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -201,6 +202,16 @@ def test_another_endpoint_is_asked() -> None:
     spec, _ = _pull(config(more="hub: {endpoint: http://mirror:8080}"))
 
     assert json.loads(spec["data"]["pull.json"])["endpoint"] == "http://mirror:8080"
+
+
+def test_without_an_endpoint_pods_ask_the_hub_that_the_lock_was_made_with() -> None:
+    """A lock made with a mirror has pods ask the mirror, unless the file names another one."""
+    mirror, own = "http://mirror:8090", "http://own:8090"
+    for more, expected in (("", mirror), (f"hub: {{endpoint: '{own}'}}", own)):
+        file = config(more=more)
+        locked = dataclasses.replace(lock(file).models["tiny"], endpoint=mirror)
+        spec, _ = pull_objects(file, "tiny", locked, CODE)
+        assert json.loads(spec["data"]["pull.json"])["endpoint"] == expected
 
 
 @pytest.mark.parametrize(

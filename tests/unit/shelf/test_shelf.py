@@ -51,7 +51,9 @@ def test_a_new_shelf_is_open_to_all_and_the_folders_above_are_the_user_s(tmp_pat
     assert _mode(tmp_path / "a") == 0o700
 
 
-@pytest.mark.parametrize("name", ["lost+found", ".nfs0001", ".snapshot"])
+@pytest.mark.parametrize(
+    "name", ["lost+found", ".nfs0001", ".snapshot", "@eaDir", "#recycle", "$RECYCLE.BIN"]
+)
 def test_what_a_filesystem_puts_there_by_itself_is_no_content(tmp_path: Path, name: str) -> None:
     """A fresh filesystem or export is as good as empty."""
     (tmp_path / name).mkdir()

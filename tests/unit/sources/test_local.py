@@ -61,6 +61,21 @@ def test_a_folder_lists_its_files(tmp_path: pathlib.Path) -> None:
     )
 
 
+def test_linked_folders_are_told_of(tmp_path: pathlib.Path) -> None:
+    """A link to a folder is not followed, and the listing says how many there are and why."""
+    folder = _write(tmp_path / "m", "config.json", "sub/x.json", ".git/y")
+    _write(tmp_path / "elsewhere", "model.safetensors")
+    for link in ("weights", "sub/more", ".git/skipped"):
+        (folder / link).symlink_to(tmp_path / "elsewhere")
+    listing = sources.resolve(str(folder))
+    assert _names(listing) == ["config.json", "sub/x.json"]
+    (left_out,) = listing.left_out
+    assert (left_out.files, left_out.bytes) == (2, 0)
+    assert "links to folders" in left_out.reason
+    narrowed = sources.narrow(listing, listing.files)
+    assert narrowed.left_out == listing.left_out
+
+
 def test_a_file_is_a_listing_of_one(tmp_path: pathlib.Path) -> None:
     """A GGUF file is listed without its neighbours, and the model is named after it."""
     _write(tmp_path, "Tiny-Q8_0.gguf", "other.gguf")

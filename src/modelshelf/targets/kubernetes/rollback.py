@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 
@@ -63,7 +64,7 @@ def rollback(session: Session, lock: Lock, server: str, *, keep: Callable[[Lock]
 def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> LockedModel:
     """The lock's entry of a model, with another snapshot. Pure.
 
-    The source and the choice of files stay: the lock is compared with the file by them.
+    All else stays: the lock is compared with the file by the source and the choice of files.
 
     Raises:
         UsageError: The lock has no such model.
@@ -71,7 +72,7 @@ def with_snapshot(lock: Lock, model: str, snapshot: Snapshot) -> LockedModel:
     locked = lock.models.get(model)
     if locked is None:
         raise UsageError(f"modelshelf.lock lacks the model {model}", hint="run modelshelf lock")
-    return LockedModel(locked.source, locked.choice, snapshot)
+    return dataclasses.replace(locked, snapshot=snapshot)
 
 
 def previous(replica_sets: Sequence[Object], current: str) -> Object | None:
