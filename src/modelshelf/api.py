@@ -73,7 +73,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
         True
     """
     shelf = shelf if isinstance(shelf, Shelf) else Shelf.create(shelf)
-    asked_for = FilesAskedFor(engine, tuple(include), tuple(exclude), all_files)
+    asked_for = _FilesAskedFor(engine, tuple(include), tuple(exclude), all_files)
     present = _find_offline(shelf, source, name, asked_for)
     if present is not None:
         on_event(published_event(present, "present"))
@@ -105,7 +105,7 @@ def pull(  # noqa: PLR0913 - the options of one command, each with a default
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class FilesAskedFor:
+class _FilesAskedFor:
     """Which files of a model are asked for, as options of `pull`."""
 
     engine: str | None
@@ -128,7 +128,7 @@ class FilesAskedFor:
 
 
 def _find_offline(
-    shelf: Shelf, source: str, name: str | None, asked_for: FilesAskedFor
+    shelf: Shelf, source: str, name: str | None, asked_for: _FilesAskedFor
 ) -> Snapshot | None:
     """In offline mode, find a Hub's revision on the shelf, as huggingface_hub does in its cache.
 

@@ -31,6 +31,7 @@ from modelshelf.shelf.errors import Error, NoSpaceError, NotWritableError, Shelf
 from modelshelf.shelf.values import canonical_json
 
 FOLDER_MODE = 0o755
+READ_ONLY_FOLDER_MODE = 0o555  # of the folders of what is published
 _SHARED_BITS = stat.S_ISGID | stat.S_IWGRP  # of a folder whose group works together
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)

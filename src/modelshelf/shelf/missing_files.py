@@ -8,18 +8,17 @@ each file, while reading all bytes again (`verify`) may take an hour.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from modelshelf.shelf.errors import IntegrityError
-from modelshelf.shelf.files import FOLDER_MODE, set_mode, sync_to_disk
+from modelshelf.shelf.files import FOLDER_MODE, READ_ONLY_FOLDER_MODE, set_mode, sync_to_disk
 from modelshelf.shelf.values import File, Snapshot
-
-_READ_ONLY_FOLDER = 0o555
 
 
 def find_missing_files(snapshot: Snapshot) -> list[File]:
     """Find the files of a published snapshot that are not there in their sizes."""
-    return [file for file in snapshot.files if not _is_there(snapshot.path or "", file)]
+    return [file for file in snapshot.files if not has_size(snapshot.path, file)]
 
 
 def require_whole(snapshot: Snapshot) -> None:
@@ -68,11 +67,14 @@ def add_missing_files(published: Snapshot, staged: str) -> None:
         os.rename(os.path.join(source_folder, name), os.path.join(target_folder, name))
         for folder in reversed(changed):
             sync_to_disk(folder)
-            set_mode(folder, _READ_ONLY_FOLDER)
+            set_mode(folder, READ_ONLY_FOLDER_MODE)
 
 
-def _is_there(folder: str, file: File) -> bool:
-    try:
-        return os.stat(os.path.join(folder, *file.path.split("/"))).st_size == file.size
-    except OSError:
+def has_size(folder: str | None, file: File) -> bool:
+    """Whether a folder has a file in its size; False if there is no folder."""
+    if folder is None:
         return False
+    with contextlib.suppress(OSError):
+        path = os.path.join(folder, file.path)
+        return os.path.isfile(path) and os.path.getsize(path) == file.size
+    return False

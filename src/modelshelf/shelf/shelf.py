@@ -31,6 +31,7 @@ from modelshelf.shelf.errors import (
 )
 from modelshelf.shelf.files import (
     FOLDER_MODE,
+    READ_ONLY_FOLDER_MODE,
     explain_os_errors,
     explain_read_errors,
     list_names,
@@ -46,8 +47,7 @@ from modelshelf.shelf.missing_files import add_missing_files
 from modelshelf.shelf.trash import TRASH_GRACE_SECONDS, empty_trash, move_to_trash
 from modelshelf.shelf.values import ModelRef, Snapshot
 
-_READ_ONLY_FOLDER = 0o555
-# What filesystems and network storages make in a root by themselves.
+# Filesystems and network storages make folders of these names in their root folder.
 _FILESYSTEM_NAMES = (
     "lost+found",
     "@eaDir",
@@ -249,7 +249,7 @@ class Shelf:
             self._rename_into_place(staged, target, snapshot)
             # Not before the rename: a folder without write permission cannot be renamed to another
             # parent. A folder of another user's cannot be changed, and needs no change.
-            set_mode(target, _READ_ONLY_FOLDER)
+            set_mode(target, READ_ONLY_FOLDER_MODE)
             sync_to_disk(os.path.dirname(target))
         published = self.get(snapshot.repo_id, snapshot.id)
         if published is None:

@@ -261,17 +261,25 @@ def _list_files(client: HubClient, repo: str, commit: str) -> list[File]:
     except NotFoundError:
         # The commit was found a moment ago.
         return _files_in_model_info(client, repo, commit)
+    listed = _folders_of(files)
     waiting = folders
     while waiting:
         folder = waiting.pop()
-        if any(file.path.startswith(f"{folder}/") for file in files):
+        if folder in listed:
             continue
         more_files, more_folders = _list_folder(client, repo, commit, folder)
         files += more_files
+        listed |= _folders_of(more_files)
         waiting += [name for name in more_folders if name.startswith(f"{folder}/")]
         if len(files) > MAX_FILES:
             break
     return files
+
+
+def _folders_of(files: Iterable[File]) -> set[str]:
+    """Every folder that some files are in, directly or below it."""
+    paths = [file.path for file in files]
+    return {path[:end] for path in paths for end, letter in enumerate(path) if letter == "/"}
 
 
 def _list_folder(

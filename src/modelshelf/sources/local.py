@@ -74,8 +74,10 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
     path = hub_cache_snapshot(path)
     repo_id = shelf_name(name) if name else _default_name(path)
     folder = path if os.path.isdir(path) else os.path.dirname(path)
+    links: list[str] = []
     try:
-        files = sorted(_walk(path) if folder == path else _parts(path), key=lambda f: f.path)
+        found = _walk(path, links) if folder == path else _parts(path)
+        files = sorted(found, key=lambda f: f.path)
     except PermissionError as error:
         raise NotAuthorisedError(
             f"this user may not read {error.filename}", hint="ask its owner for read permission"
@@ -83,7 +85,6 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
     except OSError as error:
         raise SourceError(f"{error.filename or path}: {error.strerror}") from error
     refuse_escapes(file.path for file in files)
-    links = _count_linked_folders(path)
     return Listing(
         source=pathlib.Path(path).as_uri(),
         repo_id=repo_id,
@@ -91,7 +92,7 @@ def resolve(uri: str, *, name: str | None = None) -> Listing:
         commit="",
         files=tuple(files),
         folder=folder,
-        left_out=(LeftOut(LINKED_FOLDERS, links, 0),) if links else (),
+        left_out=(LeftOut(LINKED_FOLDERS, len(links), 0),) if links else (),
     )
 
 
@@ -270,25 +271,19 @@ def _parts(path: str) -> Iterator[File]:
             yield _file(os.path.join(folder, other), other)
 
 
-def _walk(folder: str, prefix: str = "") -> Iterator[File]:
+def _walk(folder: str, links: list[str], prefix: str = "") -> Iterator[File]:
+    """Yield the files of a folder, and add the paths of links to folders to `links`."""
     with os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
             if entry.name in _SKIPPED:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, path + "/")
-            elif not entry.is_dir():
+                yield from _walk(entry.path, links, path + "/")
+            elif entry.is_dir():
+                links.append(path)
+            else:
                 yield _file(entry.path, path)
-
-
-def _count_linked_folders(path: str) -> int:
-    """Count the links to folders in a folder and below it, in those folders that are listed."""
-    count = 0
-    for folder, names, _ in os.walk(path):
-        names[:] = [name for name in names if name not in _SKIPPED]
-        count += sum(os.path.islink(os.path.join(folder, name)) for name in names)
-    return count
 
 
 def _file(location: str, path: str) -> File:

@@ -18,6 +18,7 @@ import uuid
 from modelshelf.shelf import layout
 from modelshelf.shelf.errors import IntegrityError, ShelfError
 from modelshelf.shelf.files import (
+    READ_ONLY_FOLDER_MODE,
     delete_tree,
     explain_os_errors,
     filesystem_time,
@@ -39,7 +40,6 @@ from modelshelf.start.cache_store import CacheRecord
 from modelshelf.start.events import CacheOrigin
 
 _MAX_PACKING_SECONDS = 3600.0  # what is older in staging was left by a prime that has died
-_READ_ONLY = 0o555
 
 
 def verify_published(shelf: Shelf, key: CacheKey) -> int | None:
@@ -127,7 +127,7 @@ def _rename_into_place(shelf: Shelf, key: CacheKey, staged: str) -> CacheOrigin:
             if is_last_try:
                 raise
             shelf.move_to_trash(target)
-    set_mode(target, _READ_ONLY)
+    set_mode(target, READ_ONLY_FOLDER_MODE)
     # Without this the new name may be lost when the host dies, though the files are on the disk.
     sync_to_disk(os.path.dirname(target))
     return "made"

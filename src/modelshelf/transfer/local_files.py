@@ -12,6 +12,7 @@ import os
 from modelshelf.shelf.digests import verified_sha256
 from modelshelf.shelf.files import explain_os_errors
 from modelshelf.shelf.headers import check_header
+from modelshelf.shelf.missing_files import has_size
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import File
 from modelshelf.transfer.events import FileDone
@@ -29,16 +30,6 @@ def shelf_paths(shelf: Shelf) -> dict[str, str]:
                 if checksum and checksum not in paths and has_size(snapshot.path, file):
                     paths[checksum] = os.path.join(snapshot.path or "", file.path)
     return paths
-
-
-def has_size(folder: str | None, file: File) -> bool:
-    """Whether a folder has a file in its size; False if there is no folder."""
-    if folder is None:
-        return False
-    with contextlib.suppress(OSError):
-        path = os.path.join(folder, file.path)
-        return os.path.isfile(path) and os.path.getsize(path) == file.size
-    return False
 
 
 def bring_from_shelf(staging: Staging, file: File, source: str, meter: Meter) -> None:

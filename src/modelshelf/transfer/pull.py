@@ -14,7 +14,7 @@ from modelshelf.shelf.errors import BusyError, NoSpaceError, NotFoundError, Shel
 from modelshelf.shelf.events import Listener, ignore
 from modelshelf.shelf.files import delete_tree, free_bytes, list_names
 from modelshelf.shelf.leases import Lease, LeaseObserver, LeaseTiming, remove_stale_lease
-from modelshelf.shelf.missing_files import find_missing_files
+from modelshelf.shelf.missing_files import find_missing_files, has_size
 from modelshelf.shelf.shelf import Shelf
 from modelshelf.shelf.values import LeftOut, Snapshot
 from modelshelf.shelf.version import TOOL
@@ -31,7 +31,6 @@ from modelshelf.transfer.leftovers import (
 from modelshelf.transfer.local_files import (
     bring_from_folder,
     bring_from_shelf,
-    has_size,
     shelf_paths,
 )
 from modelshelf.transfer.meter import Meter

@@ -15,6 +15,7 @@ import uuid
 from modelshelf.shelf import layout
 from modelshelf.shelf.digests import BLOCK_BYTES
 from modelshelf.shelf.files import (
+    READ_ONLY_FOLDER_MODE,
     explain_os_errors,
     make_folders,
     set_mode,
@@ -27,7 +28,6 @@ from modelshelf.transfer.meter import Meter
 from modelshelf.transfer.partial_file import READ_ONLY_MODE, PartialFile
 
 _ANY_WRITE = 0o222
-_READ_ONLY_FOLDER = 0o555
 
 
 class Staging:
@@ -173,7 +173,7 @@ class Staging:
                 if os.path.relpath(path, self.path).replace(os.sep, "/") not in self._sha256:
                     os.unlink(path)
             for name in subfolders:
-                set_mode(os.path.join(folder, name), _READ_ONLY_FOLDER)
+                set_mode(os.path.join(folder, name), READ_ONLY_FOLDER_MODE)
             sync_to_disk(folder)
 
     def was_claimed(self) -> bool:
